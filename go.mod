@@ -2,28 +2,36 @@ module github.com/meterseal/meterseal
 
 go 1.26.0
 
+// What the product links. Each line says why it is here; internal/tidy asks for it.
 require (
-	filippo.io/age v1.3.2
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0
-	github.com/cockroachdb/pebble/v2 v2.1.7
-	github.com/danielgtaylor/huma/v2 v2.37.2
-	github.com/goccy/go-yaml v1.19.2
-	github.com/google/go-cmp v0.7.0
-	github.com/klauspost/compress v1.20.3
-	github.com/nats-io/nats-server/v2 v2.15.2
-	github.com/nats-io/nats.go v1.55.0
-	github.com/prometheus/client_golang v1.25.0
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/schollz/progressbar/v3 v3.19.1
-	github.com/spf13/cobra v1.10.2
-	github.com/transparency-dev/formats v0.1.1
-	github.com/transparency-dev/merkle v0.0.2
-	golang.org/x/mod v0.42.0
-	golang.org/x/sync v0.25.0
-	golang.org/x/term v0.47.0
-	modernc.org/sqlite v1.61.1
-	pgregory.net/rapid v1.3.0
+	filippo.io/age v1.3.2 // reports wrapped for one recipient: age encryption
+	github.com/cockroachdb/pebble/v2 v2.1.7 // the store under projections: atomic batches, a crashable file system for tests
+	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 and validation for the HTTP API, from code
+	github.com/goccy/go-yaml v1.19.2 // the configuration file: errors with line and column
+	github.com/klauspost/compress v1.20.3 // zstd of stream groups and reports
+	github.com/nats-io/nats-server/v2 v2.15.2 // the embedded JetStream under events/stream
+	github.com/nats-io/nats.go v1.55.0 // the NATS client: external servers, replay, applications
+	github.com/prometheus/client_golang v1.25.0 // /metrics in the Prometheus text format
+	github.com/schollz/progressbar/v3 v3.19.1 // progress of demo, replay and report on a terminal
+	github.com/spf13/cobra v1.10.2 // commands, help and shell completion
+	github.com/transparency-dev/formats v0.1.1 // C2SP checkpoint and proof formats, as witnesses parse them
+	golang.org/x/mod v0.42.0 // C2SP signed notes and the tlog tree: sumdb/note, sumdb/tlog
+	golang.org/x/sync v0.25.0 // errgroup: one group of goroutines per binary
+	golang.org/x/term v0.47.0 // is this a terminal, and its width
+	modernc.org/sqlite v1.61.1 // usage.db renderings without cgo
 )
+
+// Tests and benchmarks only: not linked into a released binary.
+require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // bench: latency percentiles
+	github.com/google/go-cmp v0.7.0 // readable differences in tests
+	github.com/rogpeppe/go-internal v1.16.0 // testscript: stories of the commands
+	github.com/transparency-dev/merkle v0.0.2 // a second implementation that the tree is compared with
+	pgregory.net/rapid v1.3.0 // property tests and state machines
+)
+
+// Tools and their versions: tools/*/go.mod.
+tool github.com/meterseal/meterseal/internal/task
 
 require (
 	filippo.io/hpke v0.4.0 // indirect
