@@ -1,0 +1,114 @@
+package projections
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// append adds one record to the ledger.
+func (st *State) append(line string) {
+	st.appendRecord(bookedRecord{line: line})
+}
+
+// appendCell adds the record of a cell and remembers which part of the stream
+// its events stand in, so that they can be opened later.
+func (st *State) appendCell(line string, c *cell) {
+	st.appendRecord(bookedRecord{line: line, first: c.firstSeq, last: c.lastSeq, cell: c.key})
+}
+
+func (st *State) appendRecord(r bookedRecord) {
+	r.index = st.frontier.Size()
+	leaf := ledger.LeafHash([]byte(r.line))
+	st.frontier.Append(leaf)
+	st.fx.tiles = append(st.fx.tiles, st.tiler.Append(leaf)...)
+	st.fx.records = append(st.fx.records, r)
+}
+
+// appendControl folds a control line that becomes a record. A TIME of "@" is
+// the group's; "#" in a boot record is the number of this boot.
+func (st *State) appendControl(line string, before int64) error {
+	fields := strings.Split(line, " ")
+	now := max(st.lastTime, floorDiv(st.cursor.WallNS, 1e9))
+	for i, f := range fields {
+		if f == "@" {
+			fields[i] = strconv.FormatInt(now, 10)
+		}
+	}
+	if (fields[0] == "open") != (st.frontier.Size() == 0) {
+		return fmt.Errorf("%w: record %q at index %d", ErrDamaged, fields[0], st.frontier.Size())
+	}
+	if st.retired {
+		return fmt.Errorf("%w: record %q after retire", ErrRetired, fields[0])
+	}
+	switch fields[0] {
+	case "open":
+		if len(fields) < 6 {
+			return fmt.Errorf("%w: open has %d fields", ErrDamaged, len(fields))
+		}
+		st.origin, st.openedAt = fields[3], now
+		st.closedUntil = floorDiv(now, st.windowSeconds()) * st.windowSeconds()
+		st.close.until = st.closedUntil
+		st.secrets.Month = ledger.Month(now)
+	case "boot":
+		st.boots++
+		for i, f := range fields {
+			if f == "#" {
+				fields[i] = strconv.FormatUint(st.boots, 10)
+			}
+		}
+		st.boot(before, now)
+	case "license":
+		if len(fields) > 3 {
+			n, err := strconv.ParseUint(fields[3], 10, 63)
+			if err != nil {
+				return fmt.Errorf("license record: %w", err)
+			}
+			st.serial = n
+		}
+	case "key":
+		st.enrol(fields)
+	case "retire":
+		st.retired = true
+	}
+	rec := strings.Join(fields, " ")
+	if _, err := ledger.ParseRecord(rec); err != nil {
+		return fmt.Errorf("%w: control line %q: %w", ErrDamaged, line, err)
+	}
+	st.append(rec)
+	st.lastTime, st.fx.core = now, true
+	return nil
+}
+
+// boot notes the whole windows between the group before and this boot: no
+// daemon ran in them.
+func (st *State) boot(before, now int64) {
+	if st.boots == 1 {
+		return
+	}
+	w := st.windowSeconds()
+	from, to := max(floorDiv(before, w)*w+w, st.closedUntil), floorDiv(now, w)*w
+	if to > from {
+		st.downs = append(st.downs, span{from: from, to: to})
+	}
+}
+
+// enrol keeps the close line of every enrolled key but the site's own.
+func (st *State) enrol(fields []string) {
+	if len(fields) != 5 || fields[2] == "site" {
+		return
+	}
+	line := "close key " + fields[2] + " " + fields[4]
+	kept := st.close.keys[:0:0]
+	for _, k := range st.close.keys {
+		if k != line {
+			kept = append(kept, k)
+		}
+	}
+	if fields[3] == "add" {
+		kept = append(kept, line)
+	}
+	st.close.keys = kept
+}

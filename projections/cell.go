@@ -1,0 +1,371 @@
+package projections
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// cellKind is the kind of record that a cell becomes.
+type cellKind uint8
+
+const (
+	cellUsage cellKind = iota
+	cellLate
+	cellAdjust
+)
+
+var cellKinds = [...]string{"usage", "late", "adjust"}
+
+// cellKey is the identity of an open cell: what its events have in common.
+type cellKey struct {
+	kind    cellKind
+	node    uint32
+	meter   uint32
+	from    int64  // start of the window, s
+	booked  int64  // late, adjust: window of arrival, s
+	session string // backfill
+	reason  string // adjust
+}
+
+// A cell collects the events of one future record: their sum by the meter's
+// aggregation, and the tree over their salted lines.
+type cell struct {
+	key   cellKey
+	node  *node
+	meter *meter
+
+	count    uint64
+	value    int64 // by aggregation; for weighted and peak see levels
+	newestMS int64 // latest: time of value
+	dcount   int64 // adjust
+	reason   string
+	start    int64 // weighted, peak: level at the start of the window, set when it closes
+	levels   []level
+	tags     map[[16]byte]struct{} // unique
+	tree     ledger.Frontier
+	close    uint64 // number of the next close when the cell was opened
+	offset   uint64 // salts used before by a cell of the same salts
+	salts    *ledger.Salts
+
+	firstSeq, lastSeq uint64 // groups that its events stand in
+
+	dirty   bool
+	flushed rowValue // what of it the usage rows hold
+	fresh   [][16]byte           // tags that the usage rows lack
+	dims    map[dimKey]*rowValue // by dimension, since the rows were written
+}
+
+// level is a quantity of a weighted or peak meter, in force from its time on.
+type level struct{ ms, quantity int64 }
+
+// usageCell returns the cell of (node, meter, window): the open one, or the
+// late one if the window is closed.
+func (st *State) usageCell(n *node, m *meter, from int64) (c *cell, late bool) {
+	if int(m.index) < len(n.last) {
+		if c = n.last[m.index]; c != nil && c.key.from == from {
+			return c, false
+		}
+	}
+	key := cellKey{kind: cellUsage, node: n.index, meter: m.index, from: from}
+	if from+st.windowSeconds() <= st.closedUntil {
+		key.kind, key.booked = cellLate, st.arrival()
+		return st.cell(key, n, m), true
+	}
+	c = st.cell(key, n, m)
+	for int(m.index) >= len(n.last) {
+		n.last = append(n.last, nil)
+	}
+	n.last[m.index] = c
+	return c, false
+}
+
+// cell returns the open cell of key, and opens it when there is none.
+func (st *State) cell(key cellKey, n *node, m *meter) *cell {
+	c := st.cells[key]
+	if c != nil {
+		return c
+	}
+	c = &cell{key: key, node: n, meter: m, close: st.close.number + 1, reason: key.reason}
+	st.openCell(c)
+	if key.kind != cellUsage {
+		c.offset = st.saltsUsed[saltKey{key.kind, key.node, key.meter, key.from, c.close}]
+	}
+	return c
+}
+
+// openCell puts c where the fold finds it, new or loaded.
+func (st *State) openCell(c *cell) {
+	st.cells[c.key] = c
+	if c.key.kind == cellUsage {
+		st.byWindow[c.key.from] = append(st.byWindow[c.key.from], c)
+	} else {
+		st.pending = append(st.pending, c)
+	}
+}
+
+func (m *meter) isLevel() bool {
+	return m.def.Aggregation == events.Weighted || m.def.Aggregation == events.Peak
+}
+
+// saltKey names the salts of a cell. Late and adjust cells of one window that
+// are opened before the same close share them, each with its own part.
+type saltKey struct {
+	kind  cellKind
+	node  uint32
+	meter uint32
+	from  int64
+	close uint64
+}
+
+func (c *cell) salt(st *State) *ledger.Salts {
+	if c.salts == nil {
+		k := ledger.Cell{Kind: cellKinds[c.key.kind], Node: c.node.name, Meter: c.meter.def.ID, From: c.key.from, To: c.key.from + st.windowSeconds(), Close: c.close}
+		c.salts = st.secrets.CellSalts(k)
+	}
+	return c.salts
+}
+
+// room tells whether e can be added: its sum stays in int64 and its subject
+// under the cap of the meter.
+func (c *cell) room(st *State, e *events.Event, tag [16]byte) events.Disposition {
+	m := c.meter
+	switch m.def.Aggregation {
+	case events.Sum:
+		if _, err := addInt(m.running, e.Quantity); err != nil {
+			return events.Overflow
+		}
+	case events.Weighted:
+		// A level can last for a whole window, and windows add up.
+		if e.Quantity > (1<<62)/secondsPerDay {
+			return events.Overflow
+		}
+	case events.Unique:
+		limit := m.def.UniqueMax
+		if limit == 0 {
+			limit = events.DefaultUniqueMax
+		}
+		if _, ok := c.tags[tag]; !ok && len(c.tags) >= limit {
+			return events.UniqueFull
+		}
+	}
+	return events.Stored
+}
+
+// add books e: its value by the aggregation, its leaf into the cell's tree.
+func (c *cell) add(st *State, e *events.Event, seq uint64) events.Disposition {
+	m := c.meter
+	tag, tagged := st.tag(m, e)
+	if d := c.room(st, e, tag); d != events.Stored {
+		return d
+	}
+	switch m.def.Aggregation {
+	case events.Count:
+		c.value++
+	case events.Sum:
+		c.value += e.Quantity
+		m.running += e.Quantity
+	case events.Min:
+		if c.count == 0 || e.Quantity < c.value {
+			c.value = e.Quantity
+		}
+	case events.Max:
+		if c.count == 0 || e.Quantity > c.value {
+			c.value = e.Quantity
+		}
+	case events.Latest:
+		if e.TimeMS >= c.newestMS || c.count == 0 {
+			c.value, c.newestMS = e.Quantity, e.TimeMS
+		}
+	case events.Unique:
+		if c.tags == nil {
+			c.tags = map[[16]byte]struct{}{}
+		}
+		if _, ok := c.tags[tag]; !ok {
+			c.tags[tag] = struct{}{}
+			c.fresh = append(c.fresh, tag)
+		}
+		c.value = int64(len(c.tags))
+	case events.Weighted, events.Peak:
+		i, _ := slices.BinarySearchFunc(c.levels, e.TimeMS+1, func(l level, ms int64) int { return cmp.Compare(l.ms, ms) })
+		c.levels = slices.Insert(c.levels, i, level{e.TimeMS, e.Quantity})
+	}
+	c.leaf(st, e, e.Quantity, tag, tagged)
+	c.count++
+	c.note(st, seq)
+	if len(m.dims) > 0 && e.Detail != nil {
+		c.addDims(m, e)
+	}
+	return events.Stored
+}
+
+// note marks c as changed by an event of group seq.
+func (c *cell) note(st *State, seq uint64) {
+	if c.firstSeq == 0 {
+		c.firstSeq = seq
+	}
+	c.lastSeq = seq
+	if !c.dirty {
+		c.dirty = true
+		st.fx.cells = append(st.fx.cells, c)
+	}
+}
+
+// leaf appends the salted event to the tree of the cell. See formats.md 3.3.
+func (c *cell) leaf(st *State, e *events.Event, quantity int64, tag [16]byte, tagged bool) {
+	b := &st.lines
+	b.build(c.meter, e, quantity, tag, tagged)
+	c.tree.Append(b.hash(c.salt(st), c.offset+c.count))
+}
+
+// tag returns the keyed hash of the event's subject: the user, or the dimension
+// that the meter names.
+func (st *State) tag(m *meter, e *events.Event) (tag [16]byte, ok bool) {
+	if e.Detail == nil {
+		return tag, false
+	}
+	subject := e.Detail.User
+	if m.def.Subject != "" {
+		subject = e.Dimension(m.def.Subject)
+	}
+	if subject == "" {
+		return tag, false
+	}
+	if t, ok := st.tags[subject]; ok {
+		return t, true
+	}
+	if len(st.tags) >= maxCachedTags {
+		clear(st.tags)
+	}
+	tag = st.secrets.Tag(subject)
+	st.tags[string(append([]byte(nil), subject...))] = tag
+	return tag, true
+}
+
+// maxCachedTags bounds the cache of computed tags.
+const maxCachedTags = 1 << 16
+
+// result returns the VALUE of the record that c becomes. See formats.md 3.2.
+func (c *cell) result(agg events.Aggregation, windowSeconds int64) (int64, error) {
+	switch {
+	case c.key.kind == cellAdjust:
+		return c.value, nil
+	case agg == events.Peak:
+		v := c.start
+		for _, l := range c.levels {
+			v = max(v, l.quantity)
+		}
+		return v, nil
+	case agg == events.Weighted:
+		return c.weighted((c.key.from + windowSeconds) * 1000)
+	}
+	return c.value, nil
+}
+
+// weighted returns level times seconds from the start of the window to endMS.
+func (c *cell) weighted(endMS int64) (int64, error) {
+	at, lv := c.key.from*1000, c.start
+	var sum uint128
+	for _, l := range c.levels {
+		sum.addMul(uint64(lv), uint64(max(l.ms-at, 0)))
+		at, lv = max(at, l.ms), l.quantity
+	}
+	sum.addMul(uint64(lv), uint64(max(endMS-at, 0)))
+	v, ok := sum.div1000()
+	if !ok {
+		return 0, fmt.Errorf("unit-seconds of %s: %w", c.meter.def.ID, ErrOverflow)
+	}
+	return v, nil
+}
+
+// carryLevels prepares the cells of level meters when the window of an alive
+// node closes: a level stays in force until the next one, so an idle window
+// still has unit-seconds and a peak.
+func (st *State) carryLevels(n *node, cells []*cell, w int64) []*cell {
+	if len(n.level) == 0 {
+		return cells
+	}
+	have := map[uint32]bool{}
+	for _, c := range cells {
+		have[c.key.meter] = true
+	}
+	for _, m := range st.meterList {
+		if lv := n.level[m.index]; lv > 0 && !have[m.index] {
+			key := cellKey{kind: cellUsage, node: n.index, meter: m.index, from: w}
+			c := &cell{key: key, node: n, meter: m, start: lv, firstSeq: st.cursor.Seq, lastSeq: st.cursor.Seq}
+			cells = append(slices.Clip(cells), c)
+		}
+	}
+	slices.SortFunc(cells, compareCells)
+	return cells
+}
+
+// appendCell encodes what of an open cell the store keeps.
+func appendCellState(b []byte, c *cell) []byte {
+	b = binary.AppendUvarint(b, c.count)
+	b = binary.AppendVarint(b, c.value)
+	b = binary.AppendVarint(b, c.newestMS)
+	b = binary.AppendVarint(b, c.dcount)
+	b = binary.AppendVarint(b, c.start)
+	b = binary.AppendUvarint(b, c.close)
+	b = binary.AppendUvarint(b, c.offset)
+	b = binary.AppendUvarint(b, c.firstSeq)
+	b = binary.AppendUvarint(b, c.lastSeq)
+	b = binary.AppendUvarint(b, uint64(len(c.levels)))
+	for _, l := range c.levels {
+		b = binary.AppendVarint(b, l.ms)
+		b = binary.AppendVarint(b, l.quantity)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.tags)))
+	for _, t := range sortedTags(c.tags) {
+		b = append(b, t[:]...)
+	}
+	b = c.flushed.append(b)
+	for _, h := range c.tree.Hashes() {
+		b = append(b, h[:]...)
+	}
+	return b
+}
+
+func sortedTags(m map[[16]byte]struct{}) [][16]byte {
+	out := make([][16]byte, 0, len(m))
+	for t := range m {
+		out = append(out, t)
+	}
+	slices.SortFunc(out, func(a, b [16]byte) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
+// decodeCellState is the inverse of appendCellState.
+func decodeCellState(b []byte, c *cell) error {
+	d := decoder{b: b}
+	c.count, c.value, c.newestMS, c.dcount, c.start = d.uvarint(), d.varint(), d.varint(), d.varint(), d.varint()
+	c.close, c.offset, c.firstSeq, c.lastSeq = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
+	for range d.count(2) {
+		c.levels = append(c.levels, level{d.varint(), d.varint()})
+	}
+	if n := d.count(16); n > 0 {
+		c.tags = make(map[[16]byte]struct{}, n)
+		for range n {
+			c.tags[[16]byte(d.bytes(16))] = struct{}{}
+		}
+	}
+	c.flushed.decode(&d)
+	var hashes []ledger.Hash
+	for len(d.b) >= 32 {
+		hashes = append(hashes, ledger.Hash(d.bytes(32)))
+	}
+	if err := d.done("cell"); err != nil {
+		return err
+	}
+	tree, err := ledger.NewFrontier(c.count, hashes)
+	if err != nil {
+		return fmt.Errorf("%w: cell of %s: %w", ErrDamaged, c.meter.def.ID, err)
+	}
+	c.tree = *tree
+	return nil
+}

@@ -1,0 +1,439 @@
+package projections
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+const secondsPerDay = 86_400
+
+// closeDue closes every window whose end and lateness have passed.
+func (st *State) closeDue() error {
+	if st.origin == "" {
+		return nil
+	}
+	due := floorDiv(st.cursor.WallNS, 1e9) - int64(st.settings.Lateness/1e9)
+	return st.closeUntil(floorDiv(due, st.windowSeconds()) * st.windowSeconds())
+}
+
+// closeUntil closes the windows up to until, oldest first, and the ledger at
+// each midnight on the way.
+func (st *State) closeUntil(until int64) error {
+	for w := st.closedUntil; w < until; w = st.closedUntil {
+		if len(st.nodeList) == 0 && len(st.downs) == 0 {
+			// Nothing can be in these windows; a clock that jumps by decades
+			// must not cost a step for each.
+			st.closedUntil, st.fx.core = until, true
+			break
+		}
+		if err := st.closeWindow(w); err != nil {
+			return err
+		}
+		if st.closedUntil%secondsPerDay == 0 {
+			if err := st.closeLedger(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// closeWindow books what the window that begins at w holds, in an order that
+// depends on nothing but names and times.
+func (st *State) closeWindow(w int64) error {
+	to := w + st.windowSeconds()
+	down := st.closeDown(w)
+	cells := st.byWindow[w]
+	delete(st.byWindow, w)
+	slices.SortFunc(cells, compareCells)
+	for _, n := range st.byName {
+		k := 0
+		for k < len(cells) && cells[k].node == n {
+			k++
+		}
+		if err := st.closeNodeWindow(n, cells[:k], w, to, down); err != nil {
+			return err
+		}
+		cells = cells[k:]
+	}
+	if err := st.bookPending(w); err != nil {
+		return err
+	}
+	st.bookRejects(w)
+	st.closedUntil, st.fx.core = to, true
+	return nil
+}
+
+func compareCells(a, b *cell) int {
+	return cmp.Or(cmp.Compare(a.key.kind, b.key.kind), strings.Compare(a.node.name, b.node.name),
+		strings.Compare(a.meter.def.ID, b.meter.def.ID), cmp.Compare(a.key.from, b.key.from), strings.Compare(a.key.session, b.key.session))
+}
+
+// closeDown books a span without a daemon when its first window closes, and
+// tells whether w lies in one.
+func (st *State) closeDown(w int64) bool {
+	if len(st.downs) == 0 || w < st.downs[0].from {
+		return false
+	}
+	d := st.downs[0]
+	if w == d.from {
+		st.append(fmt.Sprintf("gap * %d %d daemon-down - - -", d.from, d.to))
+	}
+	if w+st.windowSeconds() >= d.to {
+		st.downs = st.downs[1:]
+	}
+	st.fx.core = true
+	return true
+}
+
+// closeNodeWindow books one node's window: its usage, or that it was alive, or
+// that nothing is known.
+func (st *State) closeNodeWindow(n *node, cells []*cell, w, to int64, down bool) error {
+	i, alive := slices.BinarySearch(n.alive, w)
+	if alive {
+		i++
+	}
+	if i > 0 {
+		n.alive = slices.Delete(n.alive, 0, i)
+		st.touch(n)
+	}
+	if alive {
+		cells = st.carryLevels(n, cells, w)
+	}
+	switch {
+	case len(cells) > 0:
+		st.bookSpan(n)
+		for _, c := range cells {
+			if err := st.bookCell(c); err != nil {
+				return err
+			}
+		}
+		n.covered = max(n.covered, to)
+	case n.covered == 0 && !alive:
+		// Nothing of this node is in the ledger yet.
+	case alive:
+		st.extend(n, spanBeat, w, to)
+	case down:
+		st.bookSpan(n)
+		n.covered, n.silent = max(n.covered, to), n.silent+to-w
+		st.touch(n)
+	default:
+		st.extend(n, spanOffline, w, to)
+	}
+	for len(n.gaps) > 0 && n.gaps[0].from <= w {
+		g := n.gaps[0]
+		n.gaps = n.gaps[1:]
+		st.append(fmt.Sprintf("gap %s %d %d spool-lost %d %d %d", n.name, w, to, g.epoch, g.first, g.after))
+		n.silent += to - w
+		n.covered = max(n.covered, to)
+		st.touch(n)
+	}
+	return nil
+}
+
+// extend lets the node's beat or gap reach up to the end of a window.
+func (st *State) extend(n *node, kind spanKind, from, to int64) {
+	if n.span.kind != kind {
+		st.bookSpan(n)
+		n.span = span{kind, from, to}
+	}
+	if kind == spanOffline {
+		n.silent += to - from
+	}
+	n.span.to, n.covered = to, max(n.covered, to)
+	st.touch(n)
+}
+
+// bookSpan writes the node's beat or gap, which may reach over many windows.
+func (st *State) bookSpan(n *node) {
+	switch n.span.kind {
+	case spanNone:
+		return
+	case spanBeat:
+		st.append(fmt.Sprintf("beat %s %d %d", n.name, n.span.from, n.span.to))
+	case spanOffline:
+		st.append(fmt.Sprintf("gap %s %d %d offline - - -", n.name, n.span.from, n.span.to))
+	}
+	n.span = span{}
+	st.touch(n)
+}
+
+// bookPending books the late and adjust cells whose events came in window w or
+// before.
+func (st *State) bookPending(w int64) error {
+	due := st.pending[:0:0]
+	keep := st.pending[:0]
+	for _, c := range st.pending {
+		if c.key.booked <= w {
+			due = append(due, c)
+		} else {
+			keep = append(keep, c)
+		}
+	}
+	clear(st.pending[len(keep):])
+	st.pending = keep
+	slices.SortFunc(due, func(a, b *cell) int { return cmp.Or(cmp.Compare(a.key.booked, b.key.booked), compareCells(a, b)) })
+	for _, c := range due {
+		if err := st.bookCell(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bookRejects writes how many events were refused in window w, by reason.
+func (st *State) bookRejects(w int64) {
+	var keys []rejectKey
+	for k := range st.rejects {
+		if k.window <= w {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b rejectKey) int {
+		return cmp.Or(cmp.Compare(a.window, b.window), strings.Compare(st.nodeName(a.node), st.nodeName(b.node)),
+			cmp.Compare(a.class, b.class), strings.Compare(a.reason, b.reason))
+	})
+	for _, k := range keys {
+		count := st.rejects[k]
+		delete(st.rejects, k)
+		st.fx.rejects = true
+		st.append(fmt.Sprintf("reject %s %d %d %s %s %d", st.nodeName(k.node), k.window, k.window+st.windowSeconds(), classNames[k.class], k.reason, count))
+		if k.node != noNode {
+			n := st.nodeList[k.node]
+			n.recorded[k.class] += uint64(count)
+			st.touch(n)
+		}
+	}
+}
+
+func (st *State) nodeName(index uint32) string {
+	if index == noNode {
+		return "-"
+	}
+	return st.nodeList[index].name
+}
+
+// bookCell writes the record of a cell and adds it to the totals of its meter.
+func (st *State) bookCell(c *cell) error {
+	n, m := c.node, c.meter
+	if m.isLevel() && c.key.kind == cellUsage {
+		c.start = n.level[m.index]
+	}
+	value, err := c.result(m.def.Aggregation, st.windowSeconds())
+	if err != nil {
+		return err
+	}
+	root := base64.StdEncoding.EncodeToString(rootOf(c))
+	to := c.key.from + st.windowSeconds()
+	var b strings.Builder
+	switch c.key.kind {
+	case cellAdjust:
+		fmt.Fprintf(&b, "adjust %s %s %s %d %d %d %d %s %d %s", n.name, m.def.ID, m.def.Aggregation, c.key.from, to, c.dcount, c.value, c.reason, c.count, root)
+	default:
+		kind := "usage"
+		if c.key.kind == cellLate {
+			kind = "late"
+		}
+		fmt.Fprintf(&b, "%s %s %s %s %d %d %d %d %d %d %s", kind, n.name, m.def.ID, m.def.Aggregation, c.key.from, to, c.count, value, n.counted, n.counted+c.count, root)
+	}
+	if c.key.session != "" {
+		b.WriteString(" session=" + c.key.session)
+	}
+	if c.start != 0 {
+		b.WriteString(" start=" + strconv.FormatInt(c.start, 10))
+	}
+	st.appendCell(b.String(), c)
+	if c.key.kind == cellAdjust {
+		err = m.adjust(c)
+	} else {
+		n.counted += c.count
+		err = m.add(c, value, to)
+	}
+	if err != nil {
+		return err
+	}
+	if k := len(c.levels); k > 0 && c.key.kind == cellUsage {
+		if n.level == nil {
+			n.level = map[uint32]int64{}
+		}
+		n.level[m.index] = c.levels[k-1].quantity
+	}
+	st.touch(n)
+	st.touchMeter(m)
+	st.fx.booked = append(st.fx.booked, bookedDay{m, max(c.key.from, c.key.booked), c.count, value, c.key.kind})
+	delete(st.cells, c.key)
+	if int(m.index) < len(n.last) && n.last[m.index] == c {
+		n.last[m.index] = nil
+	}
+	st.fx.closed = append(st.fx.closed, c)
+	return nil
+}
+
+func rootOf(c *cell) []byte {
+	r := c.tree.Root()
+	return r[:]
+}
+
+// add folds the record of a closed cell into the totals of its meter, by the
+// merge law of its aggregation.
+func (m *meter) add(c *cell, value, to int64) error {
+	m.used = true
+	for subject := range c.tags {
+		if _, ok := m.tags[subject]; !ok && m.def.Aggregation == events.Unique {
+			if m.tags == nil {
+				m.tags = map[[16]byte]struct{}{}
+			}
+			m.tags[subject] = struct{}{}
+			m.fresh = append(m.fresh, subject)
+		}
+	}
+	for _, t := range []*ledgerTotal{&m.since, &m.all} {
+		var err error
+		switch first := t.count == 0 && t.newestTo == 0; m.def.Aggregation {
+		case events.Count, events.Sum, events.Weighted:
+			t.value, err = addInt(t.value, value)
+		case events.Min:
+			if first || value < t.value {
+				t.value = value
+			}
+		case events.Max, events.Peak:
+			if first || value > t.value {
+				t.value = value
+			}
+		case events.Latest:
+			if to >= t.newestTo {
+				t.value = value
+			}
+		case events.Unique:
+			t.value = int64(len(m.tags))
+		}
+		if err != nil {
+			return fmt.Errorf("total of meter %s: %w", m.def.ID, err)
+		}
+		t.count += c.count
+		t.newestTo = max(t.newestTo, to)
+	}
+	return nil
+}
+
+func (m *meter) adjust(c *cell) error {
+	m.used = true
+	for _, t := range []*ledgerTotal{&m.since, &m.all} {
+		v, err := addInt(t.adjusted, c.value)
+		if err != nil {
+			return fmt.Errorf("adjustments of meter %s: %w", m.def.ID, err)
+		}
+		t.adjusted = v
+	}
+	return nil
+}
+
+// closeNow closes the ledger, and with now first every window that holds
+// anything.
+func (st *State) closeNow(now bool) error {
+	if st.origin == "" {
+		return nil
+	}
+	if now {
+		until := st.closedUntil
+		for w := range st.byWindow {
+			until = max(until, w+st.windowSeconds())
+		}
+		for _, c := range st.pending {
+			until = max(until, c.key.booked+st.windowSeconds())
+		}
+		for k := range st.rejects {
+			until = max(until, k.window+st.windowSeconds())
+		}
+		if err := st.closeUntil(until); err != nil {
+			return err
+		}
+	}
+	return st.closeLedger()
+}
+
+// closeLedger writes the close group, if anything happened since the last one,
+// and asks for the checkpoint after it to be signed.
+func (st *State) closeLedger() error {
+	fresh := st.frontier.Size() != st.close.size || st.closedUntil != st.close.until
+	for _, n := range st.byName {
+		st.bookSpan(n)
+	}
+	if !fresh && st.frontier.Size() == st.close.size {
+		return nil
+	}
+	now := max(st.lastTime, floorDiv(st.cursor.WallNS, 1e9))
+	lines := st.closeLines(now)
+	if (st.frontier.Size()+uint64(len(lines)))%2 != 0 {
+		st.append(fmt.Sprintf("clock %d 0 pad", now))
+	}
+	group := sha256.New()
+	for _, l := range lines {
+		st.append(l)
+		group.Write(append([]byte(l), '\n'))
+	}
+	st.close.number++
+	end := fmt.Sprintf("close end %d %d %d %d %d %d %s %s", st.close.number, now, st.closedUntil, st.boots, st.serial, st.cursor.Seq,
+		base64.StdEncoding.EncodeToString(st.cursor.Sum[:]), base64.StdEncoding.EncodeToString(group.Sum(nil)))
+	if st.close.book != "" {
+		end += " rulebook=" + st.close.book
+	}
+	st.append(end)
+	st.lastTime, st.close.until, st.close.size, st.fx.core = now, st.closedUntil, st.frontier.Size(), true
+	st.fx.signs = append(st.fx.signs, ledger.Checkpoint{Origin: st.origin, Size: st.frontier.Size(), Root: st.frontier.Root()})
+	for _, m := range st.meterList {
+		if m.used {
+			m.since, m.tags, m.fresh = ledgerTotal{}, nil, nil
+			m.cleared = true
+			st.touchMeter(m)
+		}
+	}
+	return nil
+}
+
+// closeLines returns the key, node and total lines of a close.
+func (st *State) closeLines(now int64) []string {
+	lines := slices.Clone(st.close.keys)
+	slices.Sort(lines)
+	ahead := map[*node]uint64{}
+	for w, cells := range st.byWindow {
+		if w <= now {
+			continue
+		}
+		for _, c := range cells {
+			ahead[c.node] += c.count
+		}
+	}
+	for _, n := range st.byName {
+		covered := "-"
+		if n.covered != 0 {
+			covered = strconv.FormatInt(n.covered, 10)
+		}
+		accepted := n.taken - ahead[n]
+		dup, rej, quar := n.recorded[classDuplicate], n.recorded[classRejected], n.recorded[classQuarantined]
+		open := accepted - n.counted - dup - rej - quar
+		lines = append(lines, fmt.Sprintf("close node %s %d %d %d %d %d 0 %d %s %d - - -", n.name, accepted, n.counted, dup, rej, quar, open, covered, n.silent))
+	}
+	var totals []string
+	for _, m := range st.meterList {
+		if !m.used {
+			continue
+		}
+		all := strconv.FormatInt(m.all.value, 10)
+		if m.def.Aggregation == events.Unique {
+			all = "-"
+		}
+		totals = append(totals, fmt.Sprintf("close total %s %s %d %d %d %d %s %d", m.def.ID, m.def.Aggregation,
+			m.since.count, m.since.value, m.since.adjusted, m.all.count, all, m.all.adjusted))
+	}
+	slices.Sort(totals)
+	return append(lines, totals...)
+}

@@ -1,0 +1,37 @@
+package projections
+
+import "errors"
+
+// Errors of the store and the fold. Those that stop a daemon carry the code of
+// requirements 4.2 in their text; docs/reference/errors.md has the way out.
+var (
+	// ErrDamaged: something stored cannot be read or does not add up. Run
+	// "meterseal ledger check", then "meterseal restore".
+	ErrDamaged = errors.New("ledger_damaged: store is damaged")
+	// ErrHole: a group does not follow the last one folded, so the stream lost
+	// something, or belongs to another ledger.
+	ErrHole = errors.New("stream_hole: group does not follow")
+	// ErrStreamBehind: the stream ends before the cursor. Acknowledged events
+	// are gone from it; run "meterseal restore".
+	ErrStreamBehind = errors.New("stream_behind_cursor: stream ends before what was folded")
+	// ErrNoHistory: keys of a ledger are there, its store is not.
+	ErrNoHistory = errors.New("no_history: ledger is absent")
+	// ErrInUse: another daemon holds the directory.
+	ErrInUse = errors.New("store_in_use: store is open elsewhere")
+	// ErrSettings: a setting cannot be, or cannot change any more.
+	ErrSettings = errors.New("config_invalid")
+	// ErrRetired: the ledger is retired and takes no more records.
+	ErrRetired = errors.New("ledger_retired: ledger is retired")
+	// ErrOverflow: a sum left int64.
+	ErrOverflow = errors.New("sum leaves the range of int64")
+	// ErrNotFound: there is no such record, checkpoint or event.
+	ErrNotFound = errors.New("not found")
+)
+
+func addInt(a, b int64) (int64, error) {
+	s := a + b
+	if (a > 0 && b > 0 && s < 0) || (a < 0 && b < 0 && s >= 0) {
+		return 0, ErrOverflow
+	}
+	return s, nil
+}

@@ -1,0 +1,346 @@
+package projections
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// effects are what one or more groups changed: the next commit writes them in
+// one batch with the cursor, and that is why a replay counts once.
+type effects struct {
+	nodes   []*node
+	meters  []*meter
+	cells   []*cell
+	closed  []*cell // booked: their stored state goes
+	booked  []bookedDay
+	rejects bool
+	core    bool // settings, opening, close state
+
+	records []bookedRecord
+	tiles   []ledger.Tile
+	signs   []ledger.Checkpoint // sizes whose checkpoint is to be signed and kept
+	marks   []groupMarks        // events of a group that are not simply booked
+	refs    []refEntry          // events that may be corrected later
+}
+
+// bookedRecord is a new ledger record with the part of the stream that its
+// events stand in (0, 0: it has none).
+type bookedRecord struct {
+	index       uint64
+	line        string
+	first, last uint64
+	cell        cellKey
+}
+
+// Apply folds one group and appends a disposition per event of its batch and
+// event runs to dst, in their order. It is deterministic: no clock, no
+// goroutine, no randomness; time enters through g.WallNS only.
+//
+// An error means that the group cannot follow the state (a hole, a broken
+// control line, a sum that overflows past what the gateway lets in): nothing
+// more may be applied.
+func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([]events.Disposition, error) {
+	if g.Prev != st.cursor.Seq || seq <= st.cursor.Seq || ledger.Hash(g.PrevSum) != st.cursor.Sum || g.First != st.cursor.Next {
+		return dst, fmt.Errorf("%w: group %d follows %d, the cursor is at %d", ErrHole, seq, g.Prev, st.cursor.Seq)
+	}
+	if g.WallNS < st.cursor.WallNS {
+		return dst, fmt.Errorf("%w: group %d goes back in time", ErrHole, seq)
+	}
+	// Windows close before the events of the group are booked, on the time of
+	// the group alone; so it does not matter how events were packed into it.
+	wall := st.cursor.WallNS
+	st.cursor.WallNS = g.WallNS
+	st.ids.advance(g.WallNS, int64(st.settings.Horizon))
+	if err := st.closeDue(); err != nil {
+		return dst, err
+	}
+	a := applier{st: st, seq: seq, wallMS: floorDiv(g.WallNS, 1e6), before: wall, dst: dst}
+	a.marks.seq = seq
+	for i := range g.Runs {
+		if err := a.run(&g.Runs[i]); err != nil {
+			return a.dst, fmt.Errorf("group %d, run %d: %w", seq, i, err)
+		}
+	}
+	if len(a.marks.list) > 0 {
+		st.fx.marks = append(st.fx.marks, a.marks)
+	}
+	st.cursor = Cursor{Seq: seq, Sum: ledger.Hash(g.Sum), WallNS: g.WallNS, Term: g.Term, Next: g.First + uint64(g.Count)}
+	return a.dst, nil
+}
+
+// applier is the state of folding one group.
+type applier struct {
+	st      *State
+	seq     uint64
+	ordinal uint32 // of the event within the group
+	wallMS  int64
+	before  int64 // time of the group before, ns
+	dst     []events.Disposition
+	marks   groupMarks
+	buf     []byte
+}
+
+func (a *applier) run(r *events.Run) error {
+	switch r.Form {
+	case events.FormControl:
+		return a.control(string(r.Raw))
+	case events.FormRefusals:
+		return a.refusals(r)
+	case events.FormBatch:
+		return a.batch(r)
+	case events.FormEvents:
+		n := a.st.node(r.Node)
+		a.st.heard(n, a.wallMS)
+		for i := range r.Events {
+			d, err := a.plain(n, &r.Events[i])
+			if err != nil {
+				return err
+			}
+			a.dst = append(a.dst, d)
+			a.ordinal++
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: run of form %d", ErrDamaged, r.Form)
+}
+
+func (a *applier) refusals(r *events.Run) error {
+	var n *node
+	if r.Node != "-" && r.Node != "" {
+		n = a.st.node(r.Node)
+		a.st.heard(n, a.wallMS)
+	}
+	for _, f := range r.Refusals {
+		a.st.reject(n, classRejected, f.Reason, f.Count)
+	}
+	return nil
+}
+
+// batch folds an SDK batch: its events are numbered, so what was folded before
+// is known by one number per node.
+func (a *applier) batch(r *events.Run) error {
+	st := a.st
+	n := st.node(r.Node)
+	st.heard(n, a.wallMS)
+	st.touch(n)
+	skip, all := uint64(0), uint64(len(r.Events))
+	switch {
+	case !n.numbered || r.Epoch > n.epoch:
+		if n.numbered && !n.ended {
+			n.gaps = append(n.gaps, lost{from: st.window(a.wallMS), to: st.window(a.wallMS) + st.windowSeconds(), epoch: n.epoch, first: n.next, after: n.next})
+		}
+		if r.First > 0 {
+			a.lost(n, r.Epoch, 0, r.First)
+		}
+		n.numbered, n.epoch, n.next, n.ended = true, r.Epoch, r.First, false
+	case r.Epoch < n.epoch:
+		skip = all // an epoch that is over; its numbers were counted or are lost
+	case r.First > n.next:
+		// Sent out of order, or events are missing: the sender is told which
+		// number is next, and nothing of this batch counts.
+		for range r.Events {
+			a.mark(events.OutOfOrder, cellKey{}, 0)
+			a.dst = append(a.dst, events.OutOfOrder)
+			a.ordinal++
+		}
+		return nil
+	default:
+		skip = min(n.next-r.First, all)
+	}
+	for i := range r.Events {
+		d := events.Duplicate
+		if uint64(i) >= skip {
+			var err error
+			if d, err = a.book(n, &r.Events[i]); err != nil {
+				return err
+			}
+		} else {
+			st.reject(n, classDuplicate, "same-number", 1)
+		}
+		if d != events.Stored {
+			a.mark(d, cellKey{}, 0)
+		}
+		a.dst = append(a.dst, d)
+		a.ordinal++
+	}
+	if r.Epoch == n.epoch {
+		n.next = max(n.next, r.First+all)
+		n.ended = n.ended || r.Last
+	}
+	return nil
+}
+
+// lost notes numbers first to after-1 of an epoch as gone for good.
+func (a *applier) lost(n *node, epoch, first, after uint64) {
+	w := a.st.window(a.wallMS)
+	n.gaps = append(n.gaps, lost{from: w, to: w + a.st.windowSeconds(), epoch: epoch, first: first, after: after})
+}
+
+// plain folds one event with an id.
+func (a *applier) plain(n *node, e *events.Event) (events.Disposition, error) {
+	st := a.st
+	hash, content := a.identity(n, e)
+	known, ok, err := st.ids.find(hash)
+	if err != nil {
+		return 0, err
+	}
+	var d events.Disposition
+	switch {
+	case ok && known == content:
+		d = events.Duplicate
+		st.reject(n, classDuplicate, "same-id", 1)
+	case ok:
+		d = events.Conflict
+		st.reject(n, classRejected, events.CodeIDConflict, 1)
+	default:
+		if d, err = a.book(n, e); err != nil {
+			return d, err
+		}
+		if !d.Refused() {
+			st.ids.insert(hash, content, st.cursor.WallNS)
+		}
+		if d == events.Stored {
+			return d, nil // book has marked what is not simply booked
+		}
+	}
+	a.mark(d, cellKey{}, 0)
+	return d, nil
+}
+
+// identity returns the hash of (node, id) and the checksum of what the event
+// says. Its time is no part of that: an event without one takes the time of its
+// group, and a repetition another group's.
+func (a *applier) identity(n *node, e *events.Event) (uint64, uint32) {
+	b := appendString(a.buf[:0], n.name)
+	b = append(b, e.ID...)
+	sum := sha256.Sum256(b)
+	b = appendString(b[:0], e.Meter)
+	b = binary.AppendVarint(b, e.Quantity)
+	if d := e.Detail; d != nil {
+		for _, s := range [...]string{d.User, d.Host, d.IP, d.Ref, d.Reason, d.Actor} {
+			b = appendString(b, s)
+		}
+		b = append(b, byte(d.Kind))
+		for _, dim := range d.Dimensions {
+			b = appendString(appendString(b, dim.Name), dim.Value)
+		}
+	}
+	a.buf = b
+	return binary.BigEndian.Uint64(sum[:8]), crc32.Checksum(b, castagnoli)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// book books one event that was not seen before into its cell.
+func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
+	st := a.st
+	m := st.meters[e.Meter]
+	if m == nil {
+		return 0, fmt.Errorf("%w: event of meter %q, which no declaration precedes", ErrDamaged, e.Meter)
+	}
+	if st.retired {
+		st.reject(n, classRejected, events.CodeRetired, 1)
+		return events.Retired, nil
+	}
+	if e.Kind() != events.KindUsage {
+		return a.correct(n, m, e)
+	}
+	if a.tooOld(e) {
+		st.reject(n, classQuarantined, "older-than-horizon", 1)
+		return events.Quarantined, nil
+	}
+	from := st.window(e.TimeMS)
+	c, late := st.usageCell(n, m, from)
+	if d := c.add(st, e, a.seq); d != events.Stored {
+		st.reject(n, classRejected, d.Code(), 1)
+		return d, nil
+	}
+	n.taken++
+	st.touch(n)
+	if late {
+		a.mark(events.Stored, c.key, 0)
+	}
+	if m.def.Corrections {
+		st.fx.refs = append(st.fx.refs, refEntry{node: n.index, id: e.ID, ref: ref{meter: m.index, timeMS: e.TimeMS, quantity: e.Quantity}})
+	}
+	return events.Stored, nil
+}
+
+// tooOld tells whether e cannot be told from a repetition any more. With a
+// trace clock only events count as such whose ids may really be forgotten.
+func (a *applier) tooOld(e *events.Event) bool {
+	if a.wallMS-e.TimeMS <= int64(a.st.settings.Horizon/1e6) {
+		return false
+	}
+	return !a.st.settings.Trace || e.TimeMS*1e6 < a.st.ids.dropped
+}
+
+// control folds one control line.
+func (a *applier) control(line string) error {
+	st := a.st
+	kind, rest, _ := strings.Cut(line, " ")
+	fields := strings.Split(rest, " ")
+	switch kind {
+	case "settings":
+		s, err := parseSettings(fields)
+		if err != nil {
+			return err
+		}
+		if st.origin != "" && s.Window != st.settings.Window {
+			return fmt.Errorf("%w: the window length of a ledger never changes", ErrSettings)
+		}
+		st.settings, st.fx.core = s, true
+		return nil
+	case "declare":
+		m, err := parseDeclare(fields)
+		if err != nil {
+			return err
+		}
+		st.declare(m)
+		return nil
+	case "alive":
+		ms, err := strconv.ParseInt(fields[len(fields)-1], 10, 64)
+		if err != nil || len(fields) != 2 {
+			return fmt.Errorf("%w: control line %q", ErrDamaged, line)
+		}
+		n := st.node(fields[0])
+		st.heard(n, ms)
+		st.heard(n, a.wallMS)
+		return nil
+	case "lost":
+		return a.declareLost(fields)
+	case "close":
+		return st.closeNow(len(fields) > 1 && fields[1] == "now")
+	}
+	return st.appendControl(line, floorDiv(a.before, 1e9))
+}
+
+// declareLost folds "lost NODE EPOCH FIRST AFTER": a node says that it cannot
+// send these numbers any more.
+func (a *applier) declareLost(fields []string) error {
+	var v [3]uint64
+	for i := range v {
+		if len(fields) != 4 {
+			return fmt.Errorf("%w: lost has %d fields", ErrDamaged, len(fields))
+		}
+		n, err := strconv.ParseUint(fields[i+1], 10, 63)
+		if err != nil {
+			return err
+		}
+		v[i] = n
+	}
+	n := a.st.node(fields[0])
+	if epoch, first, after := v[0], v[1], v[2]; n.numbered && epoch == n.epoch && first <= n.next && after > n.next {
+		a.lost(n, epoch, n.next, after)
+		n.next = after
+		a.st.touch(n)
+	}
+	return nil
+}
