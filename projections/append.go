@@ -16,7 +16,7 @@ func (st *State) append(line string) {
 // appendCell adds the record of a cell and remembers which part of the stream
 // its events stand in, so that they can be opened later.
 func (st *State) appendCell(line string, c *cell) {
-	st.appendRecord(bookedRecord{line: line, first: c.firstSeq, last: c.lastSeq, cell: c.key})
+	st.appendRecord(bookedRecord{line: line, first: c.firstSeq, last: c.lastSeq, close: c.close})
 }
 
 func (st *State) appendRecord(r bookedRecord) {

@@ -49,13 +49,12 @@ type cell struct {
 	tags     map[[16]byte]struct{} // unique
 	tree     ledger.Frontier
 	close    uint64 // number of the next close when the cell was opened
-	offset   uint64 // salts used before by a cell of the same salts
 	salts    *ledger.Salts
 
 	firstSeq, lastSeq uint64 // groups that its events stand in
 
 	dirty   bool
-	flushed rowValue // what of it the usage rows hold
+	flushed rowValue             // what of it the usage rows hold
 	fresh   [][16]byte           // tags that the usage rows lack
 	dims    map[dimKey]*rowValue // by dimension, since the rows were written
 }
@@ -92,9 +91,6 @@ func (st *State) cell(key cellKey, n *node, m *meter) *cell {
 	}
 	c = &cell{key: key, node: n, meter: m, close: st.close.number + 1, reason: key.reason}
 	st.openCell(c)
-	if key.kind != cellUsage {
-		c.offset = st.saltsUsed[saltKey{key.kind, key.node, key.meter, key.from, c.close}]
-	}
 	return c
 }
 
@@ -113,7 +109,8 @@ func (m *meter) isLevel() bool {
 }
 
 // saltKey names the salts of a cell. Late and adjust cells of one window that
-// are opened before the same close share them, each with its own part.
+// are opened before the same close share them, so their events are numbered
+// together, and the number of each stands in its mark.
 type saltKey struct {
 	kind  cellKind
 	node  uint32
@@ -217,9 +214,16 @@ func (c *cell) note(st *State, seq uint64) {
 
 // leaf appends the salted event to the tree of the cell. See formats.md 3.3.
 func (c *cell) leaf(st *State, e *events.Event, quantity int64, tag [16]byte, tagged bool) {
+	i := c.count
+	if c.key.kind != cellUsage {
+		k := saltKey{c.key.kind, c.key.node, c.key.meter, c.key.from, c.close}
+		i = st.saltsUsed[k]
+		st.saltsUsed[k] = i + 1
+		st.lastSalt, st.fx.salts = i, true
+	}
 	b := &st.lines
 	b.build(c.meter, e, quantity, tag, tagged)
-	c.tree.Append(b.hash(c.salt(st), c.offset+c.count))
+	c.tree.Append(b.hash(c.salt(st), i))
 }
 
 // tag returns the keyed hash of the event's subject: the user, or the dimension
@@ -312,7 +316,6 @@ func appendCellState(b []byte, c *cell) []byte {
 	b = binary.AppendVarint(b, c.dcount)
 	b = binary.AppendVarint(b, c.start)
 	b = binary.AppendUvarint(b, c.close)
-	b = binary.AppendUvarint(b, c.offset)
 	b = binary.AppendUvarint(b, c.firstSeq)
 	b = binary.AppendUvarint(b, c.lastSeq)
 	b = binary.AppendUvarint(b, uint64(len(c.levels)))
@@ -344,7 +347,7 @@ func sortedTags(m map[[16]byte]struct{}) [][16]byte {
 func decodeCellState(b []byte, c *cell) error {
 	d := decoder{b: b}
 	c.count, c.value, c.newestMS, c.dcount, c.start = d.uvarint(), d.varint(), d.varint(), d.varint(), d.varint()
-	c.close, c.offset, c.firstSeq, c.lastSeq = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
+	c.close, c.firstSeq, c.lastSeq = d.uvarint(), d.uvarint(), d.uvarint()
 	for range d.count(2) {
 		c.levels = append(c.levels, level{d.varint(), d.varint()})
 	}

@@ -191,17 +191,7 @@ func (st *State) bookPending(w int64) error {
 
 // bookRejects writes how many events were refused in window w, by reason.
 func (st *State) bookRejects(w int64) {
-	var keys []rejectKey
-	for k := range st.rejects {
-		if k.window <= w {
-			keys = append(keys, k)
-		}
-	}
-	slices.SortFunc(keys, func(a, b rejectKey) int {
-		return cmp.Or(cmp.Compare(a.window, b.window), strings.Compare(st.nodeName(a.node), st.nodeName(b.node)),
-			cmp.Compare(a.class, b.class), strings.Compare(a.reason, b.reason))
-	})
-	for _, k := range keys {
+	for _, k := range st.rejectKeys(w) {
 		count := st.rejects[k]
 		delete(st.rejects, k)
 		st.fx.rejects = true
@@ -212,6 +202,21 @@ func (st *State) bookRejects(w int64) {
 			st.touch(n)
 		}
 	}
+}
+
+// rejectKeys returns the refusals that came in window w or before, in order.
+func (st *State) rejectKeys(w int64) []rejectKey {
+	var keys []rejectKey
+	for k := range st.rejects {
+		if k.window <= w {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b rejectKey) int {
+		return cmp.Or(cmp.Compare(a.window, b.window), strings.Compare(st.nodeName(a.node), st.nodeName(b.node)),
+			cmp.Compare(a.class, b.class), strings.Compare(a.reason, b.reason))
+	})
+	return keys
 }
 
 func (st *State) nodeName(index uint32) string {
@@ -389,6 +394,12 @@ func (st *State) closeLedger() error {
 	st.append(end)
 	st.lastTime, st.close.until, st.close.size, st.fx.core = now, st.closedUntil, st.frontier.Size(), true
 	st.fx.signs = append(st.fx.signs, ledger.Checkpoint{Origin: st.origin, Size: st.frontier.Size(), Root: st.frontier.Root()})
+	for k := range st.saltsUsed {
+		if !st.saltsOpen(k) {
+			delete(st.saltsUsed, k)
+			st.fx.salts = true
+		}
+	}
 	for _, m := range st.meterList {
 		if m.used {
 			m.since, m.tags, m.fresh = ledgerTotal{}, nil, nil
@@ -436,4 +447,14 @@ func (st *State) closeLines(now int64) []string {
 	}
 	slices.Sort(totals)
 	return append(lines, totals...)
+}
+
+// saltsOpen tells whether an open cell still takes salts of k.
+func (st *State) saltsOpen(k saltKey) bool {
+	for _, c := range st.pending {
+		if (saltKey{c.key.kind, c.key.node, c.key.meter, c.key.from, c.close}) == k {
+			return true
+		}
+	}
+	return false
 }

@@ -22,6 +22,7 @@ type effects struct {
 	booked  []bookedDay
 	rejects bool
 	core    bool // settings, opening, close state
+	salts   bool // numbers of used salts
 
 	records []bookedRecord
 	tiles   []ledger.Tile
@@ -36,7 +37,7 @@ type bookedRecord struct {
 	index       uint64
 	line        string
 	first, last uint64
-	cell        cellKey
+	close       uint64 // of the cell's salts
 }
 
 // Apply folds one group and appends a disposition per event of its batch and
@@ -146,7 +147,7 @@ func (a *applier) batch(r *events.Run) error {
 		// Sent out of order, or events are missing: the sender is told which
 		// number is next, and nothing of this batch counts.
 		for range r.Events {
-			a.mark(events.OutOfOrder, cellKey{}, 0)
+			a.markRefused(events.OutOfOrder)
 			a.dst = append(a.dst, events.OutOfOrder)
 			a.ordinal++
 		}
@@ -165,7 +166,7 @@ func (a *applier) batch(r *events.Run) error {
 			st.reject(n, classDuplicate, "same-number", 1)
 		}
 		if d != events.Stored {
-			a.mark(d, cellKey{}, 0)
+			a.markRefused(d)
 		}
 		a.dst = append(a.dst, d)
 		a.ordinal++
@@ -210,7 +211,7 @@ func (a *applier) plain(n *node, e *events.Event) (events.Disposition, error) {
 			return d, nil // book has marked what is not simply booked
 		}
 	}
-	a.mark(d, cellKey{}, 0)
+	a.markRefused(d)
 	return d, nil
 }
 
@@ -265,10 +266,10 @@ func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
 	n.taken++
 	st.touch(n)
 	if late {
-		a.mark(events.Stored, c.key, 0)
+		a.markBooked(c.key, 0)
 	}
-	if m.def.Corrections {
-		st.fx.refs = append(st.fx.refs, refEntry{node: n.index, id: e.ID, ref: ref{meter: m.index, timeMS: e.TimeMS, quantity: e.Quantity}})
+	if m.def.Corrections && e.ID != "" {
+		st.remember(n, m, e)
 	}
 	return events.Stored, nil
 }

@@ -157,3 +157,11 @@ func parseDeclare(fields []string) (events.Meter, error) {
 	}
 	return m, nil
 }
+
+func parseSettingsLine(line string) (Settings, error) {
+	return parseSettings(strings.Fields(line)[1:])
+}
+
+func parseDeclareLine(line string) (events.Meter, error) {
+	return parseDeclare(strings.Fields(line)[1:])
+}

@@ -46,9 +46,16 @@ type State struct {
 	close       closeState
 
 	frontier *ledger.Frontier
+	tiler    *ledger.Tiler
 	secrets  *ledger.Secrets
 	ids      *idIndex
 	refs     refReader
+	refsNew  map[[16]byte]ref // not yet in the store
+
+	saltsUsed map[saltKey]uint64
+	lastSalt  uint64              // of the event booked last into a late or adjust cell
+	tags      map[string][16]byte // cache of computed tags
+	lines     eventLines
 
 	fx effects
 }
@@ -71,8 +78,13 @@ type meter struct {
 	all   ledgerTotal // since open
 	dims  []string    // declared dimensions, ascending
 	dirty bool
-	tags  map[[16]byte]struct{} // subjects since the last close (unique)
-	fresh [][16]byte            // of them, not yet written
+
+	running         int64 // sum: total with the open cells, so that it never leaves int64
+	runningAdjusted int64
+
+	cleared bool                  // the stored tags go before fresh ones come
+	tags    map[[16]byte]struct{} // subjects since the last close (unique)
+	fresh   [][16]byte            // of them, not yet written
 }
 
 // ledgerTotal folds the usage and late records of a meter.
@@ -151,16 +163,20 @@ var classNames = [...]string{"duplicate", "rejected", "quarantined"}
 
 func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 	return &State{
-		settings: DefaultSettings(),
-		meters:   map[string]*meter{},
-		nodes:    map[string]*node{},
-		cells:    map[cellKey]*cell{},
-		byWindow: map[int64][]*cell{},
-		rejects:  map[rejectKey]int64{},
-		frontier: new(ledger.Frontier),
-		secrets:  secrets,
-		ids:      ids,
-		refs:     refs,
+		settings:  DefaultSettings(),
+		meters:    map[string]*meter{},
+		nodes:     map[string]*node{},
+		cells:     map[cellKey]*cell{},
+		byWindow:  map[int64][]*cell{},
+		rejects:   map[rejectKey]int64{},
+		frontier:  new(ledger.Frontier),
+		tiler:     ledger.NewTiler(),
+		refsNew:   map[[16]byte]ref{},
+		saltsUsed: map[saltKey]uint64{},
+		tags:      map[string][16]byte{},
+		secrets:   secrets,
+		ids:       ids,
+		refs:      refs,
 	}
 }
 

@@ -1,0 +1,86 @@
+package projections
+
+import "encoding/binary"
+
+// The keys of the store: one letter, then big-endian numbers, so that they sort
+// by number. Those of the ledger are formats.md 3.1.
+const (
+	keyCursor     = 'a' // → cursor
+	keyCheckpoint = 'c' // → newest signed checkpoint
+	keyKept       = 'C' // size → signed checkpoint after a close
+	keyBookedDay  = 'D' // meter, day → usage as booked
+	keyRef        = 'E' // week, hash of (node, id) → event that may be corrected
+	keySalts      = 'F' // → salts used by late and adjust cells
+	keyIDRun      = 'i' // run → its size, age and filter
+	keyIDPage     = 'I' // run, first hash → sorted entries
+	keyIDTail     = 'J' // run, chunk → entries in order of arrival
+	keyRejects    = 'j' // → refusals of open windows
+	keyCore       = 'k' // → settings, opening, close state
+	keyRecord     = 'l' // index → record line
+	keyRange      = 'L' // index → groups that the record's events stand in
+	keyMeter      = 'M' // index → meter and its totals
+	keyNode       = 'n' // index → node
+	keyCell       = 'o' // kind, node, meter, window … → open cell
+	keyUnsigned   = 'p' // size → root of a checkpoint to be signed
+	keyTag        = 'Q' // meter, window, node, tag → (unique)
+	keyReceipt    = 'r' // size → receipt
+	keySize       = 's' // → size, frontier
+	keyTile       = 't' // level(1), n(8) → full tile
+	keyTotalTag   = 'T' // meter, tag → (unique, since the last close)
+	keyRow        = 'U' // span, meter, dimension, start, node, value → usage
+	keyVersion    = 'v' // → version of this layout
+	keyMarks      = 'X' // group → its events that are not simply booked
+	keyRejected   = 'Z' // number → rejected event
+)
+
+// layoutVersion is that of the keys and values here. A store of another version
+// is not opened.
+const layoutVersion = 1
+
+func key8(prefix byte, n uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefix}, n)
+}
+
+func key4(prefix byte, n uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefix}, n)
+}
+
+func key88(prefix byte, a, b uint64) []byte {
+	return binary.BigEndian.AppendUint64(key8(prefix, a), b)
+}
+
+func tileKey(level uint8, n uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{keyTile, level}, n)
+}
+
+func (k cellKey) append(b []byte) []byte {
+	b = append(b, keyCell, byte(k.kind))
+	b = binary.BigEndian.AppendUint32(b, k.node)
+	b = binary.BigEndian.AppendUint32(b, k.meter)
+	b = binary.BigEndian.AppendUint64(b, uint64(k.from)^1<<63)
+	b = binary.BigEndian.AppendUint64(b, uint64(k.booked)^1<<63)
+	return appendString(appendString(b, k.session), k.reason)
+}
+
+func decodeCellKey(b []byte) (k cellKey, err error) {
+	if len(b) < 26 {
+		return k, ErrDamaged
+	}
+	k.kind = cellKind(b[1])
+	k.node, k.meter = binary.BigEndian.Uint32(b[2:]), binary.BigEndian.Uint32(b[6:])
+	k.from, k.booked = int64(binary.BigEndian.Uint64(b[10:])^1<<63), int64(binary.BigEndian.Uint64(b[18:])^1<<63)
+	d := decoder{b: b[26:]}
+	k.session, k.reason = d.string(), d.string()
+	return k, d.done("cell key")
+}
+
+// upper returns the first key after all that begin with prefix.
+func upper(prefix []byte) []byte {
+	u := append([]byte(nil), prefix...)
+	for i := len(u) - 1; i >= 0; i-- {
+		if u[i]++; u[i] != 0 {
+			return u[:i+1]
+		}
+	}
+	return nil
+}

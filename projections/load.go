@@ -1,0 +1,434 @@
+package projections
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// load reads the whole state of the fold.
+func (s *Store) load() error {
+	v, err := s.get([]byte{keyVersion})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		if s.opts.MustExist {
+			return fmt.Errorf("%w: %s holds no ledger", ErrNoHistory, s.opts.Dir)
+		}
+		return s.db.Set([]byte{keyVersion}, []byte{layoutVersion}, nil)
+	case err != nil:
+		return err
+	case len(v) != 1 || v[0] != layoutVersion:
+		return fmt.Errorf("upgrade_needed: store %s has layout %v, this program reads %d", s.opts.Dir, v, layoutVersion)
+	}
+	for _, step := range [...]func() error{s.loadCore, s.loadLedger, s.loadMeters, s.loadNodes, s.loadCells, s.loadIDs, s.loadUnsigned} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	s.synced = Synced{Cursor: s.st.cursor, Size: s.st.frontier.Size()}
+	if cp, err := s.get([]byte{keyCheckpoint}); err == nil {
+		s.synced.Checkpoint = cp
+	}
+	return nil
+}
+
+func (s *Store) loadCore() error {
+	st := s.st
+	for _, p := range [...]struct {
+		key    byte
+		decode func([]byte) error
+	}{{keyCore, st.decodeCore}, {keyCursor, st.cursor.decode}, {keyRejects, st.decodeRejects}, {keySalts, st.decodeSalts}} {
+		v, err := s.get([]byte{p.key})
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = p.decode(v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.lastCursor = st.cursor.append(nil)
+	return nil
+}
+
+func (s *Store) loadLedger() error {
+	v, err := s.get([]byte{keySize})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(v) < 8 || len(v)%32 != 8 {
+		return fmt.Errorf("%w: size of %d bytes", ErrDamaged, len(v))
+	}
+	var hashes []ledger.Hash
+	for h := v[8:]; len(h) > 0; h = h[32:] {
+		hashes = append(hashes, ledger.Hash(h[:32]))
+	}
+	size := binary.BigEndian.Uint64(v)
+	if s.st.frontier, err = ledger.NewFrontier(size, hashes); err != nil {
+		return fmt.Errorf("%w: frontier: %w", ErrDamaged, err)
+	}
+	if s.st.tiler, err = ledger.OpenTiler(size, s); err != nil {
+		return fmt.Errorf("%w: tiles: %w", ErrDamaged, err)
+	}
+	return nil
+}
+
+func (s *Store) loadMeters() error {
+	err := s.scan([]byte{keyMeter}, func(k, v []byte) error {
+		m := &meter{index: uint32(len(s.st.meterList))}
+		if err := m.decode(v); err != nil {
+			return err
+		}
+		s.st.meters[m.def.ID] = m
+		s.st.meterList = append(s.st.meterList, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.scan([]byte{keyTotalTag}, func(k, _ []byte) error {
+		i := binary.BigEndian.Uint32(k[1:])
+		if int(i) >= len(s.st.meterList) || len(k) != 21 {
+			return fmt.Errorf("%w: tag of meter %d", ErrDamaged, i)
+		}
+		m := s.st.meterList[i]
+		if m.tags == nil {
+			m.tags = map[[16]byte]struct{}{}
+		}
+		m.tags[[16]byte(k[5:])] = struct{}{}
+		return nil
+	})
+}
+
+func (s *Store) loadNodes() error {
+	return s.scan([]byte{keyNode}, func(k, v []byte) error {
+		d := decoder{b: v}
+		n := s.st.node(d.string())
+		n.decode(&d)
+		n.dirty = false
+		return d.done("node " + n.name)
+	})
+}
+
+func (s *Store) loadCells() error {
+	s.st.fx = effects{}
+	err := s.scan([]byte{keyCell}, func(k, v []byte) error {
+		key, err := decodeCellKey(k)
+		if err != nil {
+			return err
+		}
+		if int(key.node) >= len(s.st.nodeList) || int(key.meter) >= len(s.st.meterList) {
+			return fmt.Errorf("%w: cell of node %d, meter %d", ErrDamaged, key.node, key.meter)
+		}
+		c := &cell{key: key, node: s.st.nodeList[key.node], meter: s.st.meterList[key.meter], reason: key.reason}
+		if err := decodeCellState(v, c); err != nil {
+			return err
+		}
+		s.st.openCell(c)
+		if c.meter.def.Aggregation == events.Sum && key.kind != cellAdjust {
+			c.meter.running += c.value
+		}
+		if key.kind == cellAdjust {
+			c.meter.runningAdjusted += c.value
+		}
+		return nil
+	})
+	return err
+}
+
+func (s *Store) loadUnsigned() error {
+	return s.scan([]byte{keyUnsigned}, func(k, v []byte) error {
+		if len(k) != 9 || len(v) != 32 {
+			return fmt.Errorf("%w: unsigned checkpoint", ErrDamaged)
+		}
+		s.unsigned = append(s.unsigned, ledger.Checkpoint{Origin: s.st.origin, Size: binary.BigEndian.Uint64(k[1:]), Root: ledger.Hash(v)})
+		return nil
+	})
+}
+
+func (s *Store) loadIDs() error {
+	x := s.st.ids
+	err := s.scan([]byte{keyIDRun}, func(k, v []byte) error {
+		r := &idRun{number: binary.BigEndian.Uint64(k[1:])}
+		if err := r.decode(v); err != nil {
+			return err
+		}
+		x.runs = append(x.runs, r)
+		x.live += r.count
+		x.number = r.number + 1
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.scan([]byte{keyIDTail}, func(k, v []byte) error {
+		if len(k) != 13 || len(v) < 8 || (len(v)-8)%idEntryBytes != 0 {
+			return fmt.Errorf("%w: id chunk of %d bytes", ErrDamaged, len(v))
+		}
+		x.number, x.chunk = binary.BigEndian.Uint64(k[1:]), binary.BigEndian.Uint32(k[9:])+1
+		wall := int64(binary.BigEndian.Uint64(v))
+		for v = v[8:]; len(v) > 0; v = v[idEntryBytes:] {
+			x.insert(binary.BigEndian.Uint64(v), binary.BigEndian.Uint32(v[8:]), wall)
+		}
+		x.tail = x.tail[:0]
+		return nil
+	})
+}
+
+func (r *idRun) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, r.count)
+	b = binary.AppendVarint(b, r.newestNS)
+	b = binary.AppendUvarint(b, uint64(len(r.firsts)))
+	for _, f := range r.firsts {
+		b = binary.BigEndian.AppendUint64(b, f)
+	}
+	b = binary.AppendUvarint(b, uint64(len(r.filter)))
+	for _, w := range r.filter {
+		b = binary.BigEndian.AppendUint64(b, w)
+	}
+	return b
+}
+
+func (r *idRun) decode(b []byte) error {
+	d := decoder{b: b}
+	r.count, r.newestNS = d.uvarint(), d.varint()
+	for range d.count(8) {
+		r.firsts = append(r.firsts, binary.BigEndian.Uint64(d.bytes(8)))
+	}
+	n := d.count(8)
+	r.filter = make(idFilter, 0, n)
+	for range n {
+		r.filter = append(r.filter, binary.BigEndian.Uint64(d.bytes(8)))
+	}
+	if d.err == nil && (n == 0 || n%8 != 0) {
+		d.fail("the filter")
+	}
+	return d.done("id run")
+}
+
+func (c Cursor) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, c.Seq)
+	b = append(b, c.Sum[:]...)
+	b = binary.AppendVarint(b, c.WallNS)
+	b = binary.AppendUvarint(b, c.Term)
+	return binary.AppendUvarint(b, c.Next)
+}
+
+func (c *Cursor) decode(b []byte) error {
+	d := decoder{b: b}
+	c.Seq = d.uvarint()
+	copy(c.Sum[:], d.bytes(32))
+	c.WallNS, c.Term, c.Next = d.varint(), d.uvarint(), d.uvarint()
+	return d.done("cursor")
+}
+
+func (m *meter) append(b []byte) []byte {
+	b = appendString(b, DeclareLine(&m.def))
+	b = appendBool(b, m.used)
+	for _, t := range [...]*ledgerTotal{&m.since, &m.all} {
+		b = binary.AppendUvarint(b, t.count)
+		b = binary.AppendVarint(b, t.value)
+		b = binary.AppendVarint(b, t.adjusted)
+		b = binary.AppendVarint(b, t.newestTo)
+	}
+	return b
+}
+
+func (m *meter) decode(b []byte) error {
+	d := decoder{b: b}
+	line := d.string()
+	m.used = d.bool()
+	for _, t := range [...]*ledgerTotal{&m.since, &m.all} {
+		t.count, t.value, t.adjusted, t.newestTo = d.uvarint(), d.varint(), d.varint(), d.varint()
+	}
+	if err := d.done("meter"); err != nil {
+		return err
+	}
+	def, err := parseDeclareLine(line)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	m.def = def
+	for _, dim := range def.Dimensions {
+		m.dims = append(m.dims, dim.Name)
+	}
+	slices.Sort(m.dims)
+	if def.Aggregation == events.Sum {
+		m.running = m.all.value
+	}
+	m.runningAdjusted = m.all.adjusted
+	return nil
+}
+
+func (n *node) append(b []byte) []byte {
+	b = appendString(b, n.name)
+	for _, v := range [...]uint64{n.taken, n.counted, n.recorded[0], n.recorded[1], n.recorded[2], n.epoch, n.next} {
+		b = binary.AppendUvarint(b, v)
+	}
+	for _, v := range [...]int64{n.covered, n.silent, n.span.from, n.span.to, n.heardMS} {
+		b = binary.AppendVarint(b, v)
+	}
+	b = append(b, byte(n.span.kind))
+	b = appendBool(appendBool(b, n.numbered), n.ended)
+	b = binary.AppendUvarint(b, uint64(len(n.alive)))
+	for _, w := range n.alive {
+		b = binary.AppendVarint(b, w)
+	}
+	b = binary.AppendUvarint(b, uint64(len(n.gaps)))
+	for _, g := range n.gaps {
+		b = binary.AppendVarint(binary.AppendVarint(b, g.from), g.to)
+		b = binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(b, g.epoch), g.first), g.after)
+	}
+	b = binary.AppendUvarint(b, uint64(len(n.level)))
+	for _, m := range sortedKeys(n.level) {
+		b = binary.AppendVarint(binary.AppendUvarint(b, uint64(m)), n.level[m])
+	}
+	return b
+}
+
+func (n *node) decode(d *decoder) {
+	for _, p := range [...]*uint64{&n.taken, &n.counted, &n.recorded[0], &n.recorded[1], &n.recorded[2], &n.epoch, &n.next} {
+		*p = d.uvarint()
+	}
+	for _, p := range [...]*int64{&n.covered, &n.silent, &n.span.from, &n.span.to, &n.heardMS} {
+		*p = d.varint()
+	}
+	if k := d.bytes(1); k != nil {
+		n.span.kind = spanKind(k[0])
+	}
+	n.numbered, n.ended = d.bool(), d.bool()
+	for range d.count(1) {
+		n.alive = append(n.alive, d.varint())
+	}
+	for range d.count(5) {
+		n.gaps = append(n.gaps, lost{d.varint(), d.varint(), d.uvarint(), d.uvarint(), d.uvarint()})
+	}
+	for range d.count(2) {
+		if n.level == nil {
+			n.level = map[uint32]int64{}
+		}
+		m := uint32(d.uvarint())
+		n.level[m] = d.varint()
+	}
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	out := make([]K, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (st *State) appendCore(b []byte) []byte {
+	b = appendString(b, st.settings.Line())
+	b = appendString(b, st.origin)
+	for _, v := range [...]int64{st.openedAt, st.closedUntil, st.lastTime, st.close.until, st.ids.dropped} {
+		b = binary.AppendVarint(b, v)
+	}
+	for _, v := range [...]uint64{st.boots, st.serial, st.close.number, st.close.size} {
+		b = binary.AppendUvarint(b, v)
+	}
+	b = appendBool(b, st.retired)
+	b = appendString(b, st.close.book)
+	b = binary.AppendUvarint(b, uint64(len(st.close.keys)))
+	for _, k := range st.close.keys {
+		b = appendString(b, k)
+	}
+	b = binary.AppendUvarint(b, uint64(len(st.downs)))
+	for _, d := range st.downs {
+		b = binary.AppendVarint(binary.AppendVarint(b, d.from), d.to)
+	}
+	return b
+}
+
+func (st *State) decodeCore(b []byte) error {
+	d := decoder{b: b}
+	line := d.string()
+	st.origin = d.string()
+	for _, p := range [...]*int64{&st.openedAt, &st.closedUntil, &st.lastTime, &st.close.until, &st.ids.dropped} {
+		*p = d.varint()
+	}
+	for _, p := range [...]*uint64{&st.boots, &st.serial, &st.close.number, &st.close.size} {
+		*p = d.uvarint()
+	}
+	st.retired = d.bool()
+	st.close.book = d.string()
+	for range d.count(1) {
+		st.close.keys = append(st.close.keys, d.string())
+	}
+	for range d.count(2) {
+		st.downs = append(st.downs, span{from: d.varint(), to: d.varint()})
+	}
+	if err := d.done("state"); err != nil {
+		return err
+	}
+	var err error
+	if st.settings, err = parseSettingsLine(line); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	st.secrets.Month = ledger.Month(st.openedAt)
+	return nil
+}
+
+func (st *State) appendRejects(b []byte) []byte {
+	for _, k := range st.rejectKeys(math.MaxInt64) {
+		b = binary.AppendVarint(b, k.window)
+		b = binary.AppendUvarint(b, uint64(k.node))
+		b = append(b, byte(k.class))
+		b = appendString(b, k.reason)
+		b = binary.AppendVarint(b, st.rejects[k])
+	}
+	return b
+}
+
+func (st *State) decodeRejects(b []byte) error {
+	d := decoder{b: b}
+	for len(d.b) > 0 {
+		k := rejectKey{window: d.varint(), node: uint32(d.uvarint())}
+		if c := d.bytes(1); c != nil {
+			k.class = rejectClass(c[0])
+		}
+		k.reason = d.string()
+		st.rejects[k] = d.varint()
+	}
+	return d.done("refusals")
+}
+
+func (st *State) appendSalts(b []byte) []byte {
+	keys := make([]saltKey, 0, len(st.saltsUsed))
+	for k := range st.saltsUsed {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b saltKey) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.node, b.node), cmp.Compare(a.meter, b.meter), cmp.Compare(a.from, b.from), cmp.Compare(a.close, b.close))
+	})
+	for _, k := range keys {
+		b = append(b, byte(k.kind))
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(k.node)), uint64(k.meter))
+		b = binary.AppendUvarint(binary.AppendVarint(b, k.from), k.close)
+		b = binary.AppendUvarint(b, st.saltsUsed[k])
+	}
+	return b
+}
+
+func (st *State) decodeSalts(b []byte) error {
+	d := decoder{b: b}
+	for len(d.b) > 0 && d.err == nil {
+		k := saltKey{kind: cellKind(d.bytes(1)[0]), node: uint32(d.uvarint()), meter: uint32(d.uvarint()), from: d.varint(), close: d.uvarint()}
+		st.saltsUsed[k] = d.uvarint()
+	}
+	return d.done("salts")
+}

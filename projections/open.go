@@ -1,0 +1,395 @@
+package projections
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// Stored is one group with its position in the stream.
+type Stored struct {
+	Seq   uint64
+	Group *events.Group
+}
+
+// Groups reads the stream after a position, in order. The stream gives it.
+type Groups func(ctx context.Context, after uint64) iter.Seq2[Stored, error]
+
+// OpenedEvent is one event of a record with what opens its leaf.
+type OpenedEvent struct {
+	Salt        [16]byte
+	Line        string // event line
+	PrivateSalt [16]byte
+	Private     string // private line; empty: none
+}
+
+// Leaf returns the hash of the event in the tree of its record.
+func (o *OpenedEvent) Leaf() ledger.Hash { return ledger.EventLeaf(o.Salt[:], []byte(o.Line)) }
+
+// cellRef is what a record says of the cell that it was.
+type cellRef struct {
+	index       uint64
+	kind        cellKind
+	node, meter string
+	from, to    int64
+	session     string
+	reason      string
+	count       uint64
+	root        ledger.Hash
+	first, last uint64
+	close       uint64
+}
+
+// maxOpenSpan bounds how many records are opened in one pass over the stream:
+// their events stand in memory together.
+const maxOpenSpan = 256
+
+// OpenRecords yields the events of every usage, late and adjust record with
+// from <= index < to, read again from the stream, in order of index. Records of
+// other kinds are passed over.
+//
+// Errors: [ErrNotFound] when raw events are no longer in the stream;
+// [ErrDamaged] when events do not give the ROOT of their record, naming it.
+func (s *Store) OpenRecords(ctx context.Context, groups Groups, from, to uint64) iter.Seq2[uint64, []OpenedEvent] {
+	return func(yield func(uint64, []OpenedEvent) bool) {
+		_ = s.openRecords(ctx, groups, from, to, func(i uint64, e []OpenedEvent) error {
+			if !yield(i, e) {
+				return errStop
+			}
+			return nil
+		})
+	}
+}
+
+var errStop = errors.New("stop")
+
+func (s *Store) openRecords(ctx context.Context, groups Groups, from, to uint64, f func(uint64, []OpenedEvent) error) error {
+	var span []cellRef
+	flush := func() error {
+		if len(span) == 0 {
+			return nil
+		}
+		opened, err := s.openSpan(ctx, groups, span)
+		if err != nil {
+			return err
+		}
+		for i, c := range span {
+			if err := f(c.index, opened[i]); err != nil {
+				return err
+			}
+		}
+		span = span[:0]
+		return nil
+	}
+	for i := from; i < to; i++ {
+		c, ok, err := s.cellRef(i)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if span = append(span, c); len(span) >= maxOpenSpan {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// cellRef reads record i and its place in the stream; ok is false for records
+// without events.
+func (s *Store) cellRef(i uint64) (c cellRef, ok bool, err error) {
+	line, err := s.get(key8(keyRecord, i))
+	if err != nil {
+		return c, false, fmt.Errorf("record %d: %w", i, err)
+	}
+	rec, err := ledger.ParseRecord(string(line))
+	if err != nil {
+		return c, false, fmt.Errorf("%w: record %d: %w", ErrDamaged, i, err)
+	}
+	switch r := rec.(type) {
+	case *ledger.Usage:
+		c = cellRef{kind: cellUsage, node: r.Node, meter: r.Meter, from: int64(r.From), to: int64(r.To), count: r.Count, root: r.Root}
+		if r.Late {
+			c.kind = cellLate
+		}
+		c.session, _ = r.Attrs.Get("session")
+	case *ledger.Adjust:
+		c = cellRef{kind: cellAdjust, node: r.Node, meter: r.Meter, from: int64(r.From), to: int64(r.To), count: r.Count, root: r.Root, reason: r.Reason}
+		c.session, _ = r.Attrs.Get("session")
+	default:
+		return c, false, nil
+	}
+	c.index = i
+	v, err := s.get(key8(keyRange, i))
+	if err != nil {
+		return c, false, fmt.Errorf("place of record %d: %w", i, err)
+	}
+	d := decoder{b: v}
+	c.first = d.uvarint()
+	c.last = c.first + d.uvarint()
+	c.close = d.uvarint()
+	return c, true, d.done("place of a record")
+}
+
+// eventPlace selects the events of a group that belong to a cell.
+type eventPlace struct {
+	kind        cellKind
+	node, meter string
+	from        int64
+	reason      string
+}
+
+func (s *Store) openSpan(ctx context.Context, groups Groups, span []cellRef) ([][]OpenedEvent, error) {
+	first, last := span[0].first, span[0].last
+	byPlace := map[eventPlace][]int{}
+	for i, c := range span {
+		first, last = min(first, c.first), max(last, c.last)
+		p := eventPlace{c.kind, c.node, c.meter, c.from, c.reason}
+		byPlace[p] = append(byPlace[p], i)
+	}
+	o := opener{s: s, span: span, byPlace: byPlace, out: make([][]OpenedEvent, len(span)), salts: make([]*ledger.Salts, len(span))}
+	s.mu.Lock()
+	secrets := *s.st.secrets
+	o.window = s.st.windowSeconds()
+	o.meters = make(map[string]*meter, len(s.st.meters))
+	for id, m := range s.st.meters {
+		copied := meter{def: m.def}
+		o.meters[id] = &copied
+	}
+	s.mu.Unlock()
+	o.secrets = &secrets
+	next := first
+	for g, err := range groups(ctx, first-1) {
+		if err != nil {
+			return nil, err
+		}
+		if g.Seq > last {
+			break
+		}
+		if g.Seq != next {
+			return nil, fmt.Errorf("raw events of group %d: %w", next, ErrNotFound)
+		}
+		next++
+		if err := o.group(g); err != nil {
+			return nil, err
+		}
+	}
+	if next <= last {
+		return nil, fmt.Errorf("raw events of group %d: %w", next, ErrNotFound)
+	}
+	return o.out, o.check()
+}
+
+type opener struct {
+	s       *Store
+	span    []cellRef
+	byPlace map[eventPlace][]int
+	out     [][]OpenedEvent
+	salts   []*ledger.Salts
+	secrets *ledger.Secrets
+	meters  map[string]*meter
+	window  int64
+	lines   eventLines
+}
+
+func (o *opener) group(g Stored) error {
+	var marks map[uint32]mark
+	v, err := o.s.get(key8(keyMarks, g.Seq))
+	if err == nil {
+		marks, err = decodeMarks(v)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	ordinal := uint32(0)
+	for i := range g.Group.Runs {
+		r := &g.Group.Runs[i]
+		for j := range r.Events {
+			e := &r.Events[j]
+			m, marked := marks[ordinal]
+			ordinal++
+			if marked && m.disposition != events.Stored {
+				continue
+			}
+			o.event(g.Seq, r.Node, e, m)
+		}
+	}
+	return nil
+}
+
+func (o *opener) event(seq uint64, node string, e *events.Event, m mark) {
+	p := eventPlace{kind: m.kind, node: node, meter: e.Meter, from: floorDiv(floorDiv(e.TimeMS, 1000), o.window) * o.window}
+	quantity := e.Quantity
+	if m.kind == cellAdjust {
+		p.from, p.reason, quantity = m.from, e.Kind().String(), m.diff
+	}
+	for _, i := range o.byPlace[p] {
+		c := &o.span[i]
+		if seq < c.first || seq > c.last {
+			continue
+		}
+		if o.salts[i] == nil {
+			o.salts[i] = o.secrets.CellSalts(ledger.Cell{Kind: cellKinds[c.kind], Node: c.node, Meter: c.meter, From: c.from, To: c.to, Close: c.close})
+		}
+		salt := uint64(len(o.out[i]))
+		if m.kind != cellUsage {
+			salt = m.salt
+		}
+		mt := o.meters[e.Meter]
+		tag, tagged := subjectTag(o.secrets, mt, e)
+		if m.kind == cellAdjust {
+			tagged = false
+		}
+		o.lines.build(mt, e, quantity, tag, tagged)
+		o.lines.hash(o.salts[i], salt)
+		ev := OpenedEvent{Line: string(o.lines.line), Private: string(o.lines.private)}
+		copy(ev.Salt[:], o.lines.salt[:16])
+		if ev.Private != "" {
+			copy(ev.PrivateSalt[:], o.lines.salt[16:])
+		}
+		o.out[i] = append(o.out[i], ev)
+		return
+	}
+}
+
+func subjectTag(secrets *ledger.Secrets, m *meter, e *events.Event) (tag [16]byte, ok bool) {
+	if e.Detail == nil {
+		return tag, false
+	}
+	subject := e.Detail.User
+	if m.def.Subject != "" {
+		subject = e.Dimension(m.def.Subject)
+	}
+	if subject == "" {
+		return tag, false
+	}
+	return secrets.Tag(subject), true
+}
+
+// check compares the events with the records: another root means that the
+// stream was changed after it was folded.
+func (o *opener) check() error {
+	for i, c := range o.span {
+		var tree ledger.Frontier
+		for j := range o.out[i] {
+			tree.Append(o.out[i][j].Leaf())
+		}
+		if uint64(len(o.out[i])) != c.count || tree.Root() != c.root {
+			return &RecordError{Index: c.index, Reason: fmt.Sprintf("%s of %s, meter %s: the %d raw events in groups %d to %d do not give its root",
+				cellKinds[c.kind], c.node, c.meter, len(o.out[i]), c.first, c.last)}
+		}
+	}
+	return nil
+}
+
+// RecordError names a record that does not hold. It is an [ErrDamaged].
+type RecordError struct {
+	Index  uint64
+	Reason string
+}
+
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("ledger_damaged: record %d: %s", e.Index, e.Reason)
+}
+
+// Unwrap makes it an ErrDamaged.
+func (e *RecordError) Unwrap() error { return ErrDamaged }
+
+// Records yields the lines of the records with from <= index < to.
+func (s *Store) Records(ctx context.Context, from, to uint64) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: key8(keyRecord, from), UpperBound: key8(keyRecord, to)})
+		if err != nil {
+			yield("", fmt.Errorf("%w: read records: %w", ErrDamaged, err))
+			return
+		}
+		defer it.Close()
+		want := from
+		for ok := it.First(); ok; ok = it.Next() {
+			if ctx.Err() != nil {
+				yield("", ctx.Err())
+				return
+			}
+			if i := binary.BigEndian.Uint64(it.Key()[1:]); i != want {
+				yield("", &RecordError{Index: want, Reason: "it is missing"})
+				return
+			}
+			want++
+			if !yield(string(it.Value()), nil) {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield("", fmt.Errorf("%w: read records: %w", ErrDamaged, err))
+		} else if want != to {
+			yield("", &RecordError{Index: want, Reason: "it is missing"})
+		}
+	}
+}
+
+// Tile and Leaf make the Store a ledger.Reader.
+
+// Tile returns a full tile of 256 hashes.
+func (s *Store) Tile(level uint8, n uint64) ([]byte, error) {
+	v, err := s.get(tileKey(level, n))
+	if err != nil {
+		return nil, fmt.Errorf("tile %d/%d: %w", level, n, err)
+	}
+	return v, nil
+}
+
+// Leaf returns the hash of record i.
+func (s *Store) Leaf(i uint64) (ledger.Hash, error) {
+	line, err := s.get(key8(keyRecord, i))
+	if err != nil {
+		return ledger.Hash{}, fmt.Errorf("record %d: %w", i, err)
+	}
+	return ledger.LeafHash(line), nil
+}
+
+// Record returns the line of record i.
+func (s *Store) Record(i uint64) (string, error) {
+	v, err := s.get(key8(keyRecord, i))
+	if err != nil {
+		return "", fmt.Errorf("record %d: %w", i, err)
+	}
+	return string(v), nil
+}
+
+// Checkpoint returns the signed checkpoint that was kept for a size: every size
+// after a close has one.
+func (s *Store) Checkpoint(size uint64) ([]byte, error) {
+	v, err := s.get(key8(keyKept, size))
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint of size %d: %w", size, err)
+	}
+	return v, nil
+}
+
+// LastClose returns the ledger size after the newest close whose checkpoint is
+// signed and synced; 0: none.
+func (s *Store) LastClose() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unsigned) > 0 {
+		return 0
+	}
+	return s.st.close.size
+}
+
+// Origin returns the origin of the ledger, or "" before it is open.
+func (s *Store) Origin() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.origin
+}

@@ -1,0 +1,96 @@
+package projections
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Limits of the rejected-events store.
+const (
+	MaxRejected      = 100_000 // events kept; older ones make room
+	MaxRejectedBytes = 4096    // of one event's data that are kept
+)
+
+// Rejected is one event that was refused, kept so that somebody can see why and
+// send it again. It is not part of the ledger: the reject records count it.
+type Rejected struct {
+	Number  uint64    `json:"number"`
+	Time    time.Time `json:"time"`
+	Node    string    `json:"node,omitempty"`
+	Meter   string    `json:"meter,omitempty"`
+	Via     string    `json:"via"` // nats, http, batch
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+	// Data is what came, cut to MaxRejectedBytes.
+	Data string `json:"data,omitempty"`
+	Cut  bool   `json:"cut,omitempty"`
+}
+
+// KeepRejected stores refused events. They are written with the next sync; a
+// crash before it loses samples, never a count.
+func (s *Store) KeepRejected(list []Rejected) error {
+	if len(list) == 0 {
+		return nil
+	}
+	s.rejectMu.Lock()
+	defer s.rejectMu.Unlock()
+	if s.rejectSeq == 0 {
+		s.rejectSeq = 1 + s.lastRejected()
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	for _, r := range list {
+		r.Number = s.rejectSeq
+		s.rejectSeq++
+		if len(r.Data) > MaxRejectedBytes {
+			r.Data, r.Cut = r.Data[:MaxRejectedBytes], true
+		}
+		v, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("keep rejected event: %w", err)
+		}
+		set(b, key8(keyRejected, r.Number), v)
+	}
+	if s.rejectSeq > MaxRejected {
+		_ = b.DeleteRange([]byte{keyRejected}, key8(keyRejected, s.rejectSeq-MaxRejected), nil)
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("keep rejected events: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) lastRejected() uint64 {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyRejected}, UpperBound: []byte{keyRejected + 1}})
+	if err != nil {
+		return 0
+	}
+	defer it.Close()
+	if !it.Last() {
+		return 0
+	}
+	return binary.BigEndian.Uint64(it.Key()[1:])
+}
+
+// Rejected returns the newest kept events, newest first, at most limit.
+func (s *Store) Rejected(limit int) ([]Rejected, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyRejected}, UpperBound: []byte{keyRejected + 1}})
+	if err != nil {
+		return nil, fmt.Errorf("%w: read rejected events: %w", ErrDamaged, err)
+	}
+	defer it.Close()
+	var out []Rejected
+	for ok := it.Last(); ok && len(out) < limit; ok = it.Prev() {
+		var r Rejected
+		if err := json.Unmarshal(it.Value(), &r); err != nil {
+			return nil, fmt.Errorf("%w: rejected event: %w", ErrDamaged, err)
+		}
+		out = append(out, r)
+	}
+	return slices.Clip(out), it.Error()
+}

@@ -1,0 +1,133 @@
+package projections
+
+import (
+	"time"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// Status is what the store knows at a glance. Every count is since the ledger
+// was opened.
+type Status struct {
+	Origin      string
+	Opened      time.Time // zero: the ledger is not open yet
+	Settings    Settings
+	Time        time.Time // stream time: that of the last group folded
+	ClosedUntil time.Time // windows up to here are closed
+	Cursor      Cursor
+	Records     uint64
+	Root        ledger.Hash
+	Boots       uint64
+	Closes      uint64
+	Retired     bool
+	RuleBook    string
+	IDs         uint64 // in the duplicates index
+	Meters      []MeterStatus
+	Nodes       []NodeStatus
+	Rejected    map[string]uint64 // refusals whose window is still open, by reason
+}
+
+// MeterStatus is one meter with its totals as of the ledger's records.
+type MeterStatus struct {
+	Meter      events.Meter
+	SinceClose int64
+	Total      int64
+	Adjusted   int64
+	Events     uint64
+}
+
+// NodeStatus is one node and its account (O-33):
+// Accepted = Counted + Duplicate + Rejected + Quarantined + Voided + Open.
+type NodeStatus struct {
+	Name                                                              string
+	Accepted, Counted, Duplicate, Rejected, Quarantined, Voided, Open uint64
+	LastHeard                                                         time.Time
+	CoveredUntil                                                      time.Time
+	SilentSeconds                                                     int64
+	Epoch, Next                                                       uint64 // numbered events; 0, 0: none
+}
+
+// Status returns a copy; it does not touch the disk.
+func (s *Store) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.st
+	out := Status{
+		Origin: st.origin, Settings: st.settings, Time: time.Unix(0, st.cursor.WallNS).UTC(), ClosedUntil: unix(st.closedUntil), Cursor: st.cursor,
+		Records: st.frontier.Size(), Root: st.frontier.Root(), Boots: st.boots, Closes: st.close.number, Retired: st.retired,
+		RuleBook: st.close.book, IDs: st.ids.live, Rejected: map[string]uint64{},
+	}
+	if st.origin != "" {
+		out.Opened = unix(st.openedAt)
+	}
+	for _, m := range st.meterList {
+		out.Meters = append(out.Meters, MeterStatus{m.def, m.since.value, m.all.value, m.all.adjusted, m.all.count})
+	}
+	for _, n := range st.byName {
+		ns := NodeStatus{Name: n.name, Accepted: n.taken, Counted: n.counted, Duplicate: n.recorded[classDuplicate], Rejected: n.recorded[classRejected],
+			Quarantined: n.recorded[classQuarantined], SilentSeconds: n.silent, Epoch: n.epoch, Next: n.next}
+		if n.heardMS != 0 {
+			ns.LastHeard = time.UnixMilli(n.heardMS).UTC()
+		}
+		ns.CoveredUntil = unix(n.covered)
+		ns.Open = ns.Accepted - ns.Counted - ns.Duplicate - ns.Rejected - ns.Quarantined
+		out.Nodes = append(out.Nodes, ns)
+	}
+	for k, count := range st.rejects {
+		if k.class != classDuplicate {
+			out.Rejected[k.reason] += uint64(count)
+		}
+	}
+	return out
+}
+
+func unix(s int64) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(s, 0).UTC()
+}
+
+// Meters returns the declared meters as the fold knows them.
+func (s *Store) Meters() []events.Meter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]events.Meter, len(s.st.meterList))
+	for i, m := range s.st.meterList {
+		out[i] = m.def
+	}
+	return out
+}
+
+// CheckDeclare refuses a declaration that changes what the records of a known
+// meter depend on (meter_conflict).
+func (s *Store) CheckDeclare(m *events.Meter) (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.st.meters[m.ID]
+	if old == nil {
+		return true, nil
+	}
+	o := &old.def
+	if o.Aggregation != m.Aggregation || o.Scale != m.Scale || o.Unit != m.Unit {
+		return false, &MeterConflictError{Old: *o, New: *m}
+	}
+	return DeclareLine(o) != DeclareLine(m), nil
+}
+
+// MeterConflictError: a meter is declared otherwise than the ledger knows it.
+// Its code is meter_conflict; the way out is another id for the new meaning.
+type MeterConflictError struct{ Old, New events.Meter }
+
+func (e *MeterConflictError) Error() string {
+	return "meter_conflict: meter " + e.New.ID + " is " + describe(&e.Old) + " in the ledger, " + describe(&e.New) + " in the configuration"
+}
+
+func describe(m *events.Meter) string {
+	unit := m.Unit
+	if unit == "" {
+		unit = "unit"
+	}
+	return m.Aggregation.String() + " of " + unit + " with " + string(rune('0'+m.Scale)) + " decimals"
+}
