@@ -1,0 +1,453 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/projections"
+)
+
+// Config is everything that a site can be told. A setting comes from its flag,
+// else its variable, else the file, else its default; config show says which.
+type Config struct {
+	SiteName      string
+	DataDir       string // absolute; "none": no store
+	NATSURL       string
+	MaxSizeBytes  int64
+	HTTPListen    string
+	NATSListen    string
+	Future        time.Duration
+	Retention     time.Duration
+	Fold          projections.Settings
+	DocumentMeter string
+	Meters        []events.Meter
+	LogFormat     string
+	LogLevel      string
+
+	path   string            // of the file; "": none
+	values map[string]string // as given, by key
+	origin map[string]string // where a value came from, by key
+}
+
+// setting is one plain key a.b with its flag --a-b (or short name) and variable
+// METERSEAL_A_B.
+type setting struct {
+	key, flag, value, doc string
+	set                   func(c *Config, v string) error
+}
+
+func (s setting) flagName() string {
+	if s.flag != "" {
+		return s.flag
+	}
+	return strings.NewReplacer(".", "-", "_", "-").Replace(s.key)
+}
+
+func (s setting) variable() string {
+	return "METERSEAL_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
+}
+
+func text(p func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error { *p(c) = v; return nil }
+}
+
+func oneOf(p func(*Config) *string, words ...string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		if !slices.Contains(words, v) {
+			return fmt.Errorf("is %q, want %s", v, strings.Join(words, " or "))
+		}
+		*p(c) = v
+		return nil
+	}
+}
+
+func span(p func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		d, err := parseDuration(v)
+		if err != nil {
+			return err
+		}
+		*p(c) = d
+		return nil
+	}
+}
+
+func address(p func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		host, _, err := net.SplitHostPort(v)
+		if err != nil {
+			return fmt.Errorf("is %q, want HOST:PORT", v)
+		}
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return fmt.Errorf("is %q: listeners beyond loopback need TLS and credentials, which this version does not have", v)
+		}
+		*p(c) = v
+		return nil
+	}
+}
+
+// settings lists every plain key in the order of the documentation.
+var settings = []setting{
+	{"site.name", "", "", "label of this site; the ledger's identity is its key", text(func(c *Config) *string { return &c.SiteName })},
+	{"store.dir", "data", "./meterseal-data", `folder of everything that is kept; "none": no store`, text(func(c *Config) *string { return &c.DataDir })},
+	{"store.nats_url", "nats-url", "", "use this NATS server instead of the embedded one", text(func(c *Config) *string { return &c.NATSURL })},
+	{"store.max_size", "", "200GiB", "raw events kept at most; then 503 store_full, nothing is dropped", func(c *Config, v string) (err error) {
+		c.MaxSizeBytes, err = parseSize(v)
+		return err
+	}},
+	{"http.listen", "http", "127.0.0.1:8633", "address of the HTTP API", address(func(c *Config) *string { return &c.HTTPListen })},
+	{"nats.listen", "nats", "127.0.0.1:4222", "address of the embedded NATS server", address(func(c *Config) *string { return &c.NATSListen })},
+	{"events.future", "", "5m", "how far ahead the time of an event may be", span(func(c *Config) *time.Duration { return &c.Future })},
+	{"events.id_horizon", "", "35d", "how long event ids are remembered", span(func(c *Config) *time.Duration { return &c.Fold.Horizon })},
+	{"events.retention", "", "90d", "how long raw events are kept at least", span(func(c *Config) *time.Duration { return &c.Retention })},
+	{"windows.length", "", "15m", "span over which usage is summed; divides 24 h, fixed for a ledger", span(func(c *Config) *time.Duration { return &c.Fold.Window })},
+	{"windows.lateness", "", "10m", "how long after its end a window stays open", span(func(c *Config) *time.Duration { return &c.Fold.Lateness })},
+	{"usage.document_meter", "", "", "meter of GET /usageReport; empty: documentsProcessed, else documents.processed", text(func(c *Config) *string { return &c.DocumentMeter })},
+	{"clock", "", "wall", "wall, or trace: time follows replayed data", func(c *Config, v string) error {
+		c.Fold.Trace = v == "trace"
+		if v != "wall" && v != "trace" {
+			return fmt.Errorf("is %q, want wall or trace", v)
+		}
+		return nil
+	}},
+	{"log.format", "", "text", "text or json", oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
+	{"log.level", "", "info", "debug, info, warn or error", oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
+}
+
+// configFlags adds a flag for each setting, --config and --meter.
+func configFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.String("config", "", "configuration file (YAML)")
+	f.StringArray("meter", nil, "declare a meter ID:AGGREGATION[:SCALE[:UNIT]]; may repeat")
+	for _, s := range settings {
+		f.String(s.flagName(), "", fmt.Sprintf("%s (default %q)", s.doc, s.value))
+	}
+}
+
+// loadConfig reads file, variables and flags of cmd. It returns every mistake
+// at once, as config_invalid.
+func loadConfig(cmd *cobra.Command) (*Config, error) {
+	c := &Config{values: map[string]string{}, origin: map[string]string{}}
+	var problems []string
+	var file yamlFile
+	if path, _ := cmd.Flags().GetString("config"); path != "" {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		c.path = abs
+		if file, err = readYAML(path); err != nil {
+			return nil, fail(exitUsage, "config_invalid", "correct the file", "%v", err)
+		}
+		problems = append(problems, file.unknown(path)...)
+	}
+	for _, s := range settings {
+		v, where := s.value, "default"
+		if n, ok := file.plain[s.key]; ok {
+			v, where = n.value, fmt.Sprintf("%s:%d:%d", c.path, n.line, n.column)
+		}
+		if e, ok := os.LookupEnv(s.variable()); ok {
+			v, where = e, s.variable()
+		}
+		if cmd.Flags().Changed(s.flagName()) {
+			v, _ = cmd.Flags().GetString(s.flagName())
+			where = "--" + s.flagName()
+		}
+		c.values[s.key], c.origin[s.key] = v, where
+		if err := s.set(c, v); err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %s %v", where, s.key, err))
+		}
+	}
+	problems = append(problems, c.loadMeters(cmd, file)...)
+	problems = append(problems, c.contradictions()...)
+	if len(problems) > 0 {
+		return nil, fail(exitUsage, "config_invalid", "correct what is named above, then try again", "%s", strings.Join(problems, "\n"))
+	}
+	if err := c.makeAbsolute(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// makeAbsolute counts relative paths of the file from its folder (Y-12).
+func (c *Config) makeAbsolute() error {
+	if c.DataDir == "none" || filepath.IsAbs(c.DataDir) {
+		return nil
+	}
+	if c.path != "" && strings.HasPrefix(c.origin["store.dir"], c.path) {
+		c.DataDir = filepath.Join(filepath.Dir(c.path), c.DataDir)
+		return nil
+	}
+	abs, err := filepath.Abs(c.DataDir)
+	c.DataDir = abs
+	return err
+}
+
+// contradictions names settings that cannot work together (Y-13).
+func (c *Config) contradictions() []string {
+	var out []string
+	if err := c.Fold.Validate(); err != nil && c.Fold.Window != 0 {
+		out = append(out, strings.TrimPrefix(err.Error(), "config_invalid: "))
+	}
+	if c.Retention < c.Fold.Horizon {
+		out = append(out, fmt.Sprintf("events.retention %s is below events.id_horizon %s: repeated events could not be compared", c.values["events.retention"], c.values["events.id_horizon"]))
+	}
+	if c.Future < 0 || c.Future > 24*time.Hour {
+		out = append(out, fmt.Sprintf("events.future %s is not 0 s to 24 h", c.values["events.future"]))
+	}
+	return out
+}
+
+func (c *Config) loadMeters(cmd *cobra.Command, file yamlFile) []string {
+	var problems []string
+	for _, m := range file.meters {
+		meter, errs := m.meter(c.path)
+		problems = append(problems, errs...)
+		c.Meters = append(c.Meters, meter)
+	}
+	flags, _ := cmd.Flags().GetStringArray("meter")
+	for _, v := range flags {
+		m, err := events.ParseMeterFlag(v)
+		if err != nil {
+			problems = append(problems, "--meter "+v+": "+err.Error())
+			continue
+		}
+		c.Meters = append(c.Meters, m)
+	}
+	if len(problems) == 0 {
+		if _, err := events.NewMeters(c.Meters); err != nil {
+			problems = append(problems, strings.TrimPrefix(err.Error(), "config_invalid: "))
+		}
+	}
+	return problems
+}
+
+// yamlFile is a parsed file: plain keys with their place, and the meters.
+type yamlFile struct {
+	plain  map[string]yamlValue
+	meters []yamlMeter
+}
+
+type yamlValue struct {
+	value        string
+	line, column int
+}
+
+type yamlMeter struct {
+	fields map[string]yamlValue
+	dims   []events.MeterDimension
+}
+
+func readYAML(path string) (yamlFile, error) {
+	f := yamlFile{plain: map[string]yamlValue{}}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return f, err
+	}
+	tree, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	docs := slices.DeleteFunc(tree.Docs, func(d *ast.DocumentNode) bool { return d.Body == nil })
+	if len(docs) > 1 {
+		return f, fmt.Errorf("%s holds %d documents, want one", path, len(docs))
+	}
+	if len(docs) == 0 {
+		return f, nil
+	}
+	return f, f.walk(path, "", docs[0].Body)
+}
+
+// walk collects scalars under their dotted keys.
+func (f *yamlFile) walk(path, key string, n ast.Node) error {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		for _, v := range n.Values {
+			if err := f.walk(path, key, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	case *ast.MappingValueNode:
+		k := strings.TrimPrefix(key+"."+n.Key.GetToken().Value, ".")
+		if k == "meters" {
+			return f.readMeters(path, n.Value)
+		}
+		return f.walk(path, k, n.Value)
+	case *ast.SequenceNode:
+		return fmt.Errorf("%s:%d: %s is a list, want a value", path, n.GetToken().Position.Line, key)
+	case *ast.NullNode:
+		return nil
+	}
+	t := n.GetToken()
+	if old, ok := f.plain[key]; ok {
+		return fmt.Errorf("%s:%d:%d: %s stands twice, first in line %d", path, t.Position.Line, t.Position.Column, key, old.line)
+	}
+	f.plain[key] = yamlValue{t.Value, t.Position.Line, t.Position.Column}
+	return nil
+}
+
+func (f *yamlFile) readMeters(path string, n ast.Node) error {
+	list, ok := n.(*ast.SequenceNode)
+	if !ok {
+		return fmt.Errorf("%s:%d: meters is not a list", path, n.GetToken().Position.Line)
+	}
+	for _, item := range list.Values {
+		one := yamlFile{plain: map[string]yamlValue{}}
+		if err := one.walk(path, "", item); err != nil {
+			return err
+		}
+		m := yamlMeter{fields: one.plain}
+		for k, v := range one.plain {
+			if name, ok := strings.CutPrefix(k, "dimensions."); ok {
+				path, private := strings.CutPrefix(v.value, "private ")
+				m.dims = append(m.dims, events.MeterDimension{Name: name, Path: path, Private: private})
+				delete(m.fields, k)
+			}
+		}
+		slices.SortFunc(m.dims, func(a, b events.MeterDimension) int { return cmp.Compare(a.Name, b.Name) })
+		f.meters = append(f.meters, m)
+	}
+	return nil
+}
+
+var meterKeys = []string{"id", "unit", "scale", "aggregation", "description", "event_type", "value", "subject", "unique_max", "corrections", "undo", "rulebook"}
+
+// meter reads one element of meters.
+func (y yamlMeter) meter(path string) (m events.Meter, problems []string) {
+	m.Dimensions = y.dims
+	for k, v := range y.fields {
+		var err error
+		switch k {
+		case "id":
+			m.ID = v.value
+		case "unit":
+			m.Unit = v.value
+		case "scale":
+			m.Scale, err = strconv.Atoi(v.value)
+		case "aggregation":
+			m.Aggregation, err = events.ParseAggregation(v.value)
+		case "description":
+			m.Description = v.value
+		case "event_type":
+			m.EventType = v.value
+		case "value":
+			m.Value = v.value
+		case "subject":
+			m.Subject = v.value
+		case "unique_max":
+			m.UniqueMax, err = strconv.Atoi(v.value)
+		case "corrections":
+			m.Corrections, err = strconv.ParseBool(v.value)
+		case "undo":
+			m.Undo, err = parseDuration(v.value)
+		case "rulebook":
+			m.RuleBook = v.value
+		default:
+			err = fmt.Errorf("unknown key %q%s", k, nearest(k, meterKeys))
+		}
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%s:%d:%d: meter %s: %v", path, v.line, v.column, y.fields["id"].value, err))
+		}
+	}
+	slices.Sort(problems)
+	if len(problems) == 0 {
+		if err := m.Validate(); err != nil {
+			problems = append(problems, fmt.Sprintf("%s:%d: %s", path, y.fields["id"].line, strings.TrimPrefix(err.Error(), "config_invalid: ")))
+		}
+	}
+	return m, problems
+}
+
+// unknown names the keys that mean nothing, with the likely one.
+func (f yamlFile) unknown(path string) []string {
+	var keys []string
+	for _, s := range settings {
+		keys = append(keys, s.key)
+	}
+	var out []string
+	for k, v := range f.plain {
+		if !slices.Contains(keys, k) {
+			out = append(out, fmt.Sprintf("%s:%d:%d: unknown key %q%s", path, v.line, v.column, k, nearest(k, keys)))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// nearest returns " (did you mean x?)" for the closest of words.
+func nearest(word string, words []string) string {
+	best, cost := "", 4
+	for _, w := range words {
+		if d := editDistance(word, w); d < cost {
+			best, cost = w, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %s?)", best)
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		prev := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := prev
+			if a[i] != b[j] {
+				cost = 1 + min(prev, row[j], row[j+1])
+			}
+			prev, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
+
+// parseDuration reads Go's durations and days: 35d.
+func parseDuration(v string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(v, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err != nil || n < 0 || n > 36500 {
+			return 0, fmt.Errorf("is %q, want a duration like 90s, 36h, 35d", v)
+		}
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return 0, fmt.Errorf("is %q, want a duration like 90s, 36h, 35d", v)
+	}
+	return d, nil
+}
+
+// parseSize reads 1024, 64MiB, 200GiB.
+func parseSize(v string) (int64, error) {
+	n, shift := v, 0
+	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if s, ok := strings.CutSuffix(v, unit); ok {
+			n, shift = s, 10*(i+1)
+		}
+	}
+	size, err := strconv.ParseInt(n, 10, 64)
+	if err != nil || size <= 0 || size > (1<<62)>>shift {
+		return 0, errors.New("is " + strconv.Quote(v) + ", want a size like 512MiB")
+	}
+	return size << shift, nil
+}
