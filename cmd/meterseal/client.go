@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// httpClient asks a running daemon.
+type httpClient struct {
+	base    string
+	timeout time.Duration
+}
+
+func httpFlags(cmd *cobra.Command) {
+	def := os.Getenv("METERSEAL_URL")
+	if def == "" {
+		def = "http://127.0.0.1:8633"
+	}
+	cmd.Flags().String("http", def, "URL of the daemon's HTTP API")
+	cmd.Flags().Duration("timeout", time.Minute, "give up after this time")
+}
+
+func clientOf(cmd *cobra.Command) (*httpClient, error) {
+	base, _ := cmd.Flags().GetString("http")
+	timeout, _ := cmd.Flags().GetDuration("timeout")
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	if u, err := url.Parse(base); err != nil || u.Host == "" {
+		return nil, fail(exitUsage, "config_invalid", "give --http http://HOST:PORT", "--http %q is no URL", base)
+	}
+	return &httpClient{base: strings.TrimSuffix(base, "/"), timeout: timeout}, nil
+}
+
+// do sends a request and returns the answer if it is a success; the caller
+// closes its body. Any other answer is an error with the daemon's own code.
+func (c *httpClient) do(ctx context.Context, method, path string, query url.Values, contentType string, body io.Reader) (*http.Response, error) {
+	u := c.base + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	req, err := http.NewRequestWithContext(ctx, method, u, body)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		cancel()
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fail(exitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --http`, "no daemon answers at %s", c.base)
+		}
+		return nil, fmt.Errorf("ask %s: %w", c.base, err)
+	}
+	resp.Body = &cancelBody{resp.Body, cancel}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, problemError(resp)
+}
+
+type cancelBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *cancelBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
+
+func problemError(resp *http.Response) error {
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	var p struct{ Code, Message, Detail, Title, Hint string }
+	if json.Unmarshal(data, &p) != nil || (p.Message == "" && p.Detail == "" && p.Title == "") {
+		return fail(exitError, "", "", "the daemon answered %s: %s", resp.Status, strings.TrimSpace(string(data)))
+	}
+	msg := p.Message
+	for _, m := range []string{p.Detail, p.Title} {
+		if msg == "" {
+			msg = m
+		}
+	}
+	return fail(exitError, p.Code, p.Hint, "%s", msg)
+}
+
+// getJSON asks for a JSON document.
+func (c *httpClient) getJSON(ctx context.Context, path string, query url.Values, into any) error {
+	resp, err := c.do(ctx, http.MethodGet, path, query, "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read answer of %s: %w", c.base+path, err)
+	}
+	return nil
+}

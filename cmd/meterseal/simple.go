@@ -1,0 +1,237 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// version is set when a release is built; otherwise it comes from the module.
+const version = "1.0.0"
+
+func (a *app) versionCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "version", Short: "Version, and the modules it was built from", Args: cobra.NoArgs}
+	outputFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		if form == "json" {
+			v := map[string]any{"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}
+			if bi, ok := debug.ReadBuildInfo(); ok {
+				mods := map[string]string{}
+				for _, d := range bi.Deps {
+					mods[d.Path] = d.Version
+				}
+				v["modules"] = mods
+			}
+			return printJSON(a.out, v)
+		}
+		_, err = fmt.Fprintf(a.out, "meterseal %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return err
+	}
+	return cmd
+}
+
+func (a *app) keysCommand() *cobra.Command {
+	keys := &cobra.Command{Use: "keys", Short: "The site's keys"}
+	show := &cobra.Command{
+		Use:     "show",
+		Short:   "Print the site's public key, one line",
+		Example: "  meterseal keys show --data ./meterseal-data > site.pub",
+		Args:    cobra.NoArgs,
+	}
+	show.Flags().String("data", "./meterseal-data", "data directory")
+	show.RunE = func(cmd *cobra.Command, _ []string) error {
+		dir, _ := cmd.Flags().GetString("data")
+		key, err := ledger.ReadKeyFile(filepath.Join(dir, "keys", "site.key"))
+		if os.IsNotExist(err) {
+			return fail(exitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no site key in %s", dir)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(a.out, key.VKey)
+		return err
+	}
+	keys.AddCommand(show)
+	return keys
+}
+
+func (a *app) configCommand() *cobra.Command {
+	cfg := &cobra.Command{Use: "config", Short: "The configuration"}
+	check := &cobra.Command{
+		Use:     "check",
+		Short:   "Check file, variables and flags; every mistake with its place",
+		Example: "  meterseal config check --config /etc/meterseal/meterseal.yaml",
+		Args:    cobra.NoArgs,
+	}
+	show := &cobra.Command{Use: "show", Short: "Each setting in force, and where it came from", Args: cobra.NoArgs}
+	configFlags(check)
+	configFlags(show)
+	outputFlags(show)
+	check.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.out, "ok: %d meters, data in %s\n", len(c.Meters), c.DataDir)
+		return err
+	}
+	show.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		t := &table{columns: []string{"key", "value", "from"}, right: make([]bool, 3)}
+		type row struct{ Key, Value, From, Variable, Flag, Doc string }
+		var rows []row
+		for _, s := range settings {
+			v := c.values[s.key]
+			if s.key == "store.dir" {
+				v = c.DataDir
+			}
+			rows = append(rows, row{s.key, v, c.origin[s.key], s.variable(), "--" + s.flagName(), s.doc})
+			t.add(s.key, v, c.origin[s.key])
+		}
+		for _, m := range c.Meters {
+			t.add("meter "+m.ID, m.Aggregation.String(), "")
+		}
+		if form == "json" {
+			return printJSON(a.out, map[string]any{"settings": rows, "meters": c.Meters})
+		}
+		return t.print(a.out, form, true)
+	}
+	cfg.AddCommand(check, show)
+	return cfg
+}
+
+// statusAnswer is the part of GET /v1/status that the command shows.
+type statusAnswer struct {
+	ServiceStatus string `json:"service_status"`
+	Site          string `json:"site"`
+	License       struct {
+		Status string `json:"status"`
+		State  string `json:"state"`
+	} `json:"license"`
+	Ledger struct {
+		Origin      string     `json:"origin"`
+		Records     uint64     `json:"records"`
+		ClosedUntil *time.Time `json:"closed_until"`
+	} `json:"ledger"`
+	Nodes []struct {
+		Name      string     `json:"name"`
+		LastHeard *time.Time `json:"last_heard"`
+		Accepted  uint64     `json:"accepted"`
+		Counted   uint64     `json:"counted"`
+		Open      uint64     `json:"open"`
+		Rejected  uint64     `json:"rejected"`
+	} `json:"nodes"`
+	Meters []struct {
+		ID       string `json:"id"`
+		Total    int64  `json:"used_total"`
+		Adjusted int64  `json:"adjusted"`
+	} `json:"meters"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "State of the daemon, its ledger and nodes",
+		Long: `Ask the daemon how it is. Exit code: 0 active, 4 no license gives service
+(until licenses are in use this is the state "none": everything is counted),
+1 when no daemon answers.`,
+		Args: cobra.NoArgs,
+	}
+	httpFlags(cmd)
+	outputFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		var raw json.RawMessage
+		if err := c.getJSON(cmd.Context(), "/v1/status", nil, &raw); err != nil {
+			return err
+		}
+		var s statusAnswer
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return fmt.Errorf("read status: %w", err)
+		}
+		if form == "json" {
+			err = printJSON(a.out, raw)
+		} else {
+			err = a.printStatus(&s)
+		}
+		if err == nil && s.License.State == "none" {
+			return &failure{Exit: exitLicense}
+		}
+		return err
+	}
+	return cmd
+}
+
+func (a *app) printStatus(s *statusAnswer) error {
+	site := s.Site
+	if site == "" {
+		site = "site"
+	}
+	heard := "no event yet"
+	for _, n := range s.Nodes {
+		if n.LastHeard != nil {
+			heard = "last heard " + n.LastHeard.Format("2006-01-02 15:04:05")
+		}
+	}
+	fmt.Fprintf(a.out, "%-14s %-10s %d nodes, %s\n", site, s.ServiceStatus, len(s.Nodes), heard)
+	fmt.Fprintf(a.out, "%-14s %-10s evaluating: everything is counted\n", "license", s.License.State)
+	closed := "-"
+	if s.Ledger.ClosedUntil != nil {
+		closed = s.Ledger.ClosedUntil.Format("2006-01-02 15:04 UTC")
+	}
+	fmt.Fprintf(a.out, "%-14s %-10s windows closed up to %s\n", "ledger", grouped(s.Ledger.Records), closed)
+	fmt.Fprintf(a.out, "  %s\n", s.Ledger.Origin)
+	t := &table{columns: []string{"node", "accepted", "counted", "open", "rejected"}, right: []bool{false, true, true, true, true}}
+	for _, n := range s.Nodes {
+		t.add(n.Name, grouped(n.Accepted), grouped(n.Counted), grouped(n.Open), grouped(n.Rejected))
+	}
+	if len(t.rows) > 0 {
+		if err := t.print(a.out, "table", true); err != nil {
+			return err
+		}
+	}
+	t = &table{columns: []string{"meter", "total", "adjusted"}, right: []bool{false, true, true}}
+	for _, m := range s.Meters {
+		t.add(m.ID, grouped(m.Total), grouped(m.Adjusted))
+	}
+	if len(t.rows) > 0 {
+		return t.print(a.out, "table", true)
+	}
+	return nil
+}
+
+// oneLine cuts a text to what fits beside a label.
+func oneLine(s string, width int) string {
+	s = strings.ReplaceAll(s, "\n", " ")
+	if len(s) > width {
+		return s[:width-3] + "..."
+	}
+	return s
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// usageRow is one row of GET /v1/usage.
+type usageRow struct {
+	Start        *time.Time        `json:"start,omitempty"`
+	End          *time.Time        `json:"end,omitempty"`
+	Meter        string            `json:"meter"`
+	Node         string            `json:"node,omitempty"`
+	Dimensions   map[string]string `json:"dimensions,omitempty"`
+	Quantity     int64             `json:"quantity"`
+	Count        uint64            `json:"count"`
+	LateQuantity int64             `json:"late_quantity"`
+	LateCount    uint64            `json:"late_count"`
+	Adjusted     int64             `json:"adjusted"`
+}
+
+type usageAnswer struct {
+	Rows []usageRow `json:"rows"`
+}
+
+func (a *app) usageCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "usage",
+		Short: "What was counted",
+		Example: `  meterseal usage                                # per day and meter
+  meterseal usage --window hour --node n1 --from 2026-11-01T00:00:00Z
+  meterseal usage --window total --json
+  meterseal usage --by node -o csv`,
+		Args: cobra.NoArgs,
+	}
+	httpFlags(cmd)
+	outputFlags(cmd)
+	f := cmd.Flags()
+	f.String("window", "day", "length of a row: window, hour, day, month or total")
+	f.String("from", "", "first instant (RFC 3339)")
+	f.String("to", "", "instant after the last (RFC 3339)")
+	f.String("meter", "", "this meter only")
+	f.String("node", "", "this node only")
+	f.String("by", "", "keep apart: node, or a declared dimension")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		q := url.Values{}
+		for _, name := range []string{"window", "from", "to", "meter", "node", "by"} {
+			if v, _ := f.GetString(name); v != "" {
+				q.Set(name, v)
+			}
+		}
+		var answer usageAnswer
+		if err := c.getJSON(cmd.Context(), "/v1/usage", q, &answer); err != nil {
+			return err
+		}
+		if form == "json" {
+			return printJSON(a.out, answer)
+		}
+		headers, _ := f.GetBool("no-headers")
+		return answer.table(form == "csv", q.Get("by")).print(a.out, form, !headers)
+	}
+	return cmd
+}
+
+func (u *usageAnswer) table(plain bool, by string) *table {
+	t := &table{columns: []string{"start", "meter"}, right: []bool{false, false}}
+	if by != "" {
+		t.columns, t.right = append(t.columns, by), append(t.right, false)
+	}
+	t.columns = append(t.columns, "quantity", "events", "late", "adjusted")
+	t.right = append(t.right, true, true, true, true)
+	number := func(n int64) string {
+		if plain {
+			return strconv.FormatInt(n, 10)
+		}
+		return grouped(n)
+	}
+	for _, r := range u.Rows {
+		start := "all time"
+		if r.Start != nil {
+			start = r.Start.Format("2006-01-02 15:04")
+			if r.End != nil && r.End.Sub(*r.Start) >= 24*time.Hour {
+				start = r.Start.Format(time.DateOnly)
+			}
+			if plain {
+				start = r.Start.Format(time.RFC3339)
+			}
+		}
+		cells := []string{start, r.Meter}
+		if by == "node" {
+			cells = append(cells, r.Node)
+		} else if by != "" {
+			cells = append(cells, r.Dimensions[by])
+		}
+		t.add(append(cells, number(r.Quantity), number(int64(r.Count)), number(r.LateQuantity), number(r.Adjusted))...)
+	}
+	return t
+}
