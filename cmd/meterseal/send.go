@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+)
+
+func serverFlag(cmd *cobra.Command) {
+	cmd.Flags().String("server", "nats://127.0.0.1:4222", "NATS server of the site")
+}
+
+// connect connects like any application does.
+func connect(url, name string) (*nats.Conn, error) {
+	nc, err := nats.Connect(url, nats.Name(name), nats.Timeout(5*time.Second), nats.MaxReconnects(20), nats.ReconnectWait(250*time.Millisecond))
+	if err != nil {
+		return nil, fail(exitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --server`, "no NATS server at %s: %v", url, err)
+	}
+	return nc, nil
+}
+
+// sentEvent is the JSON of one event (formats.md 8).
+type sentEvent struct {
+	ID         string            `json:"id,omitempty"`
+	Time       string            `json:"time,omitempty"`
+	Quantity   json.RawMessage   `json:"quantity,omitempty"`
+	User       string            `json:"user,omitempty"`
+	Host       string            `json:"host,omitempty"`
+	IP         string            `json:"ip,omitempty"`
+	Dimensions map[string]string `json:"dimensions,omitempty"`
+	Kind       string            `json:"kind,omitempty"`
+	Ref        string            `json:"ref,omitempty"`
+	Reason     string            `json:"reason,omitempty"`
+	Actor      string            `json:"actor,omitempty"`
+}
+
+func (a *app) sendCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "send METER [QUANTITY]",
+		Short: "Send one event and wait until it is on disk",
+		Example: `  meterseal send documents.processed
+  meterseal send render.pages 12 --node n1 --id job-4711 --user ana
+  meterseal send render.pages --void job-4711 --reason "wrong document" --actor kim
+  meterseal send render.pages 9 --amend job-4711 --reason "3 pages failed" --actor kim`,
+		Args: cobra.RangeArgs(1, 2),
+	}
+	serverFlag(cmd)
+	outputFlags(cmd)
+	f := cmd.Flags()
+	var e sentEvent
+	host, _ := os.Hostname()
+	node := f.String("node", nodeName(host), "node that sends")
+	f.StringVar(&e.ID, "id", "", "id of the event: sending it again counts nothing")
+	f.StringVar(&e.Time, "time", "", "time of use (RFC 3339); empty: now")
+	f.StringVar(&e.User, "user", "", "who used it")
+	f.StringVar(&e.Host, "host", "", "machine it was used on")
+	f.StringVar(&e.IP, "ip", "", "its address")
+	f.StringToStringVar(&e.Dimensions, "dimension", nil, "NAME=VALUE; may repeat")
+	void := f.String("void", "", "take back the event with this id")
+	amend := f.String("amend", "", "give the event with this id another quantity")
+	f.StringVar(&e.Reason, "reason", "", "why it is corrected")
+	f.StringVar(&e.Actor, "actor", "", "who corrects it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			e.Quantity = json.RawMessage(args[1])
+			if !json.Valid(e.Quantity) {
+				return fail(exitUsage, "bad_quantity", "give a number like 12 or 1.5", "quantity %q is no number", args[1])
+			}
+		}
+		switch {
+		case *void != "" && *amend != "":
+			return fail(exitUsage, "config_invalid", "give one of the two", "--void and --amend exclude each other")
+		case *void != "":
+			e.Kind, e.Ref = "void", *void
+		case *amend != "":
+			e.Kind, e.Ref = "amend", *amend
+		}
+		url, _ := f.GetString("server")
+		return a.send(cmd, url, "usage."+*node+"."+args[0], &e)
+	}
+	return cmd
+}
+
+func (a *app) send(cmd *cobra.Command, url, subject string, e *sentEvent) error {
+	form, err := outputForm(cmd)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	nc, err := connect(url, "meterseal send")
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
+	defer cancel()
+	ack, err := js.Publish(ctx, subject, data)
+	if err != nil {
+		return refusal(err)
+	}
+	code := "stored"
+	if ack.Duplicate {
+		code = "duplicate"
+	}
+	if form == "json" {
+		return printJSON(a.out, map[string]any{"code": code, "seq": ack.Sequence, "id": e.ID})
+	}
+	_, err = fmt.Fprintf(a.out, "%s  %s  group %d\n", code, strings.TrimPrefix(subject, "usage."), ack.Sequence)
+	return err
+}
+
+// refusal turns the error of a PubAck into its code, message and exit code.
+func refusal(err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
+			return fail(exitStore, "store_unavailable", "nothing is lost: send it again when the daemon is back", "no gateway takes events at this server")
+		}
+		return err
+	}
+	code, msg, ok := strings.Cut(api.Description, ": ")
+	if !ok {
+		code, msg = "", api.Description
+	}
+	hints := map[string]string{
+		"unknown_meter":          "declare it with --meter ID:AGGREGATION or in the configuration",
+		"id_conflict":            "use another id for another use",
+		"correction_not_allowed": "set corrections: true for the meter in the configuration",
+		"time_in_future":         "correct the clock of this machine",
+		"busy":                   "send it again",
+	}
+	return fail(exitError, code, hints[code], "%s", msg)
+}
+
+// nodeName makes a valid node name of a host name: a node has no dots.
+func nodeName(host string) string {
+	host, _, _ = strings.Cut(host, ".")
+	if host == "" {
+		return "local"
+	}
+	return host
+}
