@@ -132,10 +132,12 @@ const (
 	Retired
 	// UniqueFull: the cell of a unique meter holds as many subjects as its cap.
 	UniqueFull
+	// Overflow: the value of the cell would leave int64.
+	Overflow
 )
 
-var dispositionCodes = [...]string{"stored", "duplicate", CodeIDConflict, "quarantined", "out_of_order",
-	CodeCorrectionNotAllowed, CodeUndoOver, "unknown_ref", CodeRetired, "unique_full"}
+var dispositionCodes = [...]string{"stored", "duplicate", CodeIDConflict, "quarantined", CodeOutOfOrder,
+	CodeCorrectionNotAllowed, CodeUndoOver, CodeUnknownRef, CodeRetired, CodeUniqueFull, CodeOverflow}
 
 // Code returns the stable code of d, as in answers and `reject` records.
 func (d Disposition) Code() string {
@@ -152,3 +154,84 @@ func (d Disposition) String() string { return d.Code() }
 // Quarantined is no refusal: the event is kept, and sending it again is of no
 // use.
 func (d Disposition) Refused() bool { return d != Stored && d != Duplicate && d != Quarantined }
+
+// check reports the first limit that e breaks. It looks at sizes, names and
+// what a correction needs, not at the declaration of the meter, and expects
+// dimensions in order.
+func (e *Event) check() *Error {
+	if len(e.ID) > MaxIDBytes {
+		return malformed("too_long", "id", "send an id of 1 to 255 bytes",
+			"id %s has %d bytes, at most %d are allowed", shown(e.ID), len(e.ID), MaxIDBytes)
+	}
+	d := e.Detail
+	if d == nil {
+		return nil
+	}
+	kept := len(e.ID) + len(d.User) + len(d.Host) + len(d.IP) + len(d.Ref) + len(d.Reason) + len(d.Actor)
+	switch {
+	case len(d.User) > MaxUserBytes:
+		return tooLong("user", d.User, MaxUserBytes)
+	case len(d.Host) > MaxHostBytes:
+		return tooLong("host", d.Host, MaxHostBytes)
+	case len(d.IP) > MaxIPBytes:
+		return tooLong("ip", d.IP, MaxIPBytes)
+	case len(d.Ref) > MaxIDBytes:
+		return tooLong("ref", d.Ref, MaxIDBytes)
+	case len(d.Actor) > MaxUserBytes:
+		return tooLong("actor", d.Actor, MaxUserBytes)
+	case !fitsValue(d.Reason):
+		return tooWide("reason", d.Reason)
+	case len(d.Dimensions) > MaxDimensions:
+		return malformed("too_many", "dimensions", "send at most 32 dimensions; leave out what no report needs",
+			"event has %d dimensions, at most %d are allowed", len(d.Dimensions), MaxDimensions)
+	}
+	for i := range d.Dimensions {
+		name, value := d.Dimensions[i].Name, d.Dimensions[i].Value
+		if !ValidDimension(name) {
+			return malformed("bad_name", "dimensions", "a name begins with a letter and goes on with letters, digits, \".\", \"_\" or \"-\", 48 bytes at most",
+				"%s is not the name of a dimension", shown(name))
+		}
+		if !fitsValue(value) {
+			return tooWide("dimensions."+name, value)
+		}
+		kept += len(name) + len(value)
+	}
+	if kept > MaxKeptBytes {
+		return tooLarge("kept", "", "shorten the strings or leave out dimensions: id, user, host, ip, ref, reason, actor and dimensions share 1200 bytes",
+			"event has %d bytes of names and strings to keep, at most %d are allowed", kept, MaxKeptBytes)
+	}
+	return d.checkCorrection()
+}
+
+// checkCorrection checks that a correction says what, why and who, and that a
+// use says none of it.
+func (d *Detail) checkCorrection() *Error {
+	const hint = "send kind \"void\" or \"amend\" with ref (the id of the event), reason and actor"
+	switch d.Kind {
+	case KindUsage:
+		for _, f := range [...]Dimension{{"ref", d.Ref}, {"reason", d.Reason}, {"actor", d.Actor}} {
+			if f.Value != "" {
+				return malformed("not_a_correction", f.Name, hint, "%s %s is given, but kind is \"usage\"", f.Name, shown(f.Value))
+			}
+		}
+	case KindVoid, KindAmend:
+		for _, f := range [...]Dimension{{"ref", d.Ref}, {"reason", d.Reason}, {"actor", d.Actor}} {
+			if f.Value == "" {
+				return malformed("missing", f.Name, hint, "kind %q has no %s", d.Kind, f.Name)
+			}
+		}
+	default:
+		return malformed("bad_kind", "kind", hint, "%s is no kind of event", d.Kind)
+	}
+	return nil
+}
+
+func tooLong(field, value string, most int) *Error {
+	return malformed("too_long", field, "shorten it, or keep it out of the event",
+		"%s %s has %d bytes, at most %d are allowed", field, shown(value), len(value), most)
+}
+
+func tooWide(field, value string) *Error {
+	return tooLarge("too_wide", field, "shorten it: in a ledger line every byte but letters, digits and ._:/@,~- takes three characters",
+		"%s %s has %d bytes, which do not fit the 1024 characters of a ledger value", field, shown(value), len(value))
+}

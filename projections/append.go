@@ -23,7 +23,8 @@ func (st *State) appendRecord(r bookedRecord) {
 	r.index = st.frontier.Size()
 	leaf := ledger.LeafHash([]byte(r.line))
 	st.frontier.Append(leaf)
-	st.fx.tiles = append(st.fx.tiles, st.tiler.Append(leaf)...)
+	st.tiler.Append(leaf)
+	st.fx.tiles = append(st.fx.tiles, st.tiler.Tiles()...)
 	st.fx.records = append(st.fx.records, r)
 }
 
@@ -51,7 +52,7 @@ func (st *State) appendControl(line string, before int64) error {
 		st.origin, st.openedAt = fields[3], now
 		st.closedUntil = floorDiv(now, st.windowSeconds()) * st.windowSeconds()
 		st.close.until = st.closedUntil
-		st.secrets.Month = ledger.Month(now)
+		st.setMonth(now)
 	case "boot":
 		st.boots++
 		for i, f := range fields {
@@ -111,4 +112,9 @@ func (st *State) enrol(fields []string) {
 		kept = append(kept, line)
 	}
 	st.close.keys = kept
+}
+
+// setMonth tells the secrets in which month the ledger was opened.
+func (st *State) setMonth(opened int64) {
+	*st.secrets = *ledger.NewSecrets(st.secrets.Salt, st.secrets.Tag, opened)
 }

@@ -221,9 +221,7 @@ func (c *cell) leaf(st *State, e *events.Event, quantity int64, tag [16]byte, ta
 		st.saltsUsed[k] = i + 1
 		st.lastSalt, st.fx.salts = i, true
 	}
-	b := &st.lines
-	b.build(c.meter, e, quantity, tag, tagged)
-	c.tree.Append(b.hash(c.salt(st), i))
+	c.tree.Append(st.lines.leaf(c.meter, e, quantity, tag, tagged, c.salt(st), i))
 }
 
 // tag returns the keyed hash of the event's subject: the user, or the dimension
@@ -239,19 +237,8 @@ func (st *State) tag(m *meter, e *events.Event) (tag [16]byte, ok bool) {
 	if subject == "" {
 		return tag, false
 	}
-	if t, ok := st.tags[subject]; ok {
-		return t, true
-	}
-	if len(st.tags) >= maxCachedTags {
-		clear(st.tags)
-	}
-	tag = st.secrets.Tag(subject)
-	st.tags[string(append([]byte(nil), subject...))] = tag
-	return tag, true
+	return st.tagger.Tag(subject), true
 }
-
-// maxCachedTags bounds the cache of computed tags.
-const maxCachedTags = 1 << 16
 
 // result returns the VALUE of the record that c becomes. See formats.md 3.2.
 func (c *cell) result(agg events.Aggregation, windowSeconds int64) (int64, error) {

@@ -10,43 +10,36 @@ import (
 // eventLines builds the two lines of an event (formats.md 3.3) and hashes them.
 // Its buffers are reused; the hot path allocates nothing.
 type eventLines struct {
-	private []byte // empty: the event has nothing private
-	public  []byte // attributes of the event line
-	line    []byte
-	timeMS  int64
-	value   int64
-	tag     [16]byte
-	tagged  bool
-	salt    [32]byte
+	hasher  ledger.EventHasher
+	line    ledger.EventLine
+	private ledger.PrivateLine
+	public  []events.Dimension
+	secret  []events.Dimension
 }
 
-// build collects the attributes of e for the event line and the private line,
-// each ascending by name.
-func (b *eventLines) build(m *meter, e *events.Event, quantity int64, tag [16]byte, tagged bool) {
-	b.timeMS, b.value, b.tag, b.tagged = e.TimeMS, quantity, tag, tagged
-	b.private, b.public = b.private[:0], b.public[:0]
+// leaf returns the hash of e as event i of salts; quantity is the difference
+// for a correction. Afterwards line and private hold the two lines.
+func (b *eventLines) leaf(m *meter, e *events.Event, quantity int64, tag [16]byte, tagged bool, salts *ledger.Salts, i uint64) ledger.Hash {
+	b.line = ledger.EventLine{TimeMS: e.TimeMS, Quantity: quantity, Tagged: tagged, Tag: tag}
 	d := e.Detail
 	if d == nil {
-		b.private = appendAttr(b.private, "id", e.ID)
-		return
+		b.private = ledger.PrivateLine{ID: e.ID}
+		return b.hasher.Leaf(salts, i, &b.line, &b.private)
 	}
-	b.private = appendAttr(b.private, "actor", d.Actor)
+	b.public, b.secret = b.public[:0], b.secret[:0]
 	for _, dim := range d.Dimensions {
 		if m.public(dim.Name) {
-			b.public = appendAttr2(b.public, "d.", dim.Name, dim.Value)
+			b.public = append(b.public, dim)
 		} else {
-			b.private = appendAttr2(b.private, "d.", dim.Name, dim.Value)
+			b.secret = append(b.secret, dim)
 		}
 	}
-	b.private = appendAttr(b.private, "host", d.Host)
-	b.private = appendAttr(b.private, "id", e.ID)
-	b.private = appendAttr(b.private, "ip", d.IP)
-	b.private = appendAttr(b.private, "reason", d.Reason)
-	b.private = appendAttr(b.private, "ref", d.Ref)
-	b.private = appendAttr(b.private, "user", d.User)
+	b.private = ledger.PrivateLine{Actor: d.Actor, Dimensions: b.secret, Host: d.Host, ID: e.ID, IP: d.IP, Reason: d.Reason, Ref: d.Ref, User: d.User}
+	b.line.Public = b.public
 	if d.Kind != events.KindUsage {
-		b.public = appendAttr(b.public, "kind", d.Kind.String())
+		b.line.Kind = d.Kind.String()
 	}
+	return b.hasher.Leaf(salts, i, &b.line, &b.private)
 }
 
 // public tells whether a detailed report may show the dimension.
@@ -57,35 +50,6 @@ func (m *meter) public(name string) bool {
 		}
 	}
 	return false
-}
-
-func appendAttr(b []byte, name, value string) []byte { return appendAttr2(b, "", name, value) }
-
-func appendAttr2(b []byte, prefix, name, value string) []byte {
-	if value == "" {
-		return b
-	}
-	if len(b) > 0 {
-		b = append(b, ' ')
-	}
-	b = append(append(append(b, prefix...), name...), '=')
-	return ledger.AppendValue(b, value)
-}
-
-// hash returns the leaf of the event built last as the i-th of its salts.
-func (b *eventLines) hash(salts *ledger.Salts, i uint64) ledger.Hash {
-	salts.Event(i, &b.salt)
-	var private *ledger.Hash
-	if len(b.private) > 0 {
-		h := ledger.PrivateHash(b.salt[16:], b.private)
-		private = &h
-	}
-	var tag *[16]byte
-	if b.tagged {
-		tag = &b.tag
-	}
-	b.line = ledger.AppendEventLine(b.line[:0], b.timeMS, b.value, tag, private, b.public)
-	return ledger.EventLeaf(b.salt[:16], b.line)
 }
 
 // uint128 is wide enough for a level of 63 bits over a day of milliseconds.

@@ -379,7 +379,7 @@ func (st *State) decodeCore(b []byte) error {
 	if st.settings, err = parseSettingsLine(line); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	st.secrets.Month = ledger.Month(st.openedAt)
+	st.setMonth(st.openedAt)
 	return nil
 }
 

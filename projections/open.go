@@ -31,7 +31,7 @@ type OpenedEvent struct {
 }
 
 // Leaf returns the hash of the event in the tree of its record.
-func (o *OpenedEvent) Leaf() ledger.Hash { return ledger.EventLeaf(o.Salt[:], []byte(o.Line)) }
+func (o *OpenedEvent) Leaf() ledger.Hash { return ledger.EventLeaf(o.Salt, []byte(o.Line)) }
 
 // cellRef is what a record says of the cell that it was.
 type cellRef struct {
@@ -250,12 +250,13 @@ func (o *opener) event(seq uint64, node string, e *events.Event, m mark) {
 		if m.kind == cellAdjust {
 			tagged = false
 		}
-		o.lines.build(mt, e, quantity, tag, tagged)
-		o.lines.hash(o.salts[i], salt)
-		ev := OpenedEvent{Line: string(o.lines.line), Private: string(o.lines.private)}
-		copy(ev.Salt[:], o.lines.salt[:16])
+		o.lines.leaf(mt, e, quantity, tag, tagged, o.salts[i], salt)
+		ev := OpenedEvent{Line: string(o.lines.line.AppendLine(nil)), Private: string(o.lines.private.AppendLine(nil))}
+		var both [32]byte
+		o.salts[i].Event(salt, &both)
+		copy(ev.Salt[:], both[:16])
 		if ev.Private != "" {
-			copy(ev.PrivateSalt[:], o.lines.salt[16:])
+			copy(ev.PrivateSalt[:], both[16:])
 		}
 		o.out[i] = append(o.out[i], ev)
 		return
@@ -273,7 +274,7 @@ func subjectTag(secrets *ledger.Secrets, m *meter, e *events.Event) (tag [16]byt
 	if subject == "" {
 		return tag, false
 	}
-	return secrets.Tag(subject), true
+	return secrets.TagOf(subject), true
 }
 
 // check compares the events with the records: another root means that the

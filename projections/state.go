@@ -53,8 +53,8 @@ type State struct {
 	refsNew  map[[16]byte]ref // not yet in the store
 
 	saltsUsed map[saltKey]uint64
-	lastSalt  uint64              // of the event booked last into a late or adjust cell
-	tags      map[string][16]byte // cache of computed tags
+	lastSalt  uint64 // of the event booked last into a late or adjust cell
+	tagger    *ledger.Tagger
 	lines     eventLines
 
 	fx effects
@@ -173,7 +173,7 @@ func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 		tiler:     ledger.NewTiler(),
 		refsNew:   map[[16]byte]ref{},
 		saltsUsed: map[saltKey]uint64{},
-		tags:      map[string][16]byte{},
+		tagger:    secrets.Tagger(),
 		secrets:   secrets,
 		ids:       ids,
 		refs:      refs,
@@ -184,6 +184,7 @@ func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 func (st *State) node(name string) *node {
 	n := st.nodes[name]
 	if n == nil {
+		name = strings.Clone(name) // it may alias the group
 		n = &node{index: uint32(len(st.nodeList)), name: name}
 		st.nodes[name] = n
 		st.nodeList = append(st.nodeList, n)
@@ -277,6 +278,9 @@ func (st *State) reject(nd *node, class rejectClass, reason string, count uint64
 		key.node = nd.index
 		nd.taken += count
 		st.touch(nd)
+	}
+	if _, ok := st.rejects[key]; !ok {
+		key.reason = strings.Clone(reason) // it may alias the group
 	}
 	st.rejects[key] += int64(count)
 	st.fx.rejects = true

@@ -304,7 +304,7 @@ func (s *Store) writeLedger(b *pebble.Batch) {
 		}
 	}
 	for _, t := range fx.tiles {
-		set(b, tileKey(t.Level, t.N), t.Data)
+		set(b, tileKey(t.Level, t.N), t.Hashes)
 	}
 	for _, m := range fx.marks {
 		set(b, key8(keyMarks, m.seq), m.append(nil))
