@@ -51,26 +51,13 @@ type cellRef struct {
 // their events stand in memory together.
 const maxOpenSpan = 256
 
-// OpenRecords yields the events of every usage, late and adjust record with
+// OpenRecords hands f the events of every usage, late and adjust record with
 // from <= index < to, read again from the stream, in order of index. Records of
 // other kinds are passed over.
 //
 // Errors: [ErrNotFound] when raw events are no longer in the stream;
 // [ErrDamaged] when events do not give the ROOT of their record, naming it.
-func (s *Store) OpenRecords(ctx context.Context, groups Groups, from, to uint64) iter.Seq2[uint64, []OpenedEvent] {
-	return func(yield func(uint64, []OpenedEvent) bool) {
-		_ = s.openRecords(ctx, groups, from, to, func(i uint64, e []OpenedEvent) error {
-			if !yield(i, e) {
-				return errStop
-			}
-			return nil
-		})
-	}
-}
-
-var errStop = errors.New("stop")
-
-func (s *Store) openRecords(ctx context.Context, groups Groups, from, to uint64, f func(uint64, []OpenedEvent) error) error {
+func (s *Store) OpenRecords(ctx context.Context, groups Groups, from, to uint64, f func(uint64, []OpenedEvent) error) error {
 	var span []cellRef
 	flush := func() error {
 		if len(span) == 0 {

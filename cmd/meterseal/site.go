@@ -1,0 +1,388 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/projections"
+)
+
+// Folders and files of a data directory.
+const (
+	keysDir        = "keys"
+	streamDir      = "stream"
+	projectionsDir = "projections"
+	openingFile    = "opening" // nonce of a ledger that is not open yet
+)
+
+// syncEvery is how often the projections are synced and the checkpoint signed.
+const syncEvery = 200 * time.Millisecond
+
+// site is a running daemon without its HTTP server: stream, gateway,
+// projections, in the order of an event's path.
+type site struct {
+	cfg     *Config
+	log     *slog.Logger
+	keys    *siteKeys
+	stream  *stream.Stream
+	gateway *stream.Gateway
+	store   *projections.Store
+	meters  atomic.Pointer[events.Meters]
+
+	fatal chan error
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+// siteKeys are the site's secrets. They are made at the first start and never
+// leave the site.
+type siteKeys struct {
+	site    *ledger.SecretKey
+	signer  note.Signer
+	secrets ledger.Secrets
+	opening []byte // nonce of open, until the ledger has it
+}
+
+// loadKeys reads the keys of dir, or makes them in a directory that has
+// neither keys nor history. A crash between making them and opening the ledger
+// leaves the nonce behind, and the next start goes on with it.
+func loadKeys(dir string) (*siteKeys, error) {
+	folder := filepath.Join(dir, keysDir)
+	k := &siteKeys{}
+	sitePath, nonceGiven := filepath.Join(folder, "site.key"), filepath.Join(folder, openingFile)
+	var err error
+	k.site, err = ledger.ReadKeyFile(sitePath)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if hasHistory(dir) {
+			return nil, fail(exitHistory, "site_key_missing", `put keys/ back, or see "meterseal restore --help"`, "%s has a ledger, but no site key", dir)
+		}
+		if err := makeKeys(folder, k); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	}
+	if nonce, err := os.ReadFile(nonceGiven); err == nil {
+		if k.opening, err = hex.DecodeString(strings.TrimSpace(string(nonce))); err != nil || len(k.opening) != 8 {
+			return nil, fmt.Errorf("%w: %s is not a nonce", ledger.ErrMalformed, nonceGiven)
+		}
+	}
+	salt, err := ledger.ReadSecretFile(filepath.Join(folder, "salt.key"))
+	if err != nil {
+		return nil, err
+	}
+	tag, err := ledger.ReadSecretFile(filepath.Join(folder, "tag.key"))
+	if err != nil {
+		return nil, err
+	}
+	k.secrets = *ledger.NewSecrets(salt, tag, 0)
+	if k.signer, err = k.site.Signer(nil); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// makeKeys writes the site key last: where it exists, all the others do.
+func makeKeys(folder string, k *siteKeys) error {
+	for _, name := range []string{"salt.key", "tag.key", openingFile} { // left by a crash
+		if err := os.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	key, nonce, err := ledger.GenerateSiteKey("eval.invalid", "eval", rand.Reader)
+	if err != nil {
+		return err
+	}
+	if _, err := ledger.WriteSecretFile(filepath.Join(folder, "salt.key")); err != nil {
+		return err
+	}
+	if _, err := ledger.WriteSecretFile(filepath.Join(folder, "tag.key")); err != nil {
+		return err
+	}
+	if err := writeSynced(filepath.Join(folder, openingFile), []byte(hex.EncodeToString(nonce[:])+"\n")); err != nil {
+		return err
+	}
+	k.site = key
+	return ledger.WriteKeyFile(filepath.Join(folder, "site.key"), key)
+}
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// hasHistory tells whether dir holds a stream or projections.
+func hasHistory(dir string) bool {
+	for _, d := range []string{projectionsDir, streamDir} {
+		if list, err := os.ReadDir(filepath.Join(dir, d)); err == nil && len(list) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// openSite opens the parts along the path of an event and brings the
+// projections up to the end of the stream. What is missing or does not fit
+// stops it with a code of requirements 4.2; it never starts afresh in silence.
+func openSite(ctx context.Context, cfg *Config, log *slog.Logger) (s *site, err error) {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fail(exitStore, "store_no_permission", "grant it, or choose another --data", "cannot make %s: %v", cfg.DataDir, err)
+	}
+	s = &site{cfg: cfg, log: log, fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	if s.keys, err = loadKeys(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	opened := s.keys.opening == nil
+	defer func() {
+		if err != nil {
+			s.closeParts(context.Background())
+		}
+	}()
+	if s.store, err = s.openStore(opened); err != nil {
+		return nil, err
+	}
+	if err := s.declarable(); err != nil {
+		return nil, err
+	}
+	if s.stream, err = stream.Open(ctx, s.streamOptions()); err != nil {
+		return nil, err
+	}
+	if err := s.checkCursor(ctx, opened); err != nil {
+		return nil, err
+	}
+	if err := s.startGateway(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openLedger(ctx); err != nil {
+		return nil, err
+	}
+	go s.syncLoop()
+	return s, nil
+}
+
+func (s *site) openStore(mustExist bool) (*projections.Store, error) {
+	return projections.Open(projections.Options{
+		Dir: filepath.Join(s.cfg.DataDir, projectionsDir), MustExist: mustExist, Secrets: s.keys.secrets, Log: s.log,
+		Sign: func(cp ledger.Checkpoint) ([]byte, error) { return ledger.SignCheckpoint(cp, s.keys.signer) },
+	})
+}
+
+// declarable takes the meters of configuration and ledger together; a changed
+// meaning is refused.
+func (s *site) declarable() error {
+	list := s.cfg.Meters
+	known := map[string]bool{}
+	for i := range list {
+		known[list[i].ID] = true
+		if _, err := s.store.CheckDeclare(&list[i]); err != nil {
+			return err
+		}
+	}
+	set, err := events.NewMeters(list)
+	if err != nil {
+		return err
+	}
+	s.meters.Store(set)
+	return nil
+}
+
+func (s *site) streamOptions() stream.Options {
+	o := stream.Options{MaxBytes: s.cfg.MaxSizeBytes, Logger: s.log}
+	if s.cfg.NATSURL != "" {
+		o.URL = s.cfg.NATSURL
+		o.SyncAlways = os.Getenv("METERSEAL_STORE_SYNC_ALWAYS") == "true"
+		return o
+	}
+	o.Dir, o.Listen = filepath.Join(s.cfg.DataDir, streamDir), s.cfg.NATSListen
+	return o
+}
+
+// checkCursor compares the end of the stream with what was folded.
+func (s *site) checkCursor(ctx context.Context, opened bool) error {
+	cur := s.store.Cursor()
+	last, err := s.stream.Last(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case last.Seq < cur.Seq:
+		return fmt.Errorf("%w: it ends at group %d, the cursor is at %d", projections.ErrStreamBehind, last.Seq, cur.Seq)
+	case opened && cur.Seq == 0 && last.Seq == 0:
+		return fmt.Errorf("%w: keys are there, stream and projections are empty", projections.ErrNoHistory)
+	case last.Seq == cur.Seq && cur.Seq > 0 && ledger.Hash(last.Group.Sum) != cur.Sum:
+		return fmt.Errorf("%w: group %d is not the one that was folded", stream.ErrDamaged, cur.Seq)
+	}
+	return nil
+}
+
+func (s *site) startGateway(ctx context.Context) error {
+	o := stream.GatewayOptions{
+		Meters: s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, Logger: s.log,
+		Reject: s.keepRejected,
+		Tick:   func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
+		Fatal: func(err error) {
+			select {
+			case s.fatal <- err:
+			default:
+			}
+		},
+	}
+	if s.cfg.Fold.Trace {
+		o.Clock = stream.ClockTrace
+	}
+	var err error
+	s.gateway, err = stream.NewGateway(ctx, s.stream, o)
+	return err
+}
+
+func (s *site) keepRejected(r stream.RejectedEvent) {
+	err := s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS).UTC(), Node: r.Node, Meter: r.Meter, Via: "nats",
+		Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample)}})
+	if err != nil {
+		s.log.Error("keep rejected event", "err", err)
+	}
+}
+
+// openLedger sends what the fold must know before the first event: the opening
+// of a new ledger, the settings, the meters, and that a daemon started.
+func (s *site) openLedger(ctx context.Context) error {
+	var lines []string
+	st := s.store.Status()
+	if st.Origin == "" || st.Settings != s.cfg.Fold {
+		lines = append(lines, s.cfg.Fold.Line())
+	}
+	if st.Origin == "" {
+		key := s.keys.site.VKey()
+		lines = append(lines, fmt.Sprintf("open 1 @ %s %s %s", key.Name, key, hex.EncodeToString(s.keys.opening)))
+	} else if st.Settings.Window != s.cfg.Fold.Window {
+		return fail(exitUsage, "config_invalid", fmt.Sprintf("set windows.length to %v, or begin a new ledger", st.Settings.Window),
+			"windows.length is %v, this ledger was opened with %v", s.cfg.Fold.Window, st.Settings.Window)
+	}
+	for _, m := range s.cfg.Meters {
+		changed, err := s.store.CheckDeclare(&m)
+		if err != nil {
+			return err
+		}
+		if changed {
+			lines = append(lines, projections.DeclareLine(&m))
+		}
+	}
+	lines = append(lines, s.bootLine())
+	for _, l := range lines {
+		if _, err := s.gateway.Control(ctx, l); err != nil {
+			return fmt.Errorf("open ledger: %w", err)
+		}
+	}
+	if _, err := s.store.Sync(ctx); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(s.cfg.DataDir, keysDir, openingFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (s *site) bootLine() string {
+	var nonce [16]byte
+	_, _ = rand.Read(nonce[:]) // never fails
+	line := fmt.Sprintf("boot @ # %x %s %d", nonce, version, int64(s.cfg.Fold.Window/time.Second))
+	if s.cfg.SiteName != "" {
+		line += " name=" + ledger.EscapeValue(s.cfg.SiteName)
+	}
+	return line + " os=" + runtime.GOOS + "/" + runtime.GOARCH
+}
+
+// syncLoop syncs the projections and signs their checkpoint until the site
+// closes.
+func (s *site) syncLoop() {
+	defer close(s.done)
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			if _, err := s.store.Sync(context.Background()); err != nil {
+				select {
+				case s.fatal <- err:
+				default:
+				}
+				return
+			}
+		}
+	}
+}
+
+// ready reports why events are not taken, nil if they are.
+func (s *site) ready() error {
+	select {
+	case <-s.gateway.Done():
+		return errors.Join(errors.New("the gateway has stopped"), s.gateway.Err())
+	default:
+		return nil
+	}
+}
+
+// close stops taking events, stores and folds what has come, answers, syncs.
+func (s *site) close(ctx context.Context) error {
+	var errs []error
+	if s.gateway != nil {
+		errs = append(errs, s.gateway.Close(ctx))
+		s.gateway = nil
+	}
+	close(s.stop)
+	<-s.done
+	errs = append(errs, s.closeParts(ctx))
+	return errors.Join(errs...)
+}
+
+func (s *site) closeParts(ctx context.Context) error {
+	var errs []error
+	if s.gateway != nil {
+		errs = append(errs, s.gateway.Close(ctx))
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.stream != nil {
+		errs = append(errs, s.stream.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// groups reads the stream for the projections.
+func (s *site) groups(ctx context.Context, after uint64) iter.Seq2[projections.Stored, error] {
+	return storedGroups(s.stream.Read(ctx, after))
+}
+
+func storedGroups(in iter.Seq2[stream.Stored, error]) iter.Seq2[projections.Stored, error] {
+	return func(yield func(projections.Stored, error) bool) {
+		for g, err := range in {
+			if !yield(projections.Stored{Seq: g.Seq, Group: g.Group}, err) {
+				return
+			}
+		}
+	}
+}

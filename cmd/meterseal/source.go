@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/projections"
+)
+
+// reportSource gives export what a report is made of.
+type reportSource struct {
+	ctx    context.Context
+	store  *projections.Store
+	groups projections.Groups
+	key    string
+	err    error // of CellEvents, which cannot return one
+
+	opened map[uint64][]projections.OpenedEvent
+	upTo   uint64
+	end    uint64
+}
+
+// Origin, Keys, Checkpoint, Frontier, Records and CellEvents are export.Source.
+
+func (r *reportSource) Origin() string { return r.store.Origin() }
+
+func (r *reportSource) Keys(uint64) ([]string, error) { return []string{r.key}, nil }
+
+func (r *reportSource) Checkpoint(size uint64) ([]byte, error) {
+	b, err := r.store.Checkpoint(size)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", export.ErrNoCheckpoint, err)
+	}
+	return b, nil
+}
+
+func (r *reportSource) Frontier(size uint64) ([]ledger.Hash, error) {
+	f, err := ledger.NewTree(r.store, r.store.Status().Records).FrontierAt(size)
+	if err != nil {
+		return nil, err
+	}
+	return f.Hashes(), nil
+}
+
+func (r *reportSource) Records(from, to uint64) iter.Seq2[string, error] {
+	return r.store.Records(r.ctx, from, to)
+}
+
+// openAhead is how many records are opened in one pass over the stream.
+const openAhead = 256
+
+func (r *reportSource) CellEvents(index uint64) iter.Seq2[export.CellEvent, error] {
+	return func(yield func(export.CellEvent, error) bool) {
+		if index >= r.upTo {
+			r.opened = map[uint64][]projections.OpenedEvent{}
+			r.upTo = min(index+openAhead, r.end)
+			err := r.store.OpenRecords(r.ctx, r.groups, index, r.upTo, func(i uint64, list []projections.OpenedEvent) error {
+				r.opened[i] = list
+				return nil
+			})
+			if err != nil {
+				r.upTo = index
+				yield(export.CellEvent{}, err)
+				return
+			}
+		}
+		for _, e := range r.opened[index] {
+			if !yield(export.CellEvent{Salt: e.Salt, Line: e.Line, PrivateSalt: e.PrivateSalt, Private: e.Private}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// reportRequest is what POST /v1/report asks for.
+type reportRequest struct {
+	from     uint64
+	level    export.Level
+	closeNow bool
+}
+
+// report closes the ledger and writes the usage report to a temporary file: it
+// is whole before the first byte leaves. The caller closes it; it is gone then.
+func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
+	line := "close @"
+	if q.closeNow {
+		line += " now"
+	}
+	if _, err := s.gateway.Control(ctx, line); err != nil {
+		return nil, nil, fmt.Errorf("close ledger: %w", err)
+	}
+	if _, err := s.store.Sync(ctx); err != nil {
+		return nil, nil, err
+	}
+	f, err := os.CreateTemp("", "meterseal-*.usage")
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = os.Remove(f.Name()) // it lives as long as it is open
+	to := s.store.LastClose()
+	src := &reportSource{ctx: ctx, store: s.store, groups: s.groups, key: s.keys.site.VKey().String(), end: to}
+	w, err := export.WriteReport(f, src, export.Options{From: q.from, To: to, Level: q.level})
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, w, nil
+}
