@@ -6,14 +6,11 @@ import (
 	"encoding/binary"
 	"hash"
 	"io"
+
+	"github.com/meterseal/meterseal/ledger"
 )
 
-// Caps of a report; each is checked before anything is parsed.
 const (
-	// LineBytesMax bounds a line without its LF, prefix included.
-	LineBytesMax = 4096
-	// HeadBytesMax bounds what precedes the body of a report.
-	HeadBytesMax = 64 << 10
 	// SizeMaxDefault bounds the text of a report unless
 	// [VerifyOptions.SizeMax] says otherwise.
 	SizeMaxDefault int64 = 1 << 30
@@ -34,6 +31,7 @@ type lineReader struct {
 	line   uint64    // lines given out
 	before int64     // bytes of the text before buf[0]
 	max    int64     // bytes of the text allowed
+	body   bool      // signature lines are over
 	eof    bool
 }
 
@@ -43,10 +41,10 @@ func newLineReader(src io.Reader, max int64) *lineReader {
 
 // next returns the next line without its LF; io.EOF at the end of the text.
 // Every character of it is 0x20 to 0x7E, but for the em dash that begins a
-// signature line if notes is set.
+// signature line, before the body.
 func (l *lineReader) next() ([]byte, error) {
 	i := bytes.IndexByte(l.buf[l.r:l.w], '\n')
-	if i < 0 || i > LineBytesMax {
+	if i < 0 || i > ledger.LineBytesMax {
 		var err error
 		if i, err = l.fill(); err != nil {
 			return nil, err
@@ -63,7 +61,7 @@ func (l *lineReader) next() ([]byte, error) {
 
 // unusual judges a line that has other characters.
 func (l *lineReader) unusual(line []byte) ([]byte, error) {
-	if bytes.HasPrefix(line, []byte(emDash)) && plain(line[len(emDash):]) {
+	if !l.body && bytes.HasPrefix(line, []byte(emDash)) && plain(line[len(emDash):]) {
 		return line, nil
 	}
 	if l.line == 1 {
@@ -93,13 +91,13 @@ func encodingError(line []byte) error {
 // fill reads on until a line is complete and returns its length.
 func (l *lineReader) fill() (int, error) {
 	for {
-		if i := bytes.IndexByte(l.buf[l.r:l.w], '\n'); i >= 0 && i <= LineBytesMax {
+		if i := bytes.IndexByte(l.buf[l.r:l.w], '\n'); i >= 0 && i <= ledger.LineBytesMax {
 			return i, nil
-		} else if i > LineBytesMax || l.w-l.r > LineBytesMax {
+		} else if i > ledger.LineBytesMax || l.w-l.r > ledger.LineBytesMax {
 			if l.line == 0 && !bytes.HasPrefix(l.buf[l.r:l.w], []byte(reportWord)) {
-				return 0, encodingError(l.buf[l.r : l.r+LineBytesMax])
+				return 0, encodingError(l.buf[l.r : l.r+ledger.LineBytesMax])
 			}
-			return 0, refuse(CodeMalformed, "a line of more than %d bytes", LineBytesMax).at(l.line + 1)
+			return 0, refuse(CodeMalformed, "a line of more than %d bytes", ledger.LineBytesMax).at(l.line + 1)
 		}
 		if l.eof {
 			return 0, l.end()

@@ -1,0 +1,270 @@
+package export
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// Options says which part of a ledger a report carries, and how much of it.
+type Options struct {
+	// From is the size that the report continues from: one that the vendor
+	// accepted, or 0 for the whole ledger.
+	From uint64
+	// To is the size up to which it goes; record To-1 ends a close, or is the
+	// retire record after one.
+	To uint64
+	// Level says how much it shows; zero is Standard.
+	Level Level
+}
+
+// Written says what [WriteReport] wrote.
+type Written struct {
+	Name     string   // FileName of the text, without a suffix for its wrapping
+	Bytes    int64    // of the text
+	SHA256   [32]byte // of the text
+	Records  uint64
+	Events   uint64 // event lines shown
+	From, To uint64
+	Level    Level
+}
+
+// WriteReport writes the records [o.From, o.To) of src to w as one usage report.
+//
+// The same range of the same ledger always gives the same bytes: nothing is
+// signed and no clock is read, since both notes were kept when they were signed.
+// Every record goes through the tree on its way, and the bytes end in an error
+// rather than in a report that nobody could verify if src does not give the
+// signed root.
+//
+// Errors: [ErrNothingNew] if the range is empty; [ErrRange] if no report can
+// begin or end there; [ErrDamaged]; those of src. After an error w holds an incomplete text:
+// remove it.
+func WriteReport(w io.Writer, src Source, o Options) (*Written, error) {
+	if o.From >= o.To {
+		return nil, fmt.Errorf("export %d to %d: %w", o.From, o.To, ErrNothingNew)
+	}
+	out := &reportWriter{src: src, o: o, digest: sha256.New()}
+	out.w = bufio.NewWriterSize(io.MultiWriter(w, out.digest), 64<<10)
+	if err := out.head(); err != nil {
+		return nil, fmt.Errorf("export %d to %d: %w", o.From, o.To, err)
+	}
+	if err := out.body(); err != nil {
+		return nil, fmt.Errorf("export %d to %d: %w", o.From, o.To, err)
+	}
+	return &Written{Name: FileName(src.Origin(), o.From, o.To), Bytes: out.bytes, SHA256: [32]byte(out.digest.Sum(nil)),
+		Records: o.To - o.From, Events: out.events, From: o.From, To: o.To, Level: o.Level}, nil
+}
+
+// reportWriter keeps what the parts of a report share.
+type reportWriter struct {
+	src      Source
+	o        Options
+	w        *bufio.Writer
+	digest   interface{ Sum([]byte) []byte }
+	bytes    int64
+	events   uint64
+	frontier *ledger.Frontier
+	root     ledger.Hash // of size o.To, as signed
+	scratch  []byte
+}
+
+// put writes one line; errors of the writer stay in it until it is flushed.
+func (r *reportWriter) put(parts ...string) {
+	for _, p := range parts {
+		n, _ := r.w.WriteString(p)
+		r.bytes += int64(n)
+	}
+	r.w.WriteByte('\n')
+	r.bytes++
+}
+
+// head writes all lines before the body, and then the state lines.
+func (r *reportWriter) head() error {
+	keys, newKeys, err := signingKeys(r.src, r.o)
+	if err != nil {
+		return err
+	}
+	base, err := r.src.Frontier(r.o.From)
+	if err != nil {
+		return err
+	}
+	if r.frontier, err = ledger.NewFrontier(r.o.From, base); err != nil {
+		return err
+	}
+	r.put(reportType)
+	r.put("level ", r.o.Level.String())
+	for _, k := range keys {
+		r.put("key ", k)
+	}
+	for _, k := range newKeys {
+		r.put("new-key ", k)
+	}
+	r.put("old ", strconv.FormatUint(r.o.From, 10), " ", r.frontier.Root().String())
+	for _, h := range base {
+		r.put(h.String())
+	}
+	if r.o.From == 0 {
+		r.put("")
+		return r.note(r.o.To, &r.root)
+	}
+	prev, err := recordAt(r.src, r.o.From-1)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(prev, "close end ") {
+		return fmt.Errorf("%w: record %d does not end a close", ErrRange, r.o.From-1)
+	}
+	r.put("prev ", prev)
+	r.put("")
+	var oldRoot ledger.Hash
+	if err := r.note(r.o.From, &oldRoot); err != nil {
+		return err
+	}
+	if oldRoot != r.frontier.Root() {
+		return fmt.Errorf("%w: the frontier of size %d does not give its signed root", ErrDamaged, r.o.From)
+	}
+	if err := r.note(r.o.To, &r.root); err != nil {
+		return err
+	}
+	return r.state()
+}
+
+// signingKeys returns the keys that must sign, and those that the report enrols.
+func signingKeys(src Source, o Options) (keys, newKeys []string, err error) {
+	if keys, err = src.Keys(o.From); err != nil {
+		return nil, nil, err
+	}
+	after, err := src.Keys(o.To)
+	if err != nil {
+		return nil, nil, err
+	}
+	known := map[string]bool{}
+	for _, k := range keys {
+		known[k] = true
+	}
+	for _, k := range after {
+		if !known[k] {
+			newKeys = append(newKeys, k)
+		}
+	}
+	return keys, newKeys, nil
+}
+
+// note writes the signed note of a size and the empty line after it.
+func (r *reportWriter) note(size uint64, root *ledger.Hash) error {
+	note, err := r.src.Checkpoint(size)
+	if err != nil {
+		return fmt.Errorf("checkpoint %d: %w", size, err)
+	}
+	lines := strings.SplitN(string(note), "\n", 4)
+	if len(lines) < 4 || lines[0] != r.src.Origin() || lines[1] != strconv.FormatUint(size, 10) {
+		return fmt.Errorf("checkpoint %d: the note kept for it is of another tree", size)
+	}
+	if *root, err = ledger.ParseHash(lines[2]); err != nil {
+		return fmt.Errorf("checkpoint %d: %w", size, err)
+	}
+	n, _ := r.w.Write(note)
+	r.bytes += int64(n)
+	r.put("")
+	return nil
+}
+
+// state writes the lines of the close that the base ends, as they were.
+func (r *reportWriter) state() error {
+	var group []string
+	for i := r.o.From - 1; i > 0; i-- {
+		line, err := recordAt(r.src, i-1)
+		if err != nil {
+			return err
+		}
+		if !isStateLine(line) {
+			break
+		}
+		group = append(group, line)
+	}
+	for i := len(group) - 1; i >= 0; i-- {
+		r.put("= ", group[i])
+	}
+	return nil
+}
+
+// isStateLine reports whether a record belongs to a close, before its end.
+func isStateLine(line string) bool {
+	return strings.HasPrefix(line, "close ") && !strings.HasPrefix(line, "close end ")
+}
+
+func recordAt(src Source, index uint64) (string, error) {
+	for line, err := range src.Records(index, index+1) {
+		return line, err
+	}
+	return "", fmt.Errorf("record %d: none", index)
+}
+
+// body writes the records, with their events from Pseudonymous on, and the end.
+func (r *reportWriter) body() error {
+	index, last := r.o.From, ""
+	for line, err := range r.src.Records(r.o.From, r.o.To) {
+		if err != nil {
+			return err
+		}
+		r.put(line)
+		r.scratch = append(r.scratch[:0], line...)
+		r.frontier.Append(ledger.LeafHash(r.scratch))
+		if r.o.Level > Standard {
+			if err := r.cell(index, line); err != nil {
+				return err
+			}
+		}
+		index, last = index+1, line
+	}
+	switch {
+	case index != r.o.To:
+		return fmt.Errorf("records end at %d", index)
+	case !strings.HasPrefix(last, "close end ") && !strings.HasPrefix(last, "retire "):
+		return fmt.Errorf("%w: record %d does not end a close", ErrRange, index-1)
+	case r.frontier.Root() != r.root:
+		return fmt.Errorf("%w: the records up to %d do not give their signed root", ErrDamaged, r.o.To)
+	}
+	if err := r.w.Flush(); err != nil { // so that all bytes are in the digest
+		return err
+	}
+	r.put("end ", strconv.FormatUint(r.o.To, 10), " ", ledger.Hash(r.digest.Sum(nil)).String())
+	return r.w.Flush()
+}
+
+// cell writes the events of a record as far as the level shows them.
+func (r *reportWriter) cell(index uint64, line string) error {
+	kind, _, _ := strings.Cut(line, " ")
+	switch kind {
+	case "usage", "late", "adjust", "seat":
+	case "boot":
+		if r.o.Level < Detailed {
+			return nil
+		}
+	default:
+		return nil
+	}
+	for e, err := range r.src.CellEvents(index) {
+		if err != nil {
+			return fmt.Errorf("events of record %d: %w", index, err)
+		}
+		if kind == "boot" {
+			r.put(">> - ", e.Private)
+			continue
+		}
+		r.put("> ", b16(e.Salt), " ", e.Line)
+		r.events++
+		if r.o.Level == Detailed && e.Private != "" {
+			r.put(">> ", b16(e.PrivateSalt), " ", e.Private)
+		}
+	}
+	return nil
+}
+
+func b16(b [16]byte) string { return string(ledger.AppendB16(nil, b)) }
