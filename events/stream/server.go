@@ -1,0 +1,183 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Caps of the embedded server.
+const (
+	// maxPayload holds the largest group with its headers.
+	maxPayload = 1<<20 + 4<<10
+	// maxPending is what the server holds for one slow reader before it drops
+	// the connection. The gateway's own connection reads without pause.
+	maxPending = 64 << 20
+	// keptFree stays free on the disk, so that the stream refuses cleanly
+	// (ErrFull) before writes fail.
+	keptFree = 256 << 20
+)
+
+// embedded is a nats-server inside this process.
+type embedded struct {
+	srv  *server.Server
+	door *doorman
+	log  *serverLog
+	lock *os.File // holds the directory
+}
+
+// startEmbedded starts the server and waits until it is ready.
+func startEmbedded(o Options) (*embedded, error) {
+	if err := checkDirectory(o.Dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDirectory(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{door: newDoorman(o.Authorize), log: &serverLog{log: o.Logger}, lock: lock}
+	so, err := e.options(o)
+	if err == nil {
+		e.srv, err = server.NewServer(so)
+	}
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("start embedded server: %w", err)
+	}
+	e.srv.SetLogger(e.log, false, false)
+	go e.srv.Start()
+	if !e.srv.ReadyForConnections(o.StartWait) {
+		e.close()
+		return nil, fmt.Errorf("%w: embedded server is not ready after %v, see the log", ErrUnreachable, o.StartWait)
+	}
+	return e, nil
+}
+
+func (e *embedded) options(o Options) (*server.Options, error) {
+	store, err := storeLimit(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	so := &server.Options{
+		ServerName: "meterseal", StoreDir: o.Dir,
+		JetStream: true, SyncAlways: true,
+		SyncInterval:       2 * time.Minute, // upkeep of blocks; SyncAlways does the fsyncs
+		JetStreamMaxStore:  store,
+		JetStreamMaxMemory: 64 << 20,
+		MaxPayload:         maxPayload, MaxPending: maxPending,
+		MaxControlLine: 4096, WriteDeadline: 5 * time.Second,
+		NoSigs: true, // else a signal ends in os.Exit(0)
+		// The subjects of answers are all different: caching them costs more
+		// than it gives.
+		DisableJetStreamBanner: true,
+		AllowNonTLS:            true, AlwaysEnableNonce: true, CustomClientAuthentication: e.door,
+	}
+	if o.InProcess {
+		so.DontListen = true
+		return so, nil
+	}
+	host, port, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
+	}
+	if so.Port, err = strconv.Atoi(port); err != nil {
+		return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
+	}
+	so.Host = host
+	if so.Port == 0 {
+		so.Port = server.RANDOM_PORT
+		return so, nil
+	}
+	return so, probeListen(o.Listen)
+}
+
+// probeListen finds an occupied address before the server does, which would
+// only log it and never be ready.
+func probeListen(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		if isAddressInUse(err) {
+			return fmt.Errorf("%w: %s; stop the other program or choose another address", ErrAddressInUse, addr)
+		}
+		return fmt.Errorf("listen at %s: %w", addr, err)
+	}
+	return l.Close()
+}
+
+// addr is where clients connect: what was asked for, with the port that it got.
+func (e *embedded) addr() string {
+	if a, ok := e.srv.Addr().(*net.TCPAddr); ok && a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// dialAddr is addr for a connection from this machine.
+func (e *embedded) dialAddr() string {
+	a, ok := e.srv.Addr().(*net.TCPAddr)
+	if !ok || a == nil {
+		return ""
+	}
+	if a.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Port))
+	}
+	return a.String()
+}
+
+func (e *embedded) close() {
+	e.srv.Shutdown()
+	e.srv.WaitForShutdown() // Shutdown alone returns before index.db is written
+	e.lock.Close()
+}
+
+// checkDirectory makes dir and reports a missing right.
+func checkDirectory(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(dir, ".probe-*"); err == nil {
+			f.Close()
+			err = os.Remove(f.Name())
+		}
+	}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: write the directory %s; give it to the user of the daemon", ErrNoPermission, dir)
+	case err != nil:
+		return fmt.Errorf("%w: directory %s: %w", ErrUnreachable, dir, err)
+	}
+	return nil
+}
+
+// storeLimit is what JetStream may use: what it has and what is free, less
+// keptFree.
+func storeLimit(dir string) (int64, error) {
+	free, err := freeBytes(dir)
+	if err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	var used int64
+	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // a file that went away meanwhile is not used
+		}
+		if i, err := d.Info(); err == nil {
+			used += i.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return max(used+free-keptFree, 1<<20), nil
+}
+
+// discardLog is the logger of options without one.
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -1,0 +1,133 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// config is how the stream is created.
+func (s *Stream) config() (jetstream.StreamConfig, error) {
+	maxBytes := s.opts.MaxBytes
+	if maxBytes == 0 {
+		maxBytes = 64 << 30
+		if s.srv != nil {
+			limit, err := storeLimit(s.opts.Dir)
+			if err != nil {
+				return jetstream.StreamConfig{}, err
+			}
+			// The server's own limit was taken a moment ago.
+			maxBytes = limit - limit/32
+		}
+	}
+	return jetstream.StreamConfig{
+		Name: StreamName, Description: "meterseal usage events, one group per message",
+		Subjects:  []string{groupSubject}, // not usage.>: each event would be fsynced by itself
+		Storage:   jetstream.FileStorage,
+		Replicas:  s.opts.Replicas,
+		Retention: jetstream.LimitsPolicy,
+		// The shortest there is; a restart reads all messages of this window.
+		Duplicates: 100 * time.Millisecond,
+		Discard:    jetstream.DiscardNew, MaxBytes: maxBytes,
+		MaxAge: 0, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxMsgSize: -1,
+		DenyDelete: true, DenyPurge: false, // raw events leave by sequence
+		AllowDirect: false, // a replica behind the leader must not answer
+		Compression: jetstream.NoCompression,
+	}, nil
+}
+
+// openStream creates the stream or checks the one that is there.
+func (s *Stream) openStream(ctx context.Context) error {
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	s.js = js
+	s.str, err = s.lookup(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if s.srv == nil && !s.opts.SyncAlways {
+			return errSyncUnknown
+		}
+		cfg, err := s.config()
+		if err != nil {
+			return err
+		}
+		if s.str, err = js.CreateStream(ctx, cfg); err != nil {
+			return s.apiError("create the stream "+StreamName, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return s.apiError("open the stream "+StreamName, err)
+	}
+	return s.checkSettings()
+}
+
+// lookup finds the stream, waiting for a JetStream that is still starting. A
+// single try is short, so that a missing right shows before the wait is over.
+func (s *Stream) lookup(ctx context.Context) (jetstream.Stream, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		str, err := s.js.Stream(try, StreamName)
+		cancel()
+		s.mu.Lock()
+		denied := s.denied != ""
+		s.mu.Unlock()
+		if err == nil || denied || errors.Is(err, jetstream.ErrStreamNotFound) || ctx.Err() != nil {
+			return str, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+var errSyncUnknown = fmt.Errorf("%w: whether the server has jetstream { sync_interval: always } cannot be seen by a client; "+
+	`look at "sync_always" in its /jsz, set it, then state it in the configuration`, ErrSettingsUnsafe)
+
+// checkSettings refuses a stream that could lose or delete what it
+// acknowledged, and says how to set it right.
+func (s *Stream) checkSettings() error {
+	if s.srv == nil && !s.opts.SyncAlways {
+		return errSyncUnknown
+	}
+	c := s.str.CachedInfo().Config
+	var wrong, fix []string
+	need := func(ok bool, what, flag string) {
+		if !ok {
+			wrong = append(wrong, what)
+			if flag != "" {
+				fix = append(fix, flag)
+			}
+		}
+	}
+	need(len(c.Subjects) == 1 && c.Subjects[0] == groupSubject, "its only subject must be "+groupSubject, "--subjects="+groupSubject)
+	need(c.Discard == jetstream.DiscardNew, "discard must be new", "--discard=new")
+	need(c.MaxAge == 0, "a maximum age deletes acknowledged events", "--max-age=0")
+	need(c.MaxMsgs <= 0, "a maximum of messages must not be set", "--max-msgs=-1")
+	need(c.MaxMsgsPerSubject <= 0, "a maximum per subject must not be set", "--max-msgs-per-subject=-1")
+	need(c.MaxMsgSize <= 0 || c.MaxMsgSize >= maxPayload, "messages of 1 MiB must be allowed", "--max-msg-size=-1")
+	need(c.MaxBytes > 0, "a size must be set", "--max-bytes=64GiB")
+	need(c.DenyDelete, "deletion must be denied", "--deny-delete")
+	fixed := len(wrong) == len(fix)
+	need(c.Storage == jetstream.FileStorage, "storage must be file", "")
+	need(c.Retention == jetstream.LimitsPolicy, "retention must be limits", "")
+	need(!c.Sealed && !c.NoAck, "it must neither be sealed nor without acks", "")
+	need(!c.AllowRollup && !c.AllowMsgTTL && !c.AllowMsgCounter, "roll-ups, TTLs and counters must be off", "")
+	need(c.Mirror == nil && len(c.Sources) == 0 && c.SubjectTransform == nil, "it must take messages from the gateway only", "")
+	need(c.PersistMode == jetstream.DefaultPersistMode, "it must store before it acknowledges", "")
+	if len(wrong) == 0 {
+		return nil
+	}
+	command := "nats stream edit " + StreamName + " " + strings.Join(fix, " ")
+	if !fixed || len(fix) != len(wrong) {
+		command = "nats stream backup " + StreamName + " DIR, then remove the stream and let meterseal create it"
+	}
+	return fmt.Errorf("%w: %s: %s; run: %s", ErrSettingsUnsafe, StreamName, strings.Join(wrong, ", "), command)
+}
