@@ -1,0 +1,296 @@
+package projections
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// CheckReport says what [Store.Check] looked at.
+type CheckReport struct {
+	Records      uint64
+	Root         ledger.Hash
+	Checkpoints  uint64 // kept checkpoints compared
+	Tiles        uint64
+	Opened       uint64 // records whose raw events gave their root
+	Events       uint64 // raw events read for that
+	RawGone      uint64 // records whose raw events are no longer kept
+	Findings     []ledger.Finding
+	Verdict      ledger.Verdict
+	OpenEvents   uint64 // events of windows that are not closed
+	UsageChecked uint64 // usage rows compared with the records
+}
+
+// Check recomputes everything from the records: leaves, tiles, frontier, every
+// kept checkpoint's root, the account and totals (ledger.Audit), the totals of
+// the state and the usage rows; and with groups, from the raw events, the root
+// of every record that still has them. Progress is called now and then with the
+// records done.
+//
+// Errors: [*RecordError] names the first record that does not hold; everything
+// else that is wrong wraps [ErrDamaged].
+func (s *Store) Check(ctx context.Context, groups Groups, progress func(done, total uint64)) (*CheckReport, error) {
+	s.mu.Lock()
+	err := s.failed
+	if err == nil {
+		err = s.commitLocked()
+	}
+	size, root, origin := s.st.frontier.Size(), s.st.frontier.Root(), s.st.origin
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	c := &checker{s: s, r: &CheckReport{Records: size}, audit: ledger.NewAudit(0, nil), totals: map[string]*auditTotal{}}
+	c.audit.Origin = origin
+	if err := c.records(ctx, size, progress); err != nil {
+		return c.r, err
+	}
+	if got := c.frontier.Root(); got != root {
+		return c.r, fmt.Errorf("%w: the records give root %s, the store has %s", ErrDamaged, got, root)
+	}
+	c.r.Root, c.r.Findings, c.r.Verdict = root, c.audit.Findings(), c.audit.Verdict()
+	if c.r.Verdict == ledger.VerdictReject {
+		f := c.r.Findings[0]
+		return c.r, &RecordError{Index: f.Index, Reason: f.Code + ": " + f.Detail}
+	}
+	if err := c.compareTotals(); err != nil {
+		return c.r, err
+	}
+	if groups == nil {
+		return c.r, nil
+	}
+	return c.r, c.rawEvents(ctx, groups, size)
+}
+
+type checker struct {
+	s        *Store
+	r        *CheckReport
+	audit    *ledger.Audit
+	frontier ledger.Frontier
+	tiler    *ledger.Tiler
+	totals   map[string]*auditTotal
+}
+
+type auditTotal struct {
+	count    uint64
+	sum      int64
+	adjusted int64
+}
+
+func (c *checker) records(ctx context.Context, size uint64, progress func(done, total uint64)) error {
+	c.tiler = ledger.NewTiler()
+	i := uint64(0)
+	for line, err := range c.s.Records(ctx, 0, size) {
+		if err != nil {
+			return err
+		}
+		leaf := ledger.LeafHash([]byte(line))
+		c.frontier.Append(leaf)
+		c.tiler.Append(leaf)
+		c.audit.Add(i, []byte(line))
+		if err := c.tiles(i); err != nil {
+			return err
+		}
+		if err := c.kept(i + 1); err != nil {
+			return err
+		}
+		if err := c.sum(line); err != nil {
+			return &RecordError{Index: i, Reason: err.Error()}
+		}
+		if i++; progress != nil && i%10_000 == 0 {
+			progress(i, size)
+		}
+	}
+	return nil
+}
+
+// tiles compares the tiles that record i completes with the stored ones.
+func (c *checker) tiles(i uint64) error {
+	for _, t := range c.tiler.Tiles() {
+		v, err := c.s.Tile(t.Level, t.N)
+		if err != nil || !bytes.Equal(v, t.Hashes) {
+			return &RecordError{Index: i &^ (ledger.TileWidth - 1), Reason: fmt.Sprintf("tile %d/%d is not that of the records", t.Level, t.N)}
+		}
+		c.r.Tiles++
+	}
+	return nil
+}
+
+// kept compares the checkpoint of a size, if one was kept, with the records.
+func (c *checker) kept(size uint64) error {
+	note, err := c.s.Checkpoint(size)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	cp, err := ledger.ParseCheckpoint(note)
+	if err != nil {
+		return fmt.Errorf("%w: checkpoint of size %d: %w", ErrDamaged, size, err)
+	}
+	if cp.Size != size || cp.Root != c.frontier.Root() {
+		return &RecordError{Index: size - 1, Reason: fmt.Sprintf("a record up to here is not the one whose checkpoint of size %d was signed", size)}
+	}
+	c.r.Checkpoints++
+	return nil
+}
+
+func (c *checker) sum(line string) error {
+	rec, err := ledger.ParseRecord(line)
+	if err != nil {
+		return err
+	}
+	total := func(meter string) *auditTotal {
+		t := c.totals[meter]
+		if t == nil {
+			t = &auditTotal{}
+			c.totals[meter] = t
+		}
+		return t
+	}
+	switch r := rec.(type) {
+	case *ledger.Usage:
+		t := total(r.Meter)
+		t.count += r.Count
+		if mergesBySum(r.Agg) {
+			t.sum, err = addInt(t.sum, r.Value)
+		}
+	case *ledger.Adjust:
+		t := total(r.Meter)
+		t.adjusted, err = addInt(t.adjusted, r.DValue)
+	}
+	return err
+}
+
+func mergesBySum(a events.Aggregation) bool {
+	return a == events.Count || a == events.Sum || a == events.Weighted
+}
+
+// compareTotals compares state and usage rows with the records. The rows also
+// hold the events of open windows.
+func (c *checker) compareTotals() error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	st := c.s.st
+	open := make([]auditTotal, len(st.meterList))
+	for _, cl := range st.cells {
+		o := &open[cl.key.meter]
+		if cl.key.kind == cellAdjust {
+			o.adjusted += cl.value
+			continue
+		}
+		o.count += cl.count
+		o.sum += cl.flushed.value
+		c.r.OpenEvents += cl.count
+	}
+	for _, m := range st.meterList {
+		t := c.totals[m.def.ID]
+		if t == nil {
+			t = &auditTotal{}
+		}
+		if m.all.count != t.count || m.all.adjusted != t.adjusted || (mergesBySum(m.def.Aggregation) && m.all.value != t.sum) {
+			return fmt.Errorf("%w: meter %s: the records hold %d events of %d, adjusted by %d; the state %d of %d, by %d", ErrDamaged,
+				m.def.ID, t.count, t.sum, t.adjusted, m.all.count, m.all.value, m.all.adjusted)
+		}
+		row, err := c.allTime(m)
+		if err != nil {
+			return err
+		}
+		o := open[m.index]
+		if row.count != t.count+o.count || row.adjusted != t.adjusted+o.adjusted || (mergesBySum(m.def.Aggregation) && row.value != t.sum+o.sum) {
+			return fmt.Errorf("%w: meter %s: records and open windows hold %d events of %d, the usage rows %d of %d", ErrDamaged,
+				m.def.ID, t.count+o.count, t.sum+o.sum, row.count, row.value)
+		}
+	}
+	return nil
+}
+
+// allTime sums the all-time rows of a meter over its nodes.
+func (c *checker) allTime(m *meter) (rowValue, error) {
+	var sum rowValue
+	prefix := append([]byte{keyRow, byte(SpanTotal)}, key4(0, m.index)[1:]...)
+	err := c.s.scan(append(prefix, 0), func(_, v []byte) error {
+		var r rowValue
+		d := decoder{b: v}
+		r.decode(&d)
+		if err := d.done("usage row"); err != nil {
+			return err
+		}
+		c.r.UsageChecked++
+		return sum.merge(&r, m.def.Aggregation)
+	})
+	return sum, err
+}
+
+// rawEvents opens every record whose raw events are still kept.
+func (c *checker) rawEvents(ctx context.Context, groups Groups, size uint64) error {
+	first, err := firstGroup(ctx, groups)
+	if err != nil {
+		return err
+	}
+	from := uint64(0)
+	for ; from < size; from++ { // records before the kept events come first
+		ref, ok, err := c.s.cellRef(from)
+		if err != nil {
+			return err
+		}
+		if ok && first != 0 && ref.first >= first {
+			break
+		}
+		if ok {
+			c.r.RawGone++
+		}
+	}
+	return c.s.OpenRecords(ctx, groups, from, size, func(_ uint64, list []OpenedEvent) error {
+		c.r.Opened++
+		c.r.Events += uint64(len(list))
+		return ctx.Err()
+	})
+}
+
+// firstGroup returns the oldest position that the stream still has; 0: none.
+func firstGroup(ctx context.Context, groups Groups) (uint64, error) {
+	for g, err := range groups(ctx, 0) {
+		return g.Seq, err
+	}
+	return 0, nil
+}
+
+// Backup writes a consistent copy of the store to a new folder while it runs.
+// It covers everything up to the returned cursor.
+func (s *Store) Backup(ctx context.Context, dir string) (Cursor, error) {
+	synced, err := s.Sync(ctx)
+	if err != nil {
+		return synced.Cursor, err
+	}
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return synced.Cursor, fmt.Errorf("back up store to %s: %w", dir, err)
+	}
+	return synced.Cursor, nil
+}
+
+// Opening returns what discloses event pos of record index: the event with its
+// audit path in the record's tree. The caller adds the proof of the record.
+func (s *Store) Opening(ctx context.Context, groups Groups, index, pos uint64) (line string, list []OpenedEvent, err error) {
+	if line, err = s.Record(index); err != nil {
+		return "", nil, err
+	}
+	if _, ok, err := s.cellRef(index); err != nil || !ok {
+		return "", nil, errors.Join(err, fmt.Errorf("record %d has no events: %w", index, ErrNotFound))
+	}
+	err = s.OpenRecords(ctx, groups, index, index+1, func(_ uint64, l []OpenedEvent) error {
+		list = l
+		return nil
+	})
+	if err == nil && pos >= uint64(len(list)) {
+		err = fmt.Errorf("record %d has %d events: event %d: %w", index, len(list), pos, ErrNotFound)
+	}
+	return line, list, err
+}
