@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -225,13 +224,4 @@ func (a *app) printStatus(s *statusAnswer) error {
 		return t.print(a.out, "table", true)
 	}
 	return nil
-}
-
-// oneLine cuts a text to what fits beside a label.
-func oneLine(s string, width int) string {
-	s = strings.ReplaceAll(s, "\n", " ")
-	if len(s) > width {
-		return s[:width-3] + "..."
-	}
-	return s
 }

@@ -184,8 +184,13 @@ func openSite(ctx context.Context, cfg *Config, log *slog.Logger) (s *site, err 
 func (s *site) openStore(mustExist bool) (*projections.Store, error) {
 	return projections.Open(projections.Options{
 		Dir: filepath.Join(s.cfg.DataDir, projectionsDir), MustExist: mustExist, Secrets: s.keys.secrets, Log: s.log,
-		Sign: func(cp ledger.Checkpoint) ([]byte, error) { return ledger.SignCheckpoint(cp, s.keys.signer) },
+		Sign: s.sign,
 	})
+}
+
+// sign signs a checkpoint with the site key.
+func (s *site) sign(cp ledger.Checkpoint) ([]byte, error) {
+	return ledger.SignCheckpoint(cp, s.keys.signer)
 }
 
 // declarable takes the meters of configuration and ledger together; a changed

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/projections"
+)
+
+func (a *app) ledgerCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "ledger", Short: "Check the ledger, show its checkpoint, prove an event"}
+	check := &cobra.Command{
+		Use:   "check",
+		Short: "Recompute everything from records and raw events",
+		Long: `Recompute every leaf, tile, checkpoint, total and account from the records, and
+the root of every record from the raw events that are still kept. The daemon
+must be stopped. Exit code 7 names the first record that does not hold.`,
+		Example: "  meterseal ledger check --data ./meterseal-data",
+		Args:    cobra.NoArgs,
+	}
+	check.Flags().String("data", "./meterseal-data", "data directory")
+	outputFlags(check)
+	check.RunE = func(cmd *cobra.Command, _ []string) error {
+		dir, _ := cmd.Flags().GetString("data")
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		return a.withStore(cmd.Context(), dir, func(o *openedStore) error { return a.checkLedger(cmd.Context(), o, form) })
+	}
+	checkpoint := &cobra.Command{
+		Use:     "checkpoint",
+		Short:   "Print the newest signed checkpoint",
+		Example: "  meterseal ledger checkpoint > old.checkpoint",
+		Args:    cobra.NoArgs,
+	}
+	httpFlags(checkpoint)
+	checkpoint.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		resp, err := c.do(cmd.Context(), "GET", "/v1/checkpoint", nil, "", nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(a.out, resp.Body)
+		return err
+	}
+	prove := &cobra.Command{
+		Use:     "prove",
+		Short:   "Prove one event of one record under the newest kept checkpoint",
+		Example: "  meterseal ledger prove --data ./meterseal-data --record 12 --event 0 > event.opening",
+		Args:    cobra.NoArgs,
+	}
+	f := prove.Flags()
+	f.String("data", "./meterseal-data", "data directory")
+	f.Uint64("record", 0, "index of the record")
+	f.Uint64("event", 0, "position of the event in it, from 0")
+	f.Bool("private", false, "also show the private line")
+	f.String("check", "", "verify the opening in this FILE instead; needs --site-key")
+	f.String("site-key", "", "the site's public key, for --check")
+	prove.RunE = func(cmd *cobra.Command, _ []string) error {
+		if file, _ := f.GetString("check"); file != "" {
+			key, _ := f.GetString("site-key")
+			return a.checkOpening(file, key)
+		}
+		dir, _ := f.GetString("data")
+		record, _ := f.GetUint64("record")
+		event, _ := f.GetUint64("event")
+		private, _ := f.GetBool("private")
+		return a.withStore(cmd.Context(), dir, func(o *openedStore) error {
+			b, err := o.opening(cmd.Context(), record, event, private)
+			if err == nil {
+				_, err = a.out.Write(b)
+			}
+			return err
+		})
+	}
+	cmd.AddCommand(check, checkpoint, prove)
+	return cmd
+}
+
+// openedStore is a data directory at rest: projections, and the stream without
+// listeners for others.
+type openedStore struct {
+	dir    string
+	keys   *siteKeys
+	store  *projections.Store
+	stream *stream.Stream
+}
+
+// withStore opens a data directory whose daemon is stopped.
+func (a *app) withStore(ctx context.Context, dir string, f func(*openedStore) error) (err error) {
+	if !hasHistory(dir) {
+		return fail(exitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
+	}
+	o := &openedStore{dir: dir}
+	if o.keys, err = loadKeys(dir); err != nil {
+		return err
+	}
+	o.store, err = projections.Open(projections.Options{Dir: filepath.Join(dir, projectionsDir), MustExist: true, Secrets: o.keys.secrets,
+		Sign: func(cp ledger.Checkpoint) ([]byte, error) { return ledger.SignCheckpoint(cp, o.keys.signer) }})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, o.store.Close()) }()
+	if _, err := os.Stat(filepath.Join(dir, streamDir)); err == nil {
+		o.stream, err = stream.Open(ctx, stream.Options{Dir: filepath.Join(dir, streamDir), Listen: "127.0.0.1:0"})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, o.stream.Close()) }()
+	}
+	return f(o)
+}
+
+func (o *openedStore) groups() projections.Groups {
+	if o.stream == nil {
+		return nil
+	}
+	s := &site{stream: o.stream}
+	return s.groups
+}
+
+func (a *app) checkLedger(ctx context.Context, o *openedStore, form string) error {
+	bar := a.progress("check", int64(o.store.Status().Records))
+	r, err := o.store.Check(ctx, o.groups(), func(done, _ uint64) { bar.set(int64(done)) })
+	bar.finish()
+	var bad *projections.RecordError
+	if errors.As(err, &bad) {
+		return fail(exitHistory, "ledger_damaged", `run "meterseal restore --help"`, "record %d: %s", bad.Index, bad.Reason)
+	}
+	if err != nil {
+		return err
+	}
+	if form == "json" {
+		return printJSON(a.out, r)
+	}
+	fmt.Fprintf(a.out, "records     ok  %s, root %s\n", grouped(r.Records), r.Root)
+	fmt.Fprintf(a.out, "tree        ok  %s tiles, %s signed checkpoints\n", grouped(r.Tiles), grouped(r.Checkpoints))
+	fmt.Fprintf(a.out, "totals      ok  verdict %s\n", r.Verdict)
+	fmt.Fprintf(a.out, "raw events  ok  %s in %s records", grouped(r.Events), grouped(r.Opened))
+	if r.RawGone > 0 {
+		fmt.Fprintf(a.out, "; of %s older records they are no longer kept", grouped(r.RawGone))
+	}
+	_, err = fmt.Fprintf(a.out, "\nopen        %s events in windows that are not closed\n", grouped(r.OpenEvents))
+	return err
+}
+
+// opening returns the document that discloses one event.
+func (o *openedStore) opening(ctx context.Context, record, event uint64, private bool) ([]byte, error) {
+	line, list, err := o.store.Opening(ctx, o.groups(), record, event)
+	if err != nil {
+		return nil, err
+	}
+	size := o.store.LastClose()
+	note, err := o.store.Checkpoint(size)
+	if err != nil || record >= size {
+		return nil, fail(exitError, "not_closed", `run "meterseal report export" first: it closes the ledger`, "record %d is under no kept checkpoint yet", record)
+	}
+	proof, err := ledger.NewTree(o.store, o.store.Status().Records).InclusionProof(record, size)
+	if err != nil {
+		return nil, err
+	}
+	leaves := make([]ledger.Hash, len(list))
+	for i := range list {
+		leaves[i] = list[i].Leaf()
+	}
+	e := list[event]
+	op := ledger.Opening{Pos: event, Record: line, Event: ledger.SaltedLine{Salt: e.Salt, Line: e.Line}, Index: record, Proof: proof, Checkpoint: note}
+	if private && e.Private != "" {
+		op.Private = &ledger.SaltedLine{Salt: e.PrivateSalt, Line: e.Private}
+	}
+	return ledger.WriteOpening(op, leaves)
+}
+
+func (a *app) checkOpening(file, key string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	v, err := ledger.ParseVerifier(key, ledger.RoleSite)
+	if err != nil {
+		return fail(exitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is no site key: %v", err)
+	}
+	op, err := ledger.VerifyOpening(b, v)
+	if err != nil {
+		return fail(exitDocument, "proof/root_mismatch", "ask for the opening again", "%s: %v", file, err)
+	}
+	fmt.Fprintf(a.out, "ok      event %d of record %d\nrecord  %s\nevent   %s\n", op.Pos, op.Index, op.Record, op.Event.Line)
+	if op.Private != nil {
+		fmt.Fprintf(a.out, "private %s\n", op.Private.Line)
+	}
+	return nil
+}

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+func (a *app) reportCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "report", Short: "Write, read and verify usage reports"}
+	cmd.AddCommand(a.reportExportCommand(), a.reportShowCommand(), a.reportVerifyCommand(), a.reportOpenCommand())
+	return cmd
+}
+
+func (a *app) reportExportCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write the signed usage report, the one file that leaves the site",
+		Long: `Write the signed usage report of all closed windows since the last accepted
+checkpoint. Nothing is removed and no total changes; with nothing new the same
+bytes come again. Read it before you carry it: it is plain text.`,
+		Example: `  meterseal report export --out site.usage
+  meterseal report export --level detailed --out site.usage
+  meterseal report show site.usage`,
+		Args: cobra.NoArgs,
+	}
+	httpFlags(cmd)
+	f := cmd.Flags()
+	f.StringP("out", "o", "", `file to write, "-" for stdout; empty: its own name`)
+	f.Uint64("from", 0, "continue from this accepted size; 0: the whole ledger")
+	f.String("level", "standard", "standard (no user data), pseudonymous or detailed")
+	f.Bool("close-now", false, "close the open windows first (for tests and demonstrations)")
+	f.Bool("zstd", false, "compress the file (adds .zst to its own name)")
+	f.StringArray("seal-to", nil, "encrypt to this age recipient; may repeat")
+	f.String("message", "", "why, for the site's log; never in the file")
+	f.Bool("force", false, "replace a file of other content")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		q := url.Values{}
+		for _, name := range []string{"level", "message"} {
+			if v, _ := f.GetString(name); v != "" {
+				q.Set(name, v)
+			}
+		}
+		if from, _ := f.GetUint64("from"); from > 0 {
+			q.Set("from", fmt.Sprint(from))
+		}
+		if now, _ := f.GetBool("close-now"); now {
+			q.Set("close_now", "true")
+		}
+		var wrap export.WrapOptions
+		wrap.Zstd, _ = f.GetBool("zstd")
+		recipients, _ := f.GetStringArray("seal-to")
+		if wrap.Recipients, err = export.ParseRecipients(recipients); err != nil {
+			return fail(exitUsage, "config_invalid", "a recipient begins with age1", "%v", err)
+		}
+		out, _ := f.GetString("out")
+		force, _ := f.GetBool("force")
+		return a.exportReport(cmd.Context(), c, q, out, wrap, force)
+	}
+	return cmd
+}
+
+// exportReport asks the daemon for the report and writes it whole or not at all.
+func (a *app) exportReport(ctx context.Context, c *httpClient, q url.Values, out string, wrap export.WrapOptions, force bool) error {
+	resp, err := c.do(ctx, "POST", "/v1/report", q, "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == "" {
+		_, p, err := mime.ParseMediaType(resp.Header.Get("Content-Disposition"))
+		if out = filepath.Base(p["filename"]); err != nil || out == "." {
+			return errors.New("the daemon named no file; use --out")
+		}
+		out += wrap.Suffix()
+	}
+	if out == "-" {
+		_, err := io.Copy(a.out, resp.Body)
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(out), ".meterseal-*.part")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	text, file := sha256.New(), sha256.New()
+	w, err := export.Wrap(io.MultiWriter(tmp, file), wrap)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(io.MultiWriter(w, text), resp.Body)
+	if err = errors.Join(err, w.Close(), tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", out, err)
+	}
+	if same, err := sameOrFree(tmp.Name(), out); err != nil || (!same && !force) {
+		return errors.Join(err, fail(exitError, "file_exists", "use --force, or another --out", "%s exists and holds something else", out))
+	}
+	if err := os.Rename(tmp.Name(), out); err != nil {
+		return err
+	}
+	return a.describeExport(out, n, text.Sum(nil), file.Sum(nil))
+}
+
+// sameOrFree tells whether path may be replaced by tmp: it is not there, or
+// holds the same bytes.
+func sameOrFree(tmp, path string) (bool, error) {
+	old, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	b, err := os.ReadFile(tmp)
+	return string(b) == string(old), err
+}
+
+func (a *app) describeExport(path string, size int64, text, file []byte) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := a.err
+	if r, err := export.VerifyReport(f, export.VerifyOptions{TrustFile: true}); err == nil {
+		fmt.Fprintf(w, "sealed    windows up to %s, records %s to %s\n", r.Until.Format("2006-01-02 15:04 UTC"), grouped(r.BaseSize), grouped(r.Size-1))
+		what := map[export.Level]string{export.Standard: "totals and hashes, no user data", export.Pseudonymous: "events without names", export.Detailed: "every event with all that is known of it"}
+		fmt.Fprintf(w, "level     %s: %s\n", r.Level, what[r.Level])
+	}
+	fmt.Fprintf(w, "wrote     %s   %s\n", path, byteSize(size))
+	fmt.Fprintf(w, "sha256    %x\n", text)
+	if string(text) != string(file) {
+		fmt.Fprintf(w, "  of file %x\n", file)
+	}
+	fmt.Fprintf(w, "next      read it: meterseal report show %s; then carry it to your vendor\n", path)
+	return nil
+}
+
+func (a *app) reportShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show FILE",
+		Short: "Show what a report says, in reading order; needs no key",
+		Example: `  meterseal report show site.usage
+  meterseal report show site.usage --format csv > usage.csv
+  meterseal report show site.usage --format sqlite -o usage.db`,
+		Args: cobra.ExactArgs(1),
+	}
+	f := cmd.Flags()
+	f.String("format", "text", "text, json, csv or sqlite")
+	f.StringP("out", "o", "-", `file to write, "-" for stdout`)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		format, _ := f.GetString("format")
+		out, _ := f.GetString("out")
+		in, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		o := export.VerifyOptions{TrustFile: true}
+		if format == "sqlite" {
+			if out == "-" {
+				return fail(exitUsage, "config_invalid", "give -o usage.db", "a database is not written to stdout")
+			}
+			_, err := export.WriteSQLite(cmd.Context(), out, in, o)
+			return err
+		}
+		w, done := a.out, func() error { return nil }
+		if out != "-" {
+			file, err := os.Create(out)
+			if err != nil {
+				return err
+			}
+			w, done = file, file.Close
+		}
+		if err := showReport(w, in, format, o); err != nil {
+			return errors.Join(err, done())
+		}
+		return done()
+	}
+	return cmd
+}
+
+func showReport(w io.Writer, in io.Reader, format string, o export.VerifyOptions) error {
+	if format == "csv" {
+		_, err := export.WriteCSV(w, in, nil, o)
+		return err
+	}
+	r, err := export.VerifyReport(in, o)
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "text":
+		return export.WriteText(w, r)
+	case "json":
+		return export.WriteJSON(w, r)
+	}
+	return fail(exitUsage, "config_invalid", "use text, json, csv or sqlite", "--format %s is no format", format)
+}
+
+func (a *app) reportVerifyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Verify a usage report or usage.db with the site's public key",
+		Long: `Verify from the file and public keys alone: signature, every record, root,
+totals, numbering, coverage, account. Exit code 0 when it holds; 3 when it does
+not, and the first bad record is named where one can be.`,
+		Example: `  meterseal report verify --site-key "$(cat site.pub)" site.usage
+  meterseal report verify --site-key KEY --base old.checkpoint next.usage`,
+		Args: cobra.ExactArgs(1),
+	}
+	f := cmd.Flags()
+	f.StringArray("site-key", nil, "the site's public key (vkey), or @FILE with it; may repeat")
+	f.StringArray("receipt-key", nil, "the vendor's receipt key; may repeat")
+	f.StringArray("base", nil, "FILE with a checkpoint that was accepted before; may repeat")
+	f.String("origin", "", "the ledger that it must be of")
+	f.Bool("json", false, "the report as JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o, err := verifyOptions(cmd)
+		if err != nil {
+			return err
+		}
+		r, err := verifyFile(cmd.Context(), args[0], o)
+		asJSON, _ := f.GetBool("json")
+		if !asJSON || err != nil {
+			if werr := export.WriteVerified(a.out, r, err); werr != nil {
+				return werr
+			}
+		} else if werr := export.WriteJSON(a.out, r); werr != nil {
+			return werr
+		}
+		var doc *export.Error
+		if errors.As(err, &doc) {
+			hint := doc.Hint
+			if hint == "" {
+				hint = export.Hint(doc.Code)
+			}
+			return fail(exitDocument, doc.Code, hint, "%s: %s", filepath.Base(args[0]), doc.Error())
+		}
+		if err != nil {
+			return err
+		}
+		if r.Verdict == export.Reject {
+			return fail(exitDocument, r.Findings[0].Code, export.Hint(r.Findings[0].Code), "%s: the site signed what does not add up", filepath.Base(args[0]))
+		}
+		return nil
+	}
+	return cmd
+}
+
+func verifyOptions(cmd *cobra.Command) (o export.VerifyOptions, err error) {
+	f := cmd.Flags()
+	keys, _ := f.GetStringArray("site-key")
+	for _, k := range keys {
+		if file, ok := strings.CutPrefix(k, "@"); ok {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return o, err
+			}
+			k = string(b)
+		}
+		if k = strings.TrimSpace(k); k == "" {
+			continue
+		}
+		if _, err := ledger.ParseVerifier(k, ledger.RoleSite); err != nil {
+			return o, fail(exitUsage, "config_invalid", `"meterseal keys show" prints it`, "--site-key is no site key: %v", err)
+		}
+		o.SiteKeys = append(o.SiteKeys, k)
+	}
+	if len(o.SiteKeys) == 0 {
+		return o, fail(exitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is missing: without the key nothing is proven")
+	}
+	o.ReceiptKeys, _ = f.GetStringArray("receipt-key")
+	o.Origin, _ = f.GetString("origin")
+	bases, _ := f.GetStringArray("base")
+	v, err := ledger.ParseVerifier(o.SiteKeys[0], ledger.RoleSite)
+	if err != nil {
+		return o, err
+	}
+	for _, path := range bases {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return o, err
+		}
+		cp, err := ledger.ParseCheckpoint(b, v)
+		if err != nil {
+			return o, fail(exitDocument, "signature/invalid", "give the checkpoint note of an accepted report", "%s: %v", path, err)
+		}
+		o.Accepted = append(o.Accepted, cp.Checkpoint)
+	}
+	return o, nil
+}
+
+// verifyFile verifies a .usage file or a usage.db.
+func verifyFile(ctx context.Context, path string, o export.VerifyOptions) (*export.Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	head := make([]byte, 16)
+	n, _ := io.ReadFull(f, head)
+	if export.IsSQLite(head[:n]) {
+		return export.VerifySQLite(ctx, path, o)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return export.VerifyReport(f, o)
+}
+
+func (a *app) reportOpenCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "open",
+		Short: "Disclose single events under the root that was reported",
+		Long: `Write an opening: one event of a record with the proofs that it stands under a
+signed checkpoint, so that a disputed event can be shown months later without
+showing any other. The daemon must be stopped, or a copy of its data be used.`,
+		Example: `  meterseal report open --data ./meterseal-data --record 12 --event 0 --out event.opening`,
+		Args:    cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	f.String("data", "./meterseal-data", "data directory")
+	f.Uint64("record", 0, "index of the record")
+	f.Uint64("event", 0, "position of the event in it, from 0")
+	f.Bool("private", false, "also show the private line (user, host, address, id)")
+	f.StringP("out", "o", "-", `file to write, "-" for stdout`)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		dir, _ := f.GetString("data")
+		record, _ := f.GetUint64("record")
+		event, _ := f.GetUint64("event")
+		private, _ := f.GetBool("private")
+		out, _ := f.GetString("out")
+		return a.withStore(cmd.Context(), dir, func(o *openedStore) error {
+			b, err := o.opening(cmd.Context(), record, event, private)
+			if err != nil {
+				return err
+			}
+			if out == "-" {
+				_, err = a.out.Write(b)
+				return err
+			}
+			return os.WriteFile(out, b, 0o600)
+		})
+	}
+	return cmd
+}

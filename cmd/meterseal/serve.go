@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/console"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a site: take events, count, seal",
+		Long: `Run a site. Applications publish events to usage.<node>.<meter> on its NATS
+server, or POST them to /v1/events. Without any option it keeps its data in
+./meterseal-data and listens on loopback only.
+
+Every setting is also a variable (METERSEAL_STORE_DIR) and a key of the
+configuration file; "meterseal config show" lists them with their origin.`,
+		Example: `  meterseal serve --meter documents.processed:count
+  meterseal serve --data /var/lib/meterseal --config /etc/meterseal/meterseal.yaml
+  nats pub usage.n1.documents.processed '{"id":"a1"}'`,
+		Args: cobra.NoArgs,
+	}
+	configFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		return a.serve(cmd.Context(), cfg, func(r *running) {
+			fmt.Fprintf(a.err, "meterseal %s\n", version)
+			fmt.Fprintf(a.err, "ledger  %s\n", r.site.store.Origin())
+			fmt.Fprintf(a.err, "data    %s\n", cfg.DataDir)
+			fmt.Fprintf(a.err, "nats    nats://%s\n", r.natsAddr())
+			fmt.Fprintf(a.err, "http    http://%s\n", r.httpAddr)
+			fmt.Fprintf(a.err, "ready   %d meters; evaluating without a license, everything is counted\n", len(cfg.Meters))
+		})
+	}
+	return cmd
+}
+
+// newLog returns the daemon's log.
+func newLog(w io.Writer, cfg *Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // was checked with the configuration
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// running is a daemon that serves.
+type running struct {
+	site     *site
+	httpAddr string
+}
+
+func (r *running) natsAddr() string {
+	if r.site == nil || r.site.stream == nil {
+		return ""
+	}
+	return r.site.stream.Addr()
+}
+
+// serve runs the daemon until ctx ends or a part fails: it opens the parts in
+// the order of an event's path and closes them in the reverse.
+func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err error) {
+	log := newLog(a.err, cfg)
+	listener, err := net.Listen("tcp", cfg.HTTPListen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fail(exitUsage, "listen_address_in_use", "stop what listens there, or choose another --http", "http.listen %s is taken", cfg.HTTPListen)
+	}
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", cfg.HTTPListen, err)
+	}
+	defer listener.Close()
+	r := &running{httpAddr: listener.Addr().String()}
+	if cfg.DataDir != "none" {
+		if r.site, err = openSite(ctx, cfg, log); err != nil {
+			return err
+		}
+		defer func() {
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 60*time.Second)
+			defer cancel()
+			err = errors.Join(err, r.site.close(stop))
+			log.Info("stopped")
+		}()
+	}
+	srv := console.NewServer(console.New(a.consoleOptions(cfg, r, log)))
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(listener) }()
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		_ = srv.Shutdown(stop)
+	}()
+	ready(r)
+	var fatal chan error
+	if r.site != nil {
+		fatal = r.site.fatal
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-fatal:
+		return err
+	case err := <-failed:
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("serve http: %w", err)
+	}
+}
