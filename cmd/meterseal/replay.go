@@ -76,7 +76,7 @@ in docs/formats/events.md, with node and meter unless --node, --meter give them)
 		if err != nil {
 			return err
 		}
-		res, err := a.replay(cmd.Context(), args[0], o)
+		res, err := a.replay(cmd.Context(), fileTrace(args[0]), o)
 		if err != nil {
 			return err
 		}
@@ -168,9 +168,19 @@ func (r *replayResult) print(w io.Writer) error {
 	return err
 }
 
+// traceFile is where a trace comes from; it is read twice.
+type traceFile struct {
+	name string
+	open func() (io.ReadCloser, error)
+}
+
+func fileTrace(path string) traceFile {
+	return traceFile{name: path, open: func() (io.ReadCloser, error) { return os.Open(path) }}
+}
+
 // replay sends the trace and waits for every answer.
-func (a *app) replay(ctx context.Context, path string, o replayOptions) (*replayResult, error) {
-	digest, total, err := inspectTrace(path, o)
+func (a *app) replay(ctx context.Context, file traceFile, o replayOptions) (*replayResult, error) {
+	digest, total, err := inspectTrace(file, o)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +210,7 @@ func (a *app) replay(ctx context.Context, path string, o replayOptions) (*replay
 		g.Go(func() error { return s.publish(ctx) })
 		g.Go(func() error { return s.collect(ctx, &done) })
 	}
-	g.Go(func() error { return dispatch(ctx, path, o, senders) })
+	g.Go(func() error { return dispatch(ctx, file, o, senders) })
 	stop := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() {
@@ -400,7 +410,7 @@ func again(err error) bool {
 
 // dispatch reads the trace and deals its events out to the nodes in turn, so
 // that an event always comes from the same node.
-func dispatch(ctx context.Context, path string, o replayOptions, senders []*traceSender) error {
+func dispatch(ctx context.Context, file traceFile, o replayOptions, senders []*traceSender) error {
 	const batchSize = 256
 	batches := make([][]traceEvent, len(senders))
 	send := func(i int) error {
@@ -420,7 +430,7 @@ func dispatch(ctx context.Context, path string, o replayOptions, senders []*trac
 	}
 	n := 0
 	quietSince := int64(0)
-	err := readTrace(path, o, func(e traceEvent, meter int) error {
+	err := readTrace(file, o, func(e traceEvent, meter int) error {
 		if meter < 0 { // a silent moment: every node says that it is alive
 			if e.timeMS-quietSince < beatEvery {
 				return nil
@@ -470,17 +480,17 @@ func (e *traceEvent) address(node string, o replayOptions) error {
 
 // inspectTrace returns what the ids of the file begin with and how many events
 // it holds.
-func inspectTrace(path string, o replayOptions) (digest string, total int64, err error) {
-	f, err := os.Open(path)
+func inspectTrace(file traceFile, o replayOptions) (digest string, total int64, err error) {
+	f, err := file.open()
 	if err != nil {
 		return "", 0, err
 	}
 	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return "", 0, fmt.Errorf("read %s: %w", path, err)
+		return "", 0, fmt.Errorf("read %s: %w", file.name, err)
 	}
-	err = readTrace(path, o, func(_ traceEvent, meter int) error {
+	err = readTrace(file, o, func(_ traceEvent, meter int) error {
 		if meter >= 0 {
 			total++
 		}
@@ -491,17 +501,17 @@ func inspectTrace(path string, o replayOptions) (digest string, total int64, err
 
 // readTrace calls yield for each event with the index of its meter, and with -1
 // for a line that stands for a moment without events.
-func readTrace(path string, o replayOptions, yield func(e traceEvent, meter int) error) error {
-	f, err := os.Open(path)
+func readTrace(file traceFile, o replayOptions, yield func(e traceEvent, meter int) error) error {
+	f, err := file.open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	var r io.Reader = bufio.NewReaderSize(f, 1<<20)
-	if strings.HasSuffix(path, ".gz") {
+	if strings.HasSuffix(file.name, ".gz") {
 		gz, err := gzip.NewReader(r)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
+			return fmt.Errorf("read %s: %w", file.name, err)
 		}
 		r = bufio.NewReaderSize(gz, 1<<20)
 	}
@@ -514,7 +524,7 @@ func readTrace(path string, o replayOptions, yield func(e traceEvent, meter int)
 		err = readJSONL(r, yield)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", file.name, err)
 	}
 	return nil
 }
