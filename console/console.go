@@ -1,0 +1,217 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/projections"
+)
+
+// Limits of a request.
+const (
+	// MaxBodyBytes is the size of a request body, as sent and as unpacked.
+	MaxBodyBytes = events.MaxBatchBytes
+	// maxHeaderBytes bounds the request line and headers together.
+	maxHeaderBytes = 32 << 10
+)
+
+// ErrStarting is what Options.Ready returns, wrapped or not, while the daemon
+// still starts.
+var ErrStarting = errors.New("daemon is starting")
+
+// Intake stores events. The gateway of events/stream is one.
+type Intake interface {
+	// Submit returns when all evs of node are stored and folded: the position
+	// of the last group that has one of them, and a disposition per event, in
+	// order. It is called by many goroutines at once.
+	//
+	// An error means that none of evs may be taken as stored. An *events.Error
+	// is answered with its own status: busy, store_unavailable, store_full.
+	Submit(ctx context.Context, node string, evs []events.Event) (seq uint64, ds []events.Disposition, err error)
+	// Refuse counts an event that was refused before Submit, by its code, and
+	// keeps it with the rejected events. Node may be empty; via is "http"; data
+	// is what was sent, as far as it is known, and is not changed later.
+	Refuse(node, reason string, via string, data []byte, err error)
+}
+
+// ReportOptions says what goes into a usage report.
+type ReportOptions struct {
+	// From is the first record; 0: where the last receipt ended.
+	From uint64
+	// Level is "standard", "pseudonymous" or "detailed"; empty: as configured.
+	Level string
+	// CloseNow closes the open windows first.
+	CloseNow bool
+	// Message is for the log of the site and must not get into the report
+	// (O-12). The console has logged it.
+	Message string
+}
+
+// Reporter writes usage reports.
+type Reporter interface {
+	// Report decides what the report holds, and returns its file name and what
+	// writes it. Errors of type *Problem or *events.Error are answered as such.
+	Report(ctx context.Context, o ReportOptions) (name string, write func(io.Writer) error, err error)
+}
+
+// DocumentField maps a meter to a further field of `count` in GET /usageReport.
+type DocumentField struct{ Field, Meter string }
+
+// Options of New. Intake, Reporter and Store are required unless StoreDisabled.
+type Options struct {
+	Intake   Intake
+	Reporter Reporter
+	Store    *projections.Store
+	// StoreDisabled says that the daemon runs without a store: it takes no
+	// events and has no numbers.
+	StoreDisabled bool
+	// Meters returns the declared meters; it is asked for every request.
+	Meters func() *events.Meters
+	// Future is how far ahead of Now the time of an event may be; beyond it is
+	// time_in_future. 0: not checked here, since the gateway's time is a trace.
+	Future time.Duration
+	// DocumentMeter is the meter of `documentsProcessed` in GET /usageReport;
+	// empty: documentsProcessed, else documents.processed, if declared.
+	DocumentMeter  string
+	DocumentFields []DocumentField
+	// Hosts are the addresses listened on, "host:port" or "host", and further
+	// names under which clients may ask. Loopback names always may; an address
+	// such as 0.0.0.0 admits any IP address, but no further name.
+	Hosts []string
+
+	// Site is the label of the cluster, Instance that of this daemon; empty:
+	// "site" is left out, the instance is called "local".
+	Site, Instance string
+	Version        string
+	Started        time.Time
+	// Ready returns nil if events are taken, ErrStarting during the start, and
+	// otherwise why not; nil: always.
+	Ready func() error
+	// Sizes returns sizes in bytes for GET /v1/status, by a name such as
+	// "stream_bytes"; nil: none.
+	Sizes func() map[string]int64
+	// Metrics serves GET /metrics; nil: there is no such route.
+	Metrics http.Handler
+	// Backup writes a consistent archive of the running site to w, with its
+	// private keys if asked to; nil: there is no such route.
+	Backup func(ctx context.Context, w io.Writer, keys bool) error
+	// BackupKeys lets POST /v1/backup hand out the private keys. Whoever reaches
+	// the listener then can sign as this site: leave it off as long as requests
+	// carry no credentials and other people have accounts on the machine.
+	BackupKeys bool
+
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Log takes a line per finished unit of work; nil: none.
+	Log *slog.Logger
+}
+
+type server struct {
+	Options
+	hosts map[string]bool
+	anyIP bool
+	spec  []byte // the OpenAPI document
+}
+
+// New returns the handler of the site's HTTP API. Serve it with [NewServer].
+func New(o Options) http.Handler {
+	if o.Meters == nil {
+		none, _ := events.NewMeters(nil)
+		o.Meters = func() *events.Meters { return none }
+	}
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Instance == "" {
+		o.Instance = "local"
+	}
+	o.StoreDisabled = o.StoreDisabled || o.Store == nil
+	s := &server{Options: o, hosts: map[string]bool{}}
+	for _, h := range o.Hosts {
+		h = hostName(h)
+		if ip, err := netip.ParseAddr(h); h == "" || (err == nil && ip.IsUnspecified()) {
+			s.anyIP = true
+			continue
+		}
+		s.hosts[h] = true
+	}
+	s.spec = s.document(false)
+	return s.guard(s.mux())
+}
+
+// NewServer returns a server for handler with the timeouts it counts on: a
+// client that is slow to send or to read does not hold a connection for ever.
+// Writing a report extends its own deadline.
+func NewServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
+}
+
+// guard stands before every route: the size of the body, the name that the
+// client asked for, and the origin of the page that sent it.
+func (s *server) guard(next http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, r, &Problem{Status: http.StatusForbidden, Code: "cross_origin",
+			Message: "a web page of another origin sent this request",
+			Hint:    "send it from a program, or from a page of this daemon"})
+	}))
+	next = cross.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, MaxBodyBytes)
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		if !s.hostAllowed(r) {
+			s.refuse(w, r, &Problem{Status: http.StatusMisdirectedRequest, Code: "wrong_host",
+				Message: "this daemon is not called " + shown(r.Host),
+				Hint:    "ask for 127.0.0.1, localhost or the configured listen address"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostAllowed keeps out pages that reach this daemon by a name of their own
+// (DNS rebinding): to a browser they are of the same origin, and only the name
+// gives them away.
+func (s *server) hostAllowed(r *http.Request) bool {
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && a.Network() == "unix" {
+		return true // no browser gets there
+	}
+	host := hostName(r.Host)
+	if host == "localhost" || s.hosts[host] {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && (ip.IsLoopback() || s.anyIP)
+}
+
+// hostName returns the host of "host:port", in lower case.
+func hostName(s string) string {
+	if h, _, err := net.SplitHostPort(s); err == nil {
+		s = h
+	}
+	s = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	return strings.ToLower(strings.TrimSuffix(s, "."))
+}

@@ -1,0 +1,132 @@
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/projections"
+)
+
+// A Problem is a refusal: problem details of RFC 9457 with the stable code, the
+// message and the way out as extensions. Whoever returns one as an error sets
+// Status, Code, Message and Hint; the rest follows from them.
+type Problem struct {
+	Type    string       `json:"type" doc:"/docs/errors/ and the code"`
+	Title   string       `json:"title" doc:"the HTTP status in words"`
+	Status  int          `json:"status" doc:"the HTTP status"`
+	Detail  string       `json:"detail" doc:"the message again"`
+	Code    string       `json:"code" doc:"stable; programs compare it"`
+	Message string       `json:"message" doc:"what is wrong, with the value at fault"`
+	Hint    string       `json:"hint,omitempty" doc:"the way out"`
+	Errors  []FieldError `json:"errors,omitempty" nullable:"false" doc:"each field at fault"`
+}
+
+// FieldError is one field at fault.
+type FieldError struct {
+	Location string `json:"location" doc:"where: query.from, body.level, quantity"`
+	Message  string `json:"message" doc:"what is wrong with it"`
+}
+
+// Error returns "code: message".
+func (p *Problem) Error() string { return p.Code + ": " + p.Message }
+
+// Codes that only HTTP has; the others are those of package events.
+const (
+	codeNotFound   = "not_found"
+	codeMethod     = "method_not_allowed"
+	codeEncoding   = "unsupported_encoding"
+	codeInternal   = "internal_error"
+	codeLicense    = "license_none"
+	codeNotReady   = "not_ready"
+	codeStarting   = "starting"
+	problemType    = "application/problem+json"
+	jsonType       = "application/json"
+	ndjsonType     = "application/x-ndjson"
+	textType       = "text/plain; charset=utf-8"
+	retrySoon      = "1" // seconds: busy
+	retryLater     = "5" // seconds: the store
+	featureOff     = "FeatureDisabled"
+	statusDisabled = 480 // of GET /usageReport, as in the product it replaces
+)
+
+// problemOf returns what to answer for err.
+func problemOf(err error) *Problem {
+	var p *Problem
+	var ev *events.Error
+	var size *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		c := *p
+		return &c
+	case errors.As(err, &ev):
+		p := &Problem{Status: ev.Status(), Code: ev.Code, Message: ev.Message, Hint: ev.Hint}
+		if ev.Field != "" {
+			p.Errors = []FieldError{{ev.Field, ev.Message}}
+		}
+		return p
+	case errors.As(err, &size):
+		return tooLarge()
+	case errors.Is(err, projections.ErrNotFound):
+		return &Problem{Status: http.StatusNotFound, Code: codeNotFound, Message: err.Error(), Hint: "GET /v1/status lists the meters and nodes"}
+	}
+	return &Problem{Status: http.StatusInternalServerError, Code: codeInternal, Message: err.Error(), Hint: "see the log of the daemon"}
+}
+
+func tooLarge() *Problem {
+	return &Problem{Status: http.StatusRequestEntityTooLarge, Code: events.CodeTooLarge,
+		Message: "the body has more than " + strconv.Itoa(MaxBodyBytes) + " bytes, unpacked",
+		Hint:    "send fewer events at a time"}
+}
+
+// badRequest names one field at fault.
+func badRequest(location, message, hint string) *Problem {
+	return &Problem{Status: http.StatusBadRequest, Code: events.CodeMalformed, Message: location + ": " + message, Hint: hint,
+		Errors: []FieldError{{location, message}}}
+}
+
+func noStore() *Problem {
+	return &Problem{Status: http.StatusServiceUnavailable, Code: events.CodeStoreUnavailable,
+		Message: "this daemon has no store", Hint: "set store.dir and start it again"}
+}
+
+// refuse answers p.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
+	p.Type, p.Title, p.Detail = "/docs/errors/"+p.Code, http.StatusText(p.Status), p.Message
+	switch p.Status {
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", retrySoon)
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", retryLater)
+	}
+	if p.Status >= 500 && p.Code != codeLicense && p.Code != codeNotReady {
+		s.Log.Warn("request failed", "path", r.URL.Path, "code", p.Code, "err", p.Message)
+	}
+	s.write(w, p.Status, problemType, p)
+}
+
+// answer writes v as JSON.
+func (s *server) answer(w http.ResponseWriter, status int, v any) error {
+	s.write(w, status, jsonType, v)
+	return nil
+}
+
+func (s *server) write(w http.ResponseWriter, status int, contentType string, v any) {
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		s.Log.Debug("answer not written", "err", err)
+	}
+}
+
+// shown quotes a value for a message.
+func shown(v string) string {
+	if len(v) > 64 {
+		return strconv.Quote(v[:64]) + "…"
+	}
+	return strconv.Quote(v)
+}

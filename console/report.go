@@ -1,0 +1,158 @@
+package console
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (s *server) reportRoutes() []route {
+	list := []route{{
+		method: http.MethodPost, path: "/v1/report", id: "exportReport",
+		summary: "Write a usage report",
+		doc:     "The report covers closed windows only, removes nothing, and is the same again as long as nothing new is recorded.",
+		params: []param{
+			{name: "from", kind: kindCount, doc: "first record; else where the last receipt ended"},
+			{name: "level", enum: reportLevels, doc: "what it shows of single events; as configured if not given"},
+			{name: "close_now", kind: kindFlag, doc: "first close the open windows: for demonstrations and tests"},
+			{name: "message", doc: "goes to the log of the site, never into the report"},
+		},
+		body:     []content{{mediaType: jsonType, doc: "instead of parameters", of: reportBody{}}},
+		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The report; Content-Disposition has its name"}},
+		problems: []int{400, 404, 409, 500, 503},
+		serve:    s.postReport,
+	}}
+	if s.Backup == nil {
+		return list
+	}
+	return append(list, route{
+		method: http.MethodPost, path: "/v1/backup", id: "writeBackup",
+		summary:  "Write a backup while the daemon runs",
+		params:   []param{{name: "keys", kind: kindFlag, doc: "with the private keys of the site, if the daemon is set up to hand them out"}},
+		answers:  []content{{status: http.StatusOK, mediaType: backupType, doc: "A consistent archive"}},
+		problems: []int{400, 500, 503},
+		serve:    s.postBackup,
+	})
+}
+
+var reportLevels = []string{"standard", "pseudonymous", "detailed"}
+
+// reportBody is what POST /v1/report takes, as a body or as parameters.
+type reportBody struct {
+	From     uint64 `json:"from,omitempty" doc:"first record; 0: where the last receipt ended"`
+	Level    string `json:"level,omitempty" enum:"standard,pseudonymous,detailed"`
+	CloseNow bool   `json:"close_now,omitempty" doc:"first close the open windows"`
+	Message  string `json:"message,omitempty" maxLength:"1024" doc:"goes to the log of the site, never into the report"`
+}
+
+const maxMessageBytes = 1024
+
+const backupType = "application/zstd"
+
+// readJSON reads a JSON body strictly into v; given is false if there is none.
+func readJSON(r *http.Request, v any) (given bool, err error) {
+	data, err := readBody(r)
+	if err != nil || len(bytes.TrimSpace(data)) == 0 {
+		return false, err
+	}
+	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t != jsonType {
+		return true, &Problem{Status: http.StatusBadRequest, Code: "malformed", Message: "the body is " + shown(t), Hint: "send " + jsonType}
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err = dec.Decode(v); err == nil {
+		_, err = dec.Token()
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		err = errors.New("something follows the JSON object")
+	}
+	return true, badRequest("body", strings.TrimPrefix(err.Error(), "json: "), "GET /openapi.json describes the body")
+}
+
+func (s *server) postReport(w http.ResponseWriter, r *http.Request, q values) error {
+	if s.StoreDisabled || s.Reporter == nil {
+		return noStore()
+	}
+	ask := reportBody{From: q.n["from"], Level: q.text["level"], CloseNow: q.flag["close_now"], Message: q.text["message"]}
+	if given, err := readJSON(r, &ask); err != nil {
+		return err
+	} else if given && r.URL.RawQuery != "" {
+		return badRequest("query", "there is a body too", "send parameters or a body")
+	}
+	if ask.Level != "" && !slices.Contains(reportLevels, ask.Level) {
+		return badRequest("body.level", shown(ask.Level)+" is none of "+strings.Join(reportLevels, ", "), "leave it out to use the configured level")
+	}
+	if len(ask.Message) > maxMessageBytes {
+		return badRequest("body.message", fmt.Sprintf("has %d bytes, at most %d are allowed", len(ask.Message), maxMessageBytes), "shorten it")
+	}
+	begin := s.Now()
+	name, write, err := s.Reporter.Report(r.Context(), ReportOptions{ask.From, ask.Level, ask.CloseNow, ask.Message})
+	if err != nil {
+		return err
+	}
+	size, err := s.stream(w, textType, name, write)
+	if err != nil {
+		return err
+	}
+	s.Log.Info("report exported", "path", name, "size", size, "level", cmp.Or(ask.Level, "configured"), "message", ask.Message,
+		"elapsed", s.Now().Sub(begin))
+	return nil
+}
+
+// stream answers with what write writes, as a file called name. It may be large
+// and gets the time that it needs. An error means that nothing was written; one
+// that comes later cuts the connection, so that no client takes a part for the
+// whole.
+func (s *server) stream(w http.ResponseWriter, contentType, name string, write func(io.Writer) error) (size int64, err error) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	out := &counter{w: w}
+	if err := write(out); err != nil {
+		if out.n == 0 {
+			h.Del("Content-Disposition")
+			return 0, err
+		}
+		s.Log.Warn("download cut off", "path", name, "size", out.n, "err", err)
+		panic(http.ErrAbortHandler)
+	}
+	return out.n, nil
+}
+
+// counter counts what it writes.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+func (s *server) postBackup(w http.ResponseWriter, r *http.Request, q values) error {
+	keys := q.flag["keys"]
+	if keys && !s.BackupKeys {
+		return &Problem{Status: http.StatusForbidden, Code: "keys_not_served",
+			Message: "this daemon does not hand out its private keys", Hint: "copy the folder keys of its data directory"}
+	}
+	begin := s.Now()
+	name := "meterseal-" + begin.UTC().Format("20060102T150405Z") + ".backup"
+	size, err := s.stream(w, backupType, name, func(w io.Writer) error { return s.Backup(r.Context(), w, keys) })
+	if err != nil {
+		return err
+	}
+	s.Log.Info("backup written", "path", name, "size", size, "elapsed", s.Now().Sub(begin))
+	return nil
+}

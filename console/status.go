@@ -1,0 +1,306 @@
+package console
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/meterseal/meterseal/projections"
+)
+
+func (s *server) statusRoutes() []route {
+	return []route{{
+		method: http.MethodGet, path: "/v1/status", id: "getStatus",
+		summary:  "State of daemon, license, ledger, nodes and meters",
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "Counts are since the ledger was opened", of: status{}}},
+		problems: []int{400},
+		serve:    s.getStatus,
+	}, {
+		method: http.MethodGet, path: "/v1/checkpoint", id: "getCheckpoint",
+		summary:  "The newest signed checkpoint of the ledger",
+		doc:      "A signed note as transparency logs use it: origin, size, root, signature. What it covers is on disk.",
+		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The signed note"}},
+		problems: []int{404, 503},
+		serve:    s.getCheckpoint,
+	}, {
+		method: http.MethodGet, path: "/v1/rejected", id: "getRejected",
+		summary:  "Events that were refused, newest first",
+		params:   []param{{name: "limit", kind: kindCount, max: maxRejected, doc: "at most so many; 100 if not given"}},
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What is kept of them, and counts by reason", of: rejectedAnswer{}}},
+		problems: []int{400, 503},
+		serve:    s.getRejected,
+	}}
+}
+
+func (s *server) healthRoutes() []route {
+	list := []route{{
+		method: http.MethodGet, path: "/healthz", id: "getHealth",
+		summary: "Is the daemon healthy",
+		answers: []content{
+			{status: http.StatusOK, mediaType: textType, doc: "OK"},
+			{status: http.StatusInternalServerError, doc: "It is not, or still starts; no body"},
+		},
+		serve: s.getHealth,
+	}, {
+		method: http.MethodGet, path: "/readyz", id: "getReady",
+		summary:  "Are events taken",
+		params:   []param{{name: "licensed", kind: kindFlag, doc: "also ask whether the license gives service"}},
+		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "OK"}},
+		problems: []int{400, 503},
+		serve:    s.getReady,
+	}, {
+		method: http.MethodGet, path: "/openapi.json", id: "getOpenAPI",
+		summary: "This document",
+		answers: []content{{status: http.StatusOK, mediaType: jsonType, doc: "OpenAPI 3.1", of: map[string]any{}}},
+		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+			return s.text(w, jsonType, string(s.spec))
+		},
+	}}
+	if s.Metrics == nil {
+		return list
+	}
+	return append(list, route{
+		method: http.MethodGet, path: "/metrics", id: "getMetrics",
+		summary:  "Metrics in the Prometheus text format",
+		doc:      "Not for billing: use the report.",
+		anyQuery: true,
+		answers:  []content{{status: http.StatusOK, mediaType: "text/plain", doc: "Metrics"}},
+		serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+			s.Metrics.ServeHTTP(w, r)
+			return nil
+		},
+	})
+}
+
+// status is the answer of GET /v1/status. Fields are only added.
+type status struct {
+	ServiceStatus string           `json:"service_status" enum:"starting,running,unhealthy"`
+	Reason        string           `json:"reason,omitempty" doc:"why it is not running"`
+	Site          string           `json:"site,omitempty" doc:"label of the cluster"`
+	Version       string           `json:"version"`
+	Time          time.Time        `json:"time" doc:"of the daemon"`
+	License       licenseStatus    `json:"license"`
+	Instances     []instanceStatus `json:"instances" nullable:"false" doc:"every daemon of the cluster"`
+	Ledger        *ledgerStatus    `json:"ledger,omitempty" doc:"absent without a store"`
+	Settings      *settingsStatus  `json:"settings,omitempty"`
+	Nodes         []nodeStatus     `json:"nodes" nullable:"false"`
+	Meters        []meterStatus    `json:"meters" nullable:"false"`
+	Rejected      map[string]int64 `json:"rejected" doc:"refusals that are not yet in a record, by reason"`
+	Store         map[string]int64 `json:"store,omitempty" doc:"sizes in bytes"`
+}
+
+type licenseStatus struct {
+	Status string `json:"status" doc:"retrieving, unlicensed, or licensed as '<solution name>'"`
+	State  string `json:"state" enum:"none"`
+	Code   string `json:"code" enum:"license_none"`
+}
+
+type instanceStatus struct {
+	Name          string    `json:"name"`
+	ServiceStatus string    `json:"service_status" enum:"starting,running,unhealthy"`
+	Version       string    `json:"version"`
+	Started       time.Time `json:"started"`
+}
+
+type ledgerStatus struct {
+	Origin      string     `json:"origin"`
+	Opened      *time.Time `json:"opened,omitempty"`
+	Records     uint64     `json:"records"`
+	Root        string     `json:"root" doc:"base64"`
+	Time        *time.Time `json:"time,omitempty" doc:"of the last group"`
+	ClosedUntil *time.Time `json:"closed_until,omitempty" doc:"windows up to here are closed"`
+	Cursor      uint64     `json:"cursor" doc:"last group of the stream that is counted"`
+	Events      uint64     `json:"events" doc:"in the stream up to the cursor"`
+	IDs         uint64     `json:"ids" doc:"event ids that are remembered"`
+	Boots       uint64     `json:"boots"`
+	Closes      uint64     `json:"closes"`
+	Retired     bool       `json:"retired"`
+	RuleBook    string     `json:"rulebook,omitempty"`
+}
+
+type settingsStatus struct {
+	WindowSeconds   int64 `json:"window_seconds"`
+	LatenessSeconds int64 `json:"lateness_seconds"`
+	HorizonSeconds  int64 `json:"id_horizon_seconds"`
+	Trace           bool  `json:"trace_clock"`
+}
+
+// nodeStatus is one node and its account: accepted = counted + duplicate +
+// rejected + quarantined + voided + open.
+type nodeStatus struct {
+	Name          string     `json:"name"`
+	LastHeard     *time.Time `json:"last_heard,omitempty"`
+	CoveredUntil  *time.Time `json:"covered_until,omitempty" doc:"known to be alive up to here"`
+	SilentSeconds int64      `json:"silent_seconds"`
+	Accepted      uint64     `json:"accepted"`
+	Counted       uint64     `json:"counted"`
+	Duplicate     uint64     `json:"duplicate"`
+	Rejected      uint64     `json:"rejected"`
+	Quarantined   uint64     `json:"quarantined"`
+	Voided        uint64     `json:"voided"`
+	Open          uint64     `json:"open" doc:"in windows that are not yet closed"`
+	Epoch         uint64     `json:"epoch,omitempty" doc:"numbering of its events, if they are numbered"`
+	Next          uint64     `json:"next,omitempty"`
+}
+
+type meterStatus struct {
+	ID          string `json:"id"`
+	Unit        string `json:"unit,omitempty"`
+	Scale       int    `json:"scale" doc:"decimals: a quantity of 1 is 10^-scale units"`
+	Aggregation string `json:"aggregation" enum:"count,sum,min,max,latest,unique,weighted,peak"`
+	SinceClose  int64  `json:"since_close" doc:"since the last close record"`
+	UsedTotal   int64  `json:"used_total" doc:"in closed windows"`
+	Adjusted    int64  `json:"adjusted" doc:"by corrections; not in used_total"`
+	Events      uint64 `json:"events"`
+}
+
+// service returns the service_status, and why it is not running.
+func (s *server) service() (state, reason string) {
+	err := s.Ready()
+	switch {
+	case err == nil:
+		return "running", ""
+	case errors.Is(err, ErrStarting):
+		return codeStarting, err.Error()
+	}
+	return "unhealthy", err.Error()
+}
+
+func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) error {
+	state, reason := s.service()
+	out := status{
+		ServiceStatus: state, Reason: reason, Site: s.Site, Version: s.Version, Time: s.Now().UTC(),
+		License:   licenseStatus{Status: "unlicensed", State: "none", Code: codeLicense},
+		Instances: []instanceStatus{{s.Instance, state, s.Version, s.Started.UTC()}},
+		Nodes:     []nodeStatus{}, Meters: []meterStatus{}, Rejected: map[string]int64{},
+	}
+	if s.Sizes != nil {
+		out.Store = s.Sizes()
+	}
+	if !s.StoreDisabled {
+		out.fill(s.Store.Status())
+	}
+	return s.answer(w, http.StatusOK, out)
+}
+
+func (out *status) fill(st projections.Status) {
+	out.Ledger = &ledgerStatus{
+		Origin: st.Origin, Opened: given(st.Opened), Records: st.Records, Root: st.Root.String(), Time: given(st.Time), ClosedUntil: given(st.ClosedUntil),
+		Cursor: st.Cursor.Seq, Events: st.Cursor.Next, IDs: st.IDs, Boots: st.Boots, Closes: st.Closes, Retired: st.Retired, RuleBook: st.RuleBook,
+	}
+	out.Settings = &settingsStatus{int64(st.Settings.Window / time.Second), int64(st.Settings.Lateness / time.Second),
+		int64(st.Settings.Horizon / time.Second), st.Settings.Trace}
+	for _, n := range st.Nodes {
+		out.Nodes = append(out.Nodes, nodeStatus{
+			Name: n.Name, LastHeard: given(n.LastHeard), CoveredUntil: given(n.CoveredUntil), SilentSeconds: n.SilentSeconds,
+			Accepted: n.Accepted, Counted: n.Counted, Duplicate: n.Duplicate, Rejected: n.Rejected,
+			Quarantined: n.Quarantined, Voided: n.Voided, Open: n.Open, Epoch: n.Epoch, Next: n.Next,
+		})
+	}
+	for _, m := range st.Meters {
+		out.Meters = append(out.Meters, meterStatus{m.Meter.ID, m.Meter.Unit, m.Meter.Scale, m.Meter.Aggregation.String(),
+			m.SinceClose, m.Total, m.Adjusted, m.Events})
+	}
+	for reason, n := range st.Rejected {
+		out.Rejected[reason] = int64(n)
+	}
+}
+
+// given returns nil for an instant that is not known: the zero time, and 1970
+// of a stream without groups.
+func given(t time.Time) *time.Time {
+	if t.IsZero() || t.Unix() == 0 {
+		return nil
+	}
+	return &t
+}
+
+func (s *server) getCheckpoint(w http.ResponseWriter, r *http.Request, _ values) error {
+	if s.StoreDisabled {
+		return noStore()
+	}
+	// A checkpoint may be shown only when what it covers is on disk.
+	synced, err := s.Store.Sync(r.Context())
+	if err != nil {
+		return storeProblem(err)
+	}
+	if synced.Checkpoint == nil {
+		return &Problem{Status: http.StatusNotFound, Code: codeNotFound, Message: "the ledger has no checkpoint yet", Hint: "ask again in a second"}
+	}
+	return s.text(w, textType, string(synced.Checkpoint))
+}
+
+// text writes a text.
+func (s *server) text(w http.ResponseWriter, contentType, body string) error {
+	w.Header().Set("Content-Type", contentType)
+	_, err := io.Copy(w, strings.NewReader(body))
+	if err != nil {
+		s.Log.Debug("answer not written", "err", err)
+	}
+	return nil
+}
+
+// rejectedAnswer is the answer of GET /v1/rejected.
+type rejectedAnswer struct {
+	Rejected []projections.Rejected `json:"rejected" nullable:"false"`
+	Reasons  map[string]int64       `json:"reasons" doc:"refusals that are not yet in a record, by reason"`
+}
+
+const maxRejected = 1000
+
+func (s *server) getRejected(w http.ResponseWriter, _ *http.Request, q values) error {
+	if s.StoreDisabled {
+		return noStore()
+	}
+	limit := 100
+	if q.has("limit") {
+		limit = int(q.n["limit"])
+	}
+	list, err := s.Store.Rejected(limit)
+	if err != nil {
+		return storeProblem(err)
+	}
+	out := rejectedAnswer{Rejected: append([]projections.Rejected{}, list...), Reasons: map[string]int64{}}
+	for reason, n := range s.Store.Status().Rejected {
+		out.Reasons[reason] = int64(n)
+	}
+	return s.answer(w, http.StatusOK, out)
+}
+
+// getHealth is for monitors that look at the status only: an empty body says
+// that this is no answer of an application (P-24).
+func (s *server) getHealth(w http.ResponseWriter, _ *http.Request, _ values) error {
+	if s.Ready() != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return nil
+	}
+	return s.text(w, textType, "OK")
+}
+
+// getReady says whether events are taken. Without ?licensed=1 it says nothing
+// about the license, so that one that ended never takes metering out of a load
+// balancer.
+func (s *server) getReady(w http.ResponseWriter, _ *http.Request, q values) error {
+	if err := s.Ready(); err != nil {
+		p := problemOf(err)
+		p.Status = http.StatusServiceUnavailable
+		switch {
+		case errors.Is(err, ErrStarting):
+			p.Code, p.Hint = codeStarting, "ask again in a second"
+		case p.Code == codeInternal:
+			p.Code = codeNotReady
+		}
+		return p
+	}
+	if s.StoreDisabled {
+		return noStore()
+	}
+	if q.flag["licensed"] {
+		return &Problem{Status: http.StatusServiceUnavailable, Code: codeLicense,
+			Message: "there is no license: this site evaluates, and everything is counted",
+			Hint:    "/readyz without licensed says whether events are taken"}
+	}
+	return s.text(w, textType, "OK")
+}

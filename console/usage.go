@@ -1,0 +1,178 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/projections"
+)
+
+func (s *server) usageRoutes() []route {
+	return []route{{
+		method: http.MethodGet, path: "/v1/usage", id: "getUsage",
+		summary: "What was counted",
+		doc: "A row per span, meter, and what is kept apart. An event counts in the span of its own time, late or not; the late share and " +
+			"corrections stand beside it. Quantities are integers in the smallest unit of the meter.",
+		params: []param{
+			{name: "from", kind: kindTime, doc: "spans that begin here or later"},
+			{name: "to", kind: kindTime, doc: "spans that begin before"},
+			{name: "window", enum: []string{"day", "window", "hour", "month", "total"}, doc: "length of a span; total: one row a meter, of all time"},
+			{name: "meter", doc: "this meter only"},
+			{name: "node", doc: "this node only"},
+			{name: "by", doc: "keep apart: node, or a declared dimension"},
+		},
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "Rows by start, meter, node and value", of: usageAnswer{}}},
+		problems: []int{400, 404, 503},
+		serve:    s.getUsage,
+	}, {
+		method: http.MethodGet, path: "/usageReport", id: "getUsageReport",
+		summary: "Documents per UTC day",
+		doc: "The complete days of the last 365, oldest first; the current day is left out, and a number once given never changes: a late event counts " +
+			"on the day on which it was booked. Nothing is removed.",
+		answers: []content{
+			{status: http.StatusOK, mediaType: jsonType, doc: "One element per day", of: dayReports{}},
+			{status: statusDisabled, mediaType: jsonType, doc: "There is no store, or no meter to show", of: featureDisabled{}},
+		},
+		problems: []int{503},
+		serve:    s.getUsageReport,
+	}}
+}
+
+// usageAnswer is the answer of GET /v1/usage.
+type usageAnswer struct {
+	Rows []usageRow `json:"rows" nullable:"false"`
+}
+
+// usageRow is one row. Quantities are in the smallest unit of the meter.
+type usageRow struct {
+	Start        *time.Time        `json:"start,omitempty" doc:"not with window=total"`
+	End          *time.Time        `json:"end,omitempty"`
+	Meter        string            `json:"meter"`
+	Node         string            `json:"node,omitempty"`
+	Dimensions   map[string]string `json:"dimensions,omitempty" doc:"the dimension of by, with its value"`
+	Quantity     int64             `json:"quantity" doc:"by the aggregation of the meter, late events included"`
+	Count        uint64            `json:"count" doc:"events"`
+	LateQuantity int64             `json:"late_quantity" doc:"the part that came after its window had closed"`
+	LateCount    uint64            `json:"late_count"`
+	Adjusted     int64             `json:"adjusted" doc:"what corrections change; not in quantity"`
+}
+
+var spans = map[string]projections.Span{
+	"": projections.SpanDay, "window": projections.SpanWindow, "hour": projections.SpanHour, "day": projections.SpanDay,
+	"month": projections.SpanMonth, "total": projections.SpanTotal,
+}
+
+// byNode is the value of `by` that is no dimension.
+const byNode = "node"
+
+func (s *server) getUsage(w http.ResponseWriter, r *http.Request, q values) error {
+	if s.StoreDisabled {
+		return noStore()
+	}
+	ask := projections.Query{From: q.at["from"], To: q.at["to"], Span: spans[q.text["window"]], Meter: q.text["meter"], Node: q.text["node"]}
+	switch {
+	case ask.Span == projections.SpanTotal && (q.has("from") || q.has("to")):
+		return badRequest("query.window", "total is of all time and takes neither from nor to", "use window=month or window=day")
+	case q.has("from") && q.has("to") && !ask.From.Before(ask.To):
+		return badRequest("query.to", "is not after from", "rows begin at from or later and before to")
+	}
+	switch by := q.text["by"]; {
+	case by == byNode:
+		ask.ByNode = true
+	case by != "" && !events.ValidDimension(by):
+		return badRequest("query.by", shown(by)+" is neither node nor a dimension", "use the name of a declared dimension")
+	default:
+		ask.By = by
+	}
+	list, err := s.Store.Usage(r.Context(), ask)
+	if err != nil {
+		return storeProblem(err)
+	}
+	out := usageAnswer{Rows: make([]usageRow, len(list))}
+	for i, u := range list {
+		row := usageRow{Meter: u.Meter.ID, Node: u.Node, Quantity: u.Quantity, Count: u.Count,
+			LateQuantity: u.LateQuantity, LateCount: u.LateCount, Adjusted: u.Adjusted}
+		if ask.Span != projections.SpanTotal {
+			row.Start, row.End = &list[i].Start, &list[i].End
+		}
+		if ask.By != "" {
+			row.Dimensions = map[string]string{ask.By: u.Value}
+		}
+		out.Rows[i] = row
+	}
+	return s.answer(w, http.StatusOK, out)
+}
+
+// storeProblem answers what the store says: not found, or not usable.
+func storeProblem(err error) error {
+	if errors.Is(err, projections.ErrNotFound) {
+		return err
+	}
+	return &Problem{Status: http.StatusServiceUnavailable, Code: events.CodeStoreUnavailable, Message: err.Error(), Hint: "see the log of the daemon"}
+}
+
+// dayReports is the answer of GET /usageReport. Its shape is that of the
+// product it replaces (P-08), whose clients read it.
+type dayReports struct {
+	Reports []dayReport `json:"reports" nullable:"false"`
+}
+
+type dayReport struct {
+	Count    map[string]int64 `json:"count" doc:"documentsProcessed, and further fields as configured"`
+	Duration string           `json:"duration" enum:"1d"`
+	Period   string           `json:"period" format:"date-time" doc:"the midnight that starts the day, UTC"`
+}
+
+type featureDisabled struct {
+	ErrorCode string `json:"errorCode" enum:"FeatureDisabled"`
+}
+
+const (
+	reportedDays  = 365
+	documentField = "documentsProcessed"
+	periodFormat  = "2006-01-02T15:04:05.000Z"
+)
+
+// documentMeter returns the meter of documentField; "": there is none.
+func (s *server) documentMeter() string {
+	meters := s.Meters()
+	names := []string{documentField, "documents.processed"}
+	if s.DocumentMeter != "" {
+		names = []string{s.DocumentMeter}
+	}
+	for _, name := range names {
+		if meters.Lookup(name) != nil {
+			return name
+		}
+	}
+	return ""
+}
+
+func (s *server) getUsageReport(w http.ResponseWriter, r *http.Request, _ values) error {
+	meter := s.documentMeter()
+	if s.StoreDisabled || meter == "" {
+		return s.answer(w, statusDisabled, featureDisabled{featureOff})
+	}
+	out := dayReports{Reports: []dayReport{}}
+	for i, f := range append([]DocumentField{{documentField, meter}}, s.DocumentFields...) {
+		days, err := s.Store.BookedDays(r.Context(), f.Meter, reportedDays)
+		if err != nil && !errors.Is(err, projections.ErrNotFound) { // declared, but the fold has not seen it yet
+			return storeProblem(err)
+		}
+		if i == 0 {
+			for _, d := range days {
+				out.Reports = append(out.Reports, dayReport{map[string]int64{}, "1d", d.Day.Format(periodFormat)})
+			}
+		}
+		quantity := make(map[string]int64, len(days)) // by day, since one may end between two reads
+		for _, d := range days {
+			quantity[d.Day.Format(periodFormat)] = d.Quantity
+		}
+		for _, day := range out.Reports {
+			day.Count[f.Field] = quantity[day.Period]
+		}
+	}
+	return s.answer(w, http.StatusOK, out)
+}
