@@ -1,0 +1,3 @@
+package stream_test
+
+func childDaemon() int { return 2 }
