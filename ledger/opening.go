@@ -3,7 +3,7 @@ package ledger
 import (
 	"bytes"
 	"fmt"
-	"strconv"
+	"math/bits"
 	"strings"
 
 	"github.com/transparency-dev/formats/proof"
@@ -71,29 +71,89 @@ func (p *RecordProof) Verify(line string, verifiers ...note.Verifier) (*SignedCh
 	if len(verifiers) == 0 {
 		return nil, fmt.Errorf("%w: no key to verify with", ErrSignature)
 	}
-	return cp, CheckInclusion(LeafHash([]byte(line)), p.Index, cp.Size, cp.Root, p.Path)
+	if err := CheckInclusion(LeafHash([]byte(line)), p.Index, cp.Size, cp.Root, p.Path); err != nil {
+		return nil, err
+	}
+	return cp, nil
 }
 
 // openingVersion is the first line of an opening.
 const openingVersion = "meterseal-opening/v1"
 
+// A SaltedLine is an event or private line with its salt, as a report that is
+// not of the standard level shows it after the record.
+type SaltedLine struct {
+	Salt [TagBytes]byte
+	Line string // without prefix, salt and LF
+}
+
+// Leaf returns the leaf of an event line, and the PRIVATE of a private line.
+func (l SaltedLine) Leaf() Hash { return SaltedHash(l.Salt, []byte(l.Line)) }
+
 // An Opening shows one event of a ledger and nothing else of its cell: its line,
-// the path to the root in its record, and the record's own proof. A site makes it
-// when one event is disputed.
+// the path to the root in its record, and the proof that this is a record of the
+// ledger. A site makes it when one event is disputed.
 type Opening struct {
-	Pos, Count  uint64 // position of the event in its cell, from 0, of Count events
-	Path        []Hash // audit path of the event leaf, sibling first
-	Record      string // line of the record
-	Salt        [TagBytes]byte
-	Event       string // event line
-	HasPrivate  bool   // PrivateSalt and Private are shown too
-	PrivateSalt [TagBytes]byte
-	Private     string
-	Proof       RecordProof
+	Pos, Count uint64 // position of the event in its cell, from 0, of Count events
+	Path       []Hash // audit path of the event leaf, sibling first
+	Record     string // line of the record
+	Event      SaltedLine
+	Private    *SaltedLine // nil: not shown
+	Index      uint64      // of the record in the ledger
+	Proof      []Hash      // audit path of the record, sibling first
+	Checkpoint []byte      // the note that Proof leads to
 }
 
 // openingBytesMax bounds the text of an opening.
 const openingBytesMax = recordProofBytesMax + 5*LineBytesMax
+
+// WriteOpening returns the text of o. It sets Count and Path from leaves, those of
+// all events of the cell in order, and checks what it writes but for the
+// checkpoint's signatures.
+func WriteOpening(o Opening, leaves []Hash) ([]byte, error) {
+	o.Count = uint64(len(leaves))
+	if o.Pos >= o.Count {
+		return nil, malformed("opening of event %d of %d", o.Pos, o.Count)
+	}
+	o.Path = auditPath(leaves, o.Pos)
+	b := o.Bytes()
+	parsed, err := ParseOpening(b)
+	if err != nil {
+		return nil, fmt.Errorf("write opening: %w", err)
+	}
+	cp, err := ParseCheckpoint(o.Checkpoint)
+	if err == nil {
+		err = parsed.check(cp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write opening: %w", err)
+	}
+	return b, nil
+}
+
+// auditPath returns the audit path of the leaf at pos, sibling first.
+func auditPath(leaves []Hash, pos uint64) []Hash {
+	if len(leaves) <= 1 {
+		return nil
+	}
+	k := uint64(1) << (bits.Len(uint(len(leaves)-1)) - 1)
+	other := Frontier{}
+	if pos < k {
+		for _, l := range leaves[k:] {
+			other.Append(l)
+		}
+		return append(auditPath(leaves[:k], pos), other.Root())
+	}
+	for _, l := range leaves[:k] {
+		other.Append(l)
+	}
+	return append(auditPath(leaves[k:], pos-k), other.Root())
+}
+
+// RecordProof returns the part of o that proves its record.
+func (o *Opening) RecordProof() *RecordProof {
+	return &RecordProof{Index: o.Index, Path: o.Proof, Checkpoint: o.Checkpoint}
+}
 
 // Bytes returns the text of the opening.
 func (o *Opening) Bytes() []byte {
@@ -103,13 +163,16 @@ func (o *Opening) Bytes() []byte {
 		b = append(AppendHash(b, h), '\n')
 	}
 	b = append(append(append(b, '\n'), o.Record...), '\n')
-	b = AppendB16(append(b, "> "...), o.Salt)
-	b = append(append(append(b, ' '), o.Event...), '\n')
-	if o.HasPrivate {
-		b = AppendB16(append(b, ">> "...), o.PrivateSalt)
-		b = append(append(append(b, ' '), o.Private...), '\n')
+	b = o.Event.append(b, "> ")
+	if o.Private != nil {
+		b = o.Private.append(b, ">> ")
 	}
-	return append(append(b, '\n'), o.Proof.Bytes()...)
+	return append(append(b, '\n'), o.RecordProof().Bytes()...)
+}
+
+func (l SaltedLine) append(b []byte, prefix string) []byte {
+	b = AppendB16(append(b, prefix...), l.Salt)
+	return append(append(append(b, ' '), l.Line...), '\n')
 }
 
 // ParseOpening parses an opening in its one spelling; it verifies nothing.
@@ -144,7 +207,7 @@ func ParseOpening(b []byte) (*Opening, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Proof = *p
+	o.Index, o.Proof, o.Checkpoint = p.Index, p.Path, p.Checkpoint
 	if !bytes.Equal(o.Bytes(), b) {
 		return nil, malformed("opening is not its one spelling")
 	}
@@ -159,39 +222,62 @@ func (o *Opening) parseLines(lines []string) (err error) {
 	if _, err := ParseRecord(o.Record); err != nil {
 		return err
 	}
-	if o.Salt, o.Event, err = parseSalted(lines[1], "> "); err != nil {
+	if o.Event, err = parseSalted(lines[1], "> "); err != nil {
 		return err
 	}
-	if _, err := ParseEventLine(o.Event); err != nil {
+	if _, err := ParseEventLine(o.Event.Line); err != nil {
 		return err
 	}
 	if len(lines) == 3 {
-		o.HasPrivate = true
-		if o.PrivateSalt, o.Private, err = parseSalted(lines[2], ">> "); err != nil {
+		p, err := parseSalted(lines[2], ">> ")
+		if err != nil {
 			return err
 		}
-		_, err = ParsePrivateLine(o.Private)
+		o.Private = &p
+		_, err = ParsePrivateLine(p.Line)
+		return err
 	}
-	return err
+	return nil
 }
 
 // parseSalted splits an event or private line of a document: prefix, salt, line.
-func parseSalted(line, prefix string) (salt [TagBytes]byte, rest string, err error) {
+func parseSalted(line, prefix string) (l SaltedLine, err error) {
 	body, ok := strings.CutPrefix(line, prefix)
 	b16, rest, more := strings.Cut(body, " ")
 	if !ok || !more || len(line) > LineBytesMax {
-		return salt, "", malformed("%.80q is not %q, a salt and a line", line, prefix)
+		return l, malformed("%.80q is not %q, a salt and a line", line, prefix)
 	}
-	salt, err = ParseB16(b16)
-	return salt, rest, err
+	l.Line = rest
+	l.Salt, err = ParseB16(b16)
+	return l, err
 }
 
-// Verify checks the whole way from the event to the checkpoint, and that each
-// verifier signed that. It returns the record and the checkpoint.
-func (o *Opening) Verify(verifiers ...note.Verifier) (Record, *SignedCheckpoint, error) {
+// VerifyOpening parses an opening and checks the whole way from the event to its
+// checkpoint, and that each verifier signed that. Errors wrap ErrMalformed,
+// ErrProof or ErrSignature.
+func VerifyOpening(b []byte, verifiers ...note.Verifier) (*Opening, error) {
+	o, err := ParseOpening(b)
+	if err != nil {
+		return nil, err
+	}
+	if len(verifiers) == 0 {
+		return nil, fmt.Errorf("%w: no key to verify with", ErrSignature)
+	}
+	cp, err := ParseCheckpoint(o.Checkpoint, verifiers...)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.check(cp); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// check checks the two proofs and the private line.
+func (o *Opening) check(cp *SignedCheckpoint) error {
 	rec, err := ParseRecord(o.Record)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	var root Hash
 	var count uint64
@@ -203,26 +289,25 @@ func (o *Opening) Verify(verifiers ...note.Verifier) (Record, *SignedCheckpoint,
 	case *Seat:
 		root, count = r.Root, r.Count
 	default:
-		return nil, nil, malformed("opening of an event under a record of kind %s", rec.Kind())
+		return malformed("opening of an event under a record of kind %s", rec.Kind())
 	}
 	if o.Count != count {
-		return nil, nil, fmt.Errorf("%w: %d events, the record has %d", ErrProof, o.Count, count)
+		return fmt.Errorf("%w: %d events, the record has %d", ErrProof, o.Count, count)
 	}
-	if err := CheckInclusion(EventLeaf(o.Salt, []byte(o.Event)), o.Pos, count, root, o.Path); err != nil {
-		return nil, nil, fmt.Errorf("event: %w", err)
+	if err := CheckInclusion(o.Event.Leaf(), o.Pos, count, root, o.Path); err != nil {
+		return fmt.Errorf("event: %w", err)
 	}
-	if o.HasPrivate {
-		e, err := ParseEventLine(o.Event)
+	if o.Private != nil {
+		e, err := ParseEventLine(o.Event.Line)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
-		if !e.HasPrivate || PrivateHash(o.PrivateSalt, []byte(o.Private)) != e.Private {
-			return nil, nil, fmt.Errorf("%w: private line is not that of the event", ErrProof)
+		if !e.HasPrivate || o.Private.Leaf() != e.Private {
+			return fmt.Errorf("%w: private line is not that of the event", ErrProof)
 		}
 	}
-	cp, err := o.Proof.Verify(o.Record, verifiers...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("record %s: %w", strconv.FormatUint(o.Proof.Index, 10), err)
+	if err := CheckInclusion(LeafHash([]byte(o.Record)), o.Index, cp.Size, cp.Root, o.Proof); err != nil {
+		return fmt.Errorf("record: %w", err)
 	}
-	return rec, cp, nil
+	return nil
 }
