@@ -1,7 +1,7 @@
 package export
 
 import (
-	"crypto/sha256"
+	"bytes"
 	"errors"
 	"math"
 	"slices"
@@ -154,6 +154,11 @@ func (v *verifier) checkBase() error {
 		}
 	}
 	v.fold = newFold(v)
+	if v.h.base > 0 {
+		if err := v.fold.begin(v.h.prev); err != nil {
+			return refuse(CodeMalformed, "prev line: %v", err).at(v.h.prevLine).record(v.h.base - 1)
+		}
+	}
 	v.sortAccepted()
 	return v.proveBase()
 }
@@ -197,8 +202,8 @@ func (v *verifier) proveBase() error {
 		}
 		if v.proven = BaseAccepted; c.Root != v.h.root {
 			v.proven = BaseDiffers
-			v.fold.add(Finding{CodeDiffers, Reject, int64(v.h.base) - 1,
-				"size " + strconv.FormatUint(c.Size, 10) + " was accepted with root " + c.Root.String() + ", the report continues from " + v.h.root.String()})
+			v.fold.audit.Find(CodeDiffers, v.h.base-1, "size %d was accepted with root %v, the report continues from %v",
+				c.Size, c.Root, v.h.root)
 		}
 		return nil
 	}
@@ -251,11 +256,11 @@ func (v *verifier) compareAccepted() {
 			if v.index == v.size {
 				code, what = CodeFork, "the site signed "
 			}
-			at := int64(v.index) - 1
+			at := v.index - 1
 			if v.own.differs {
-				at = int64(v.own.first)
+				at = v.own.first
 			}
-			v.fold.add(Finding{code, Reject, at, "size " + strconv.FormatUint(c.Size, 10) + " was accepted with root " + c.Root.String() + ", " + what + root.String()})
+			v.fold.audit.Find(code, at, "size %d was accepted with root %v, %s%v", c.Size, c.Root, what, root)
 		}
 		v.accepted = v.accepted[1:]
 	}
@@ -286,32 +291,27 @@ func (r *ownRecords) compare(v *verifier, leaf ledger.Hash) {
 // state is step 5: the state lines are the group that prev ends. It returns the
 // first line after them.
 func (v *verifier) state() ([]byte, error) {
-	group := sha256.New()
 	at := v.l.line + 1
-	var pending [][]byte
 	for {
 		line, err := v.nextLine()
 		if err != nil {
 			return nil, err
 		}
-		rest, ok := strings.CutPrefix(string(line), "= ")
-		if ok && v.h.base > 0 {
-			group.Write([]byte(rest + "\n"))
-			pending = append(pending, []byte(rest))
-			if v.o.VisitState != nil {
-				if err := v.o.VisitState(rest); err != nil {
-					return nil, err
-				}
+		rest, ok := bytes.CutPrefix(line, []byte("= "))
+		if !ok || v.h.base == 0 {
+			if err := v.fold.audit.EndBase(); err != nil {
+				return nil, refuse(CodeRootMismatch, "the state lines are not those of the close that the report continues from: %v", err).at(at).because(err)
 			}
-			continue
-		}
-		if v.h.base == 0 {
 			return line, nil
 		}
-		if err := v.fold.begin(v.h.base, v.h.prev, pending, ledger.Hash(group.Sum(nil))); err != nil {
-			return nil, refuse(CodeRootMismatch, "the state lines are not those of the close that the report continues from: %v", err).at(at)
+		if err := v.fold.audit.AddBase(rest); err != nil {
+			return nil, refuse(CodeRootMismatch, "state line: %v", err).at(v.l.line).because(err)
 		}
-		return line, nil
+		if v.o.VisitState != nil {
+			if err := v.o.VisitState(string(rest)); err != nil {
+				return nil, err
+			}
+		}
 	}
 }
 

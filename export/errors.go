@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/meterseal/meterseal/ledger"
 )
 
 // Codes of refusals and findings, spelled major/minor as the portal answers
@@ -12,7 +14,7 @@ const (
 	CodeNotAReport       = "format/not_a_report"
 	CodeLineEnds         = "format/line_ends_changed"
 	CodeTruncated        = "format/truncated"
-	CodeMalformed        = "format/malformed"
+	CodeMalformed        = ledger.CodeMalformed
 	CodeTooNew           = "version/too_new"
 	CodeTooOld           = "version/too_old"
 	CodeKeyUnknown       = "key/unknown"
@@ -20,16 +22,16 @@ const (
 	CodeSignature        = "signature/invalid"
 	CodeRootMismatch     = "proof/root_mismatch"
 	CodeBaseMissing      = "history/base_missing"
-	CodeDiffers          = "history/differs"
-	CodeFork             = "history/fork"
-	CodeRolledBack       = "history/rolled_back"
-	CodeWitnessAhead     = "history/witness_ahead"
+	CodeDiffers          = ledger.CodeDiffers
+	CodeFork             = ledger.CodeFork
+	CodeRolledBack       = ledger.CodeRolledBack
+	CodeWitnessAhead     = ledger.CodeWitnessAhead
 	CodeWrongLedger      = "ledger/wrong_ledger"
-	CodeRetired          = "ledger/retired"
-	CodeTotals           = "records/totals"
-	CodeSequenceGap      = "records/sequence_gap"
-	CodeWindowGap        = "records/window_gap"
-	CodeSizeTooLarge     = "size/too_large"
+	CodeRetired          = ledger.CodeRetired
+	CodeTotals           = ledger.CodeTotals
+	CodeSequenceGap      = ledger.CodeSequenceGap
+	CodeWindowGap        = ledger.CodeWindowGap
+	CodeSizeTooLarge     = ledger.CodeTooLarge
 	CodeSizeRatio        = "size/ratio"
 	CodeEncryptionNeeded = "format/encrypted"
 )

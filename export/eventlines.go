@@ -1,7 +1,6 @@
 package export
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/meterseal/meterseal/ledger"
@@ -97,7 +96,7 @@ func (c *cellReader) privateLine(v *verifier, rest string, bad func(string, stri
 	}
 	p, err := ledger.ParsePrivateLine(text)
 	if err != nil {
-		v.fold.add(Finding{CodeMalformed, Reject, int64(c.index), "a private line: " + err.Error()})
+		v.fold.audit.Find(CodeMalformed, c.index, "a private line: %v", err)
 	} else {
 		c.compareTag(v, p.User)
 	}
@@ -114,7 +113,7 @@ func (c *cellReader) compareTag(v *verifier, user string) {
 	tag, ok := c.users[user]
 	switch {
 	case ok && tag != c.event.Tag:
-		v.fold.add(Finding{CodeTotals, Reject, int64(c.index), "a user has two tags"})
+		v.fold.audit.Find(CodeTotals, c.index, "a user has two tags")
 	case !ok && len(c.users) < usersMax:
 		if c.users == nil {
 			c.users = map[string][16]byte{}
@@ -177,10 +176,10 @@ func (c *cellReader) finish(v *verifier) error {
 		return refuse(CodeRootMismatch, "the events of record %d do not give its ROOT: they were edited", cell.index).at(cell.line).record(cell.index)
 	}
 	if what := cell.wrong(); what != "" {
-		v.fold.add(Finding{CodeTotals, Reject, int64(cell.index), what})
+		v.fold.audit.Find(CodeTotals, cell.index, "%s", what)
 	}
 	if cell.malformed > 0 {
-		v.fold.add(Finding{CodeMalformed, Reject, int64(cell.index), "event " + strconv.FormatInt(cell.malformed, 10) + " is malformed"})
+		v.fold.audit.Find(CodeMalformed, cell.index, "event %d is malformed", cell.malformed)
 	}
 	c.skipped = c.skipped || cell.skipped
 	return nil

@@ -59,8 +59,8 @@ func (h *headReader) malformed(format string, args ...any) error {
 	return refuse(CodeMalformed, format, args...).at(h.l.line)
 }
 
-// readHead reads all lines before the body.
-func readHead(l *lineReader) (*head, error) {
+// readHead reads all lines before the body; a live copy has no new checkpoint.
+func readHead(l *lineReader, live bool) (*head, error) {
 	r := &headReader{l: l}
 	h := new(head)
 	if err := r.typeLine(); err != nil {
@@ -89,6 +89,9 @@ func readHead(l *lineReader) (*head, error) {
 		if h.oldNote, err = r.note(); err != nil {
 			return nil, err
 		}
+	}
+	if live {
+		return h, nil
 	}
 	h.newLine = l.line + 1
 	if h.newNote, err = r.note(); err != nil {

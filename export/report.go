@@ -7,40 +7,31 @@ import (
 )
 
 // Verdict is what a report says about its site, once signature, size and root
-// have held.
-type Verdict uint8
+// have held: "ok", nothing asks for an answer; "explain", accepted, and the site
+// answers what the findings name; "reject", what the site signed does not add
+// up, or contradicts what was accepted before.
+type Verdict string
 
+// The verdicts.
 const (
-	// OK: everything adds up and nothing asks for an answer.
-	OK Verdict = iota
-	// Explain: accepted, and the site answers what the findings name.
-	Explain
-	// Reject: what the site signed does not add up, or contradicts what was
-	// accepted before.
-	Reject
+	OK      Verdict = "ok"
+	Explain Verdict = "explain"
+	Reject  Verdict = "reject"
 )
 
-var verdicts = [...]string{"ok", "explain", "reject"}
-
-// String returns ok, explain or reject.
-func (v Verdict) String() string { return verdicts[v] }
-
-// MarshalText returns the spelling of v.
-func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
-
 // FindingsMax bounds the findings of a report; the first ones are kept.
-const FindingsMax = 100
+const FindingsMax = ledger.FindingsMax
 
-// A Finding is something that a site signed and that does not add up (Reject)
-// or that it should explain (Explain).
+// A Finding is something that a site signed and that does not add up, or that
+// it should explain.
 type Finding struct {
-	// Code is a Code constant for Reject; for Explain the kind that asks for an
-	// answer: restore, gap, clock, bindings, receipt_missing, unknown_kind.
+	// Code is one of the Code constants of package ledger: records/totals,
+	// explain/gap.
 	Code string `json:"code"`
-	// Verdict is what it leads to.
+	// Verdict is what it leads to: explain or reject.
 	Verdict Verdict `json:"verdict"`
-	// Record is the index of the record; -1: none.
-	Record int64 `json:"record"`
+	// Record is the index of the record.
+	Record uint64 `json:"record"`
 	// Detail is a sentence with the values.
 	Detail string `json:"detail"`
 }
@@ -105,7 +96,7 @@ type Account struct {
 
 // A Gap is a span for which a node, or all (`*`), did not report.
 type Gap struct {
-	Record int64     `json:"record"`
+	Record uint64    `json:"record"`
 	Node   string    `json:"node"`
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
@@ -167,7 +158,7 @@ type Report struct {
 	Duplicate bool      `json:"duplicate"`
 	Findings  []Finding `json:"findings"`
 	// FindingsAll counts all findings, also those beyond FindingsMax.
-	FindingsAll int `json:"findings_all"`
+	FindingsAll uint64 `json:"findings_all"`
 	// Alarms are for the verifier's own house: receipt_unknown says that the
 	// report continues from a receipt of ours that our records lack.
 	Alarms []string `json:"alarms"`
@@ -193,7 +184,7 @@ type Report struct {
 	DaysCut  bool              `json:"days_cut"` // more than DaysMax
 	Accounts []Account         `json:"accounts"`
 	Gaps     []Gap             `json:"gaps"`
-	GapsAll  int               `json:"gaps_all"`
+	GapsAll  uint64            `json:"gaps_all"`
 	// Open and Boots are the records `open` and `boot` as they stand.
 	Open  string   `json:"open"`
 	Boots []string `json:"boots"`

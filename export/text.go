@@ -130,13 +130,9 @@ func (p *printer) checks(r *Report) {
 
 func (p *printer) findings(r *Report) {
 	for _, f := range r.Findings {
-		place := ""
-		if f.Record >= 0 {
-			place = "record " + group(f.Record) + ": "
-		}
-		p.field("  "+f.Verdict.String(), "%s: %s%s", f.Code, place, f.Detail)
+		p.field("  "+string(f.Verdict), "%s: record %s: %s", f.Code, group(int64(f.Record)), f.Detail)
 	}
-	if more := r.FindingsAll - len(r.Findings); more > 0 {
+	if more := r.FindingsAll - uint64(len(r.Findings)); more > 0 {
 		p.field("", "and %d more", more)
 	}
 }
@@ -190,9 +186,9 @@ func (p *printer) gaps(r *Report) {
 		if g.FirstLost != nil {
 			lost = fmt.Sprintf(", events %d to %d lost", *g.FirstLost, *g.NextKept-1)
 		}
-		p.field("gap", "record %s: %s %s to %s, %s%s", group(g.Record), g.Node, minute(g.From), minute(g.To), g.Reason, lost)
+		p.field("gap", "record %s: %s %s to %s, %s%s", group(int64(g.Record)), g.Node, minute(g.From), minute(g.To), g.Reason, lost)
 	}
-	if more := r.GapsAll - min(len(r.Gaps), gapsShown); more > 0 {
+	if more := r.GapsAll - uint64(min(len(r.Gaps), gapsShown)); more > 0 {
 		p.field("", "and %d more gaps", more)
 	}
 }

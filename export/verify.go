@@ -183,9 +183,18 @@ type verifier struct {
 	visited  Visited
 	fold     *fold
 	cells    cellReader
-	text     string // SHA-256 of the text
-	bytes    int64
 	own      ownRecords
+
+	text  string // SHA-256 of the text
+	bytes int64
+
+	receipts     []ReceiptKnown
+	receiptsRead bool
+
+	claims        []ledger.Claim // roots within the report that only a second pass gives
+	claimsCut     bool
+	claimsChecked bool
+	duplicate     bool
 }
 
 // run reads the report once. When it returns nil, steps 1 to 8 have passed.
@@ -216,7 +225,10 @@ func (v *verifier) run() error {
 		return err
 	}
 	// 8. Complete, and what was signed.
-	return v.end()
+	if err := v.end(); err != nil {
+		return err
+	}
+	return v.identity()
 }
 
 func (v *verifier) visitHead() error {
@@ -356,9 +368,9 @@ func (v *verifier) end() error {
 		return nil
 	}
 	// The first record that does not fit is named, if there is one.
-	if f, ok := v.fold.first(); ok {
-		e.Record = f.Record
-		e.Message += "; the first one that does not fit: " + f.Detail
+	if f, ok := v.fold.firstReject(); ok {
+		e.Record = int64(f.Index)
+		e.Message += "; the first record that does not fit: " + f.Detail
 	}
 	return e
 }

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,7 +68,7 @@ type reportWriter struct {
 	src      Source
 	o        Options
 	w        *bufio.Writer
-	digest   interface{ Sum([]byte) []byte }
+	digest   hash.Hash
 	bytes    int64
 	events   uint64
 	frontier *ledger.Frontier
@@ -156,20 +158,27 @@ func signingKeys(src Source, o Options) (keys, newKeys []string, err error) {
 	return keys, newKeys, nil
 }
 
-// note writes the signed note of a size and the empty line after it.
+// note writes the signed note of a size and the empty line after it. Of the new
+// checkpoint it leaves out the vendor's cosignature, which came after the report
+// was first written, so that the bytes stay the same.
 func (r *reportWriter) note(size uint64, root *ledger.Hash) error {
 	note, err := r.src.Checkpoint(size)
 	if err != nil {
 		return fmt.Errorf("checkpoint %d: %w", size, err)
 	}
-	lines := strings.SplitN(string(note), "\n", 4)
-	if len(lines) < 4 || lines[0] != r.src.Origin() || lines[1] != strconv.FormatUint(size, 10) {
-		return fmt.Errorf("checkpoint %d: the note kept for it is of another tree", size)
-	}
-	if *root, err = ledger.ParseHash(lines[2]); err != nil {
+	c, err := ledger.ParseCheckpoint(note)
+	if err != nil {
 		return fmt.Errorf("checkpoint %d: %w", size, err)
 	}
-	n, _ := r.w.Write(note)
+	if c.Origin != r.src.Origin() || c.Size != size {
+		return fmt.Errorf("checkpoint %d: %w: the note kept for it is of size %d of %s", size, ErrDamaged, c.Size, c.Origin)
+	}
+	if *root = c.Root; size == r.o.To {
+		c.Note.Sigs = slices.DeleteFunc(c.Note.Sigs, func(s ledger.Signature) bool {
+			return s.Name != c.Origin && !strings.HasPrefix(s.Name, c.Origin+"/")
+		})
+	}
+	n, _ := r.w.Write(c.Note.Bytes())
 	r.bytes += int64(n)
 	r.put("")
 	return nil
