@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/export"
+)
+
+// consoleOptions wires the HTTP API to the site.
+func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.Options {
+	o := console.Options{
+		DocumentMeter: cfg.DocumentMeter, Hosts: []string{cfg.HTTPListen, r.httpAddr}, Site: cfg.SiteName, Version: version, Started: time.Now(), Log: log,
+		StoreDisabled: r.site == nil,
+	}
+	if r.site == nil {
+		return o
+	}
+	if !cfg.Fold.Trace {
+		o.Future = cfg.Future
+	}
+	o.Intake, o.Reporter, o.Store, o.Meters = intake{r.site}, reporter{r.site}, r.site.store, r.site.meters.Load
+	o.Ready, o.Metrics, o.Backup = r.site.ready, newMetrics(r.site), r.site.backup
+	return o
+}
+
+// intake hands events of HTTP to the gateway.
+type intake struct{ *site }
+
+// Submit is console.Intake.
+func (i intake) Submit(ctx context.Context, node string, evs []events.Event) (uint64, []events.Disposition, error) {
+	res, err := i.gateway.Submit(ctx, node, evs)
+	if err != nil {
+		return 0, nil, err
+	}
+	seq, ds := uint64(0), make([]events.Disposition, len(res))
+	for k, r := range res {
+		if r.Err != nil {
+			return 0, nil, r.Err
+		}
+		seq, ds[k] = max(seq, r.Seq), r.Disposition
+	}
+	return seq, ds, nil
+}
+
+// Refuse is console.Intake.
+func (i intake) Refuse(node, reason, _ string, data []byte, err error) {
+	ev := &events.Error{Code: reason, Message: err.Error()}
+	if e, ok := err.(*events.Error); ok {
+		ev = e
+	}
+	i.gateway.Refuse(node, "", ev, data)
+}
+
+// reporter writes usage reports for HTTP.
+type reporter struct{ *site }
+
+// Report is console.Reporter.
+func (p reporter) Report(ctx context.Context, o console.ReportOptions) (string, func(io.Writer) error, error) {
+	q := reportRequest{from: o.From, closeNow: o.CloseNow}
+	if o.Level != "" {
+		level, err := export.ParseLevel(strings.ToLower(o.Level))
+		if err != nil {
+			return "", nil, &console.Problem{Status: 400, Code: "malformed", Message: err.Error(), Hint: "use standard, pseudonymous or detailed"}
+		}
+		q.level = level
+	}
+	f, w, err := p.report(ctx, q)
+	if err != nil {
+		return "", nil, reportProblem(err)
+	}
+	return w.Name, func(out io.Writer) error {
+		defer f.Close()
+		_, err := io.Copy(out, f)
+		return err
+	}, nil
+}
+
+// reportProblem says over HTTP why there is no report.
+func reportProblem(err error) error {
+	switch {
+	case errors.Is(err, export.ErrNothingNew):
+		return &console.Problem{Status: 409, Code: "nothing_new", Message: "nothing was closed since that size", Hint: "wait for a window to close, or use --close-now"}
+	case errors.Is(err, export.ErrRange), errors.Is(err, export.ErrNoCheckpoint):
+		return &console.Problem{Status: 422, Code: "history/base_missing", Message: err.Error(), Hint: "give --from a size after a close, as in an accepted report"}
+	}
+	return err
+}
