@@ -30,7 +30,7 @@ func (st *State) appendRecord(r bookedRecord) {
 
 // appendControl folds a control line that becomes a record. A TIME of "@" is
 // the group's; "#" in a boot record is the number of this boot.
-func (st *State) appendControl(line string, before int64) error {
+func (st *State) appendControl(line string) error {
 	fields := strings.Split(line, " ")
 	now := max(st.lastTime, floorDiv(st.cursor.WallNS, 1e9))
 	for i, f := range fields {
@@ -60,7 +60,6 @@ func (st *State) appendControl(line string, before int64) error {
 				fields[i] = strconv.FormatUint(st.boots, 10)
 			}
 		}
-		st.boot(before, now)
 	case "license":
 		if len(fields) > 3 {
 			n, err := strconv.ParseUint(fields[3], 10, 63)
@@ -83,15 +82,12 @@ func (st *State) appendControl(line string, before int64) error {
 	return nil
 }
 
-// boot notes the whole windows between the group before and this boot: no
-// daemon ran in them.
-func (st *State) boot(before, now int64) {
-	if st.boots == 1 {
-		return
-	}
+// noteDown notes the whole windows between two groups of different terms: no
+// gateway ran in them.
+func (st *State) noteDown(before, now int64) {
 	w := st.windowSeconds()
 	from, to := max(floorDiv(before, w)*w+w, st.closedUntil), floorDiv(now, w)*w
-	if to > from {
+	if st.origin != "" && to > from {
 		st.downs = append(st.downs, span{from: from, to: to})
 	}
 }

@@ -54,6 +54,7 @@ type cell struct {
 	firstSeq, lastSeq uint64 // groups that its events stand in
 
 	dirty   bool
+	booked  bool                 // it is a record
 	flushed rowValue             // what of it the usage rows hold
 	fresh   [][16]byte           // tags that the usage rows lack
 	dims    map[dimKey]*rowValue // by dimension, since the rows were written

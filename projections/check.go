@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -56,7 +57,7 @@ func (s *Store) Check(ctx context.Context, groups Groups, progress func(done, to
 	}
 	c.r.Root, c.r.Findings, c.r.Verdict = root, c.audit.Findings(), c.audit.Verdict()
 	if c.r.Verdict == ledger.VerdictReject {
-		f := c.r.Findings[0]
+		f := c.r.Findings[slices.IndexFunc(c.r.Findings, func(f ledger.Finding) bool { return f.Verdict() == ledger.VerdictReject })]
 		return c.r, &RecordError{Index: f.Index, Reason: f.Code + ": " + f.Detail}
 	}
 	if err := c.compareTotals(); err != nil {
@@ -159,7 +160,7 @@ func (c *checker) sum(line string) error {
 	case *ledger.Usage:
 		t := total(r.Meter)
 		t.count += r.Count
-		if mergesBySum(r.Agg) {
+		if mergesBySum(r.Aggregation) {
 			t.sum, err = addInt(t.sum, r.Value)
 		}
 	case *ledger.Adjust:

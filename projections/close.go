@@ -85,6 +85,9 @@ func (st *State) closeDown(w int64) bool {
 	}
 	d := st.downs[0]
 	if w == d.from {
+		for _, n := range st.byName {
+			st.bookSpan(n) // what precedes the gap stands before it
+		}
 		st.append(fmt.Sprintf("gap * %d %d daemon-down - - -", d.from, d.to))
 	}
 	if w+st.windowSeconds() >= d.to {
@@ -131,7 +134,11 @@ func (st *State) closeNodeWindow(n *node, cells []*cell, w, to int64, down bool)
 	for len(n.gaps) > 0 && n.gaps[0].from <= w {
 		g := n.gaps[0]
 		n.gaps = n.gaps[1:]
-		st.append(fmt.Sprintf("gap %s %d %d spool-lost %d %d %d", n.name, w, to, g.epoch, g.first, g.after))
+		which := "- - -" // an epoch that never ended: how many were lost nobody knows
+		if g.after > g.first {
+			which = fmt.Sprintf("%d %d %d", g.epoch, g.first, g.after)
+		}
+		st.append(fmt.Sprintf("gap %s %d %d spool-lost %s", n.name, w, to, which))
 		n.silent += to - w
 		n.covered = max(n.covered, to)
 		st.touch(n)
@@ -274,6 +281,7 @@ func (st *State) bookCell(c *cell) error {
 	st.touch(n)
 	st.touchMeter(m)
 	st.fx.booked = append(st.fx.booked, bookedDay{m, max(c.key.from, c.key.booked), c.count, value, c.key.kind})
+	c.booked = true
 	delete(st.cells, c.key)
 	if int(m.index) < len(n.last) && n.last[m.index] == c {
 		n.last[m.index] = nil

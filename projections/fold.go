@@ -58,11 +58,14 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	// the group alone; so it does not matter how events were packed into it.
 	wall := st.cursor.WallNS
 	st.cursor.WallNS = g.WallNS
+	if st.cursor.Seq > 0 && g.Term != st.cursor.Term {
+		st.noteDown(floorDiv(wall, 1e9), floorDiv(g.WallNS, 1e9))
+	}
 	st.ids.advance(g.WallNS, int64(st.settings.Horizon))
 	if err := st.closeDue(); err != nil {
 		return dst, err
 	}
-	a := applier{st: st, seq: seq, wallMS: floorDiv(g.WallNS, 1e6), before: wall, dst: dst}
+	a := applier{st: st, seq: seq, wallMS: floorDiv(g.WallNS, 1e6), dst: dst}
 	a.marks.seq = seq
 	for i := range g.Runs {
 		if err := a.run(&g.Runs[i]); err != nil {
@@ -82,7 +85,6 @@ type applier struct {
 	seq     uint64
 	ordinal uint32 // of the event within the group
 	wallMS  int64
-	before  int64 // time of the group before, ns
 	dst     []events.Disposition
 	marks   groupMarks
 	buf     []byte
@@ -320,7 +322,7 @@ func (a *applier) control(line string) error {
 	case "close":
 		return st.closeNow(len(fields) > 1 && fields[1] == "now")
 	}
-	return st.appendControl(line, floorDiv(a.before, 1e9))
+	return st.appendControl(line)
 }
 
 // declareLost folds "lost NODE EPOCH FIRST AFTER": a node says that it cannot

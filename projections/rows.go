@@ -210,8 +210,8 @@ func (c *cell) current(st *State) (rowValue, error) {
 	case c.key.kind == cellAdjust:
 		return rowValue{adjusted: c.value, dcount: c.dcount}, nil
 	case c.meter.isLevel():
-		if c.key.kind == cellUsage && c.start == 0 {
-			c.start = c.node.level[c.meter.index]
+		if c.key.kind == cellUsage && !c.booked {
+			c.start = c.node.level[c.meter.index] // so far; bookCell decides
 		}
 		var err error
 		v.value, err = c.result(c.meter.def.Aggregation, st.windowSeconds())

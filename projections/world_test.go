@@ -28,6 +28,7 @@ type world struct {
 	store  *projections.Store
 	groups []projections.Stored
 	now    time.Time
+	term   uint64
 }
 
 type fixedRand struct{ n byte }
@@ -42,7 +43,7 @@ func (r *fixedRand) Read(p []byte) (int, error) {
 
 func newWorld(t testing.TB, settings projections.Settings, meters ...string) *world {
 	t.Helper()
-	w := &world{t: t, fs: vfs.NewMem(), now: t0}
+	w := &world{t: t, fs: vfs.NewMem(), now: t0, term: 1}
 	var err error
 	if w.key, w.nonce, err = ledger.GenerateSiteKey("eval.invalid", "eval", &fixedRand{}); err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func ev(id, meter string, at time.Time, quantity int64) events.Event {
 
 // seal makes the next group of the stream of runs.
 func (w *world) seal(runs ...events.Run) projections.Stored {
-	g := &events.Group{WallNS: w.now.UnixNano(), Term: 1, Runs: runs}
+	g := &events.Group{WallNS: w.now.UnixNano(), Term: w.term, Runs: runs}
 	if k := len(w.groups); k > 0 {
 		last := w.groups[k-1]
 		g.Prev, g.PrevSum, g.First = last.Seq, last.Group.Sum, last.Group.First+uint64(last.Group.Count)

@@ -60,7 +60,7 @@ func (a *app) keysCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(a.out, key.VKey)
+		_, err = fmt.Fprintln(a.out, key.VKey())
 		return err
 	}
 	keys.AddCommand(show)
