@@ -1,6 +1,9 @@
 package events
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Codes of answers to whoever sends events. They are stable: programs compare
 // them, documentation and `reject` records name them.
@@ -19,6 +22,7 @@ const (
 	CodeUndoOver             = "undo_interval_over"     // 422: too late to correct
 	CodeUnknownRef           = "unknown_ref"            // 422: the event to be corrected is not known
 	CodeUniqueFull           = "unique_full"            // 422: the declared cap of a unique meter is reached
+	CodeOverflow             = "overflow"               // 422: the total would leave int64
 	CodeUpgradeNeeded        = "upgrade_needed"         // 422: a version or flag that this program does not know
 	CodeConfigInvalid        = "config_invalid"         // a declaration of a meter or rule book is wrong
 	CodeBusy                 = "busy"                   // 429: try again
@@ -63,7 +67,7 @@ func StatusOf(code string) int {
 	case CodeTooLarge:
 		return 413
 	case CodeUnknownMeter, CodeBadQuantity, CodeTimeInFuture, CodeCorrectionNotAllowed,
-		CodeUndoOver, CodeUnknownRef, CodeUniqueFull, CodeUpgradeNeeded, CodeConfigInvalid:
+		CodeUndoOver, CodeUnknownRef, CodeUniqueFull, CodeOverflow, CodeUpgradeNeeded, CodeConfigInvalid:
 		return 422
 	case CodeBusy:
 		return 429
@@ -80,4 +84,19 @@ func shown(v string) string {
 		return strconv.Quote(v[:most]) + "…"
 	}
 	return strconv.Quote(v)
+}
+
+// malformed says what makes a message no event.
+func malformed(cause, field, hint, format string, args ...any) *Error {
+	return &Error{Code: CodeMalformed, Cause: cause, Field: field, Hint: hint, Message: fmt.Sprintf(format, args...)}
+}
+
+// tooLarge says which size is beyond its limit.
+func tooLarge(cause, field, hint, format string, args ...any) *Error {
+	return &Error{Code: CodeTooLarge, Cause: cause, Field: field, Hint: hint, Message: fmt.Sprintf(format, args...)}
+}
+
+// invalid says what is wrong with a declaration.
+func invalid(field, hint, format string, args ...any) *Error {
+	return &Error{Code: CodeConfigInvalid, Field: field, Hint: hint, Message: fmt.Sprintf(format, args...)}
 }

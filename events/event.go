@@ -188,8 +188,7 @@ func (e *Event) check() *Error {
 	for i := range d.Dimensions {
 		name, value := d.Dimensions[i].Name, d.Dimensions[i].Value
 		if !ValidDimension(name) {
-			return malformed("bad_name", "dimensions", "a name begins with a letter and goes on with letters, digits, \".\", \"_\" or \"-\", 48 bytes at most",
-				"%s is not the name of a dimension", shown(name))
+			return badDimension(name)
 		}
 		if !fitsValue(value) {
 			return tooWide("dimensions."+name, value)
@@ -234,4 +233,9 @@ func tooLong(field, value string, most int) *Error {
 func tooWide(field, value string) *Error {
 	return tooLarge("too_wide", field, "shorten it: in a ledger line every byte but letters, digits and ._:/@,~- takes three characters",
 		"%s %s has %d bytes, which do not fit the 1024 characters of a ledger value", field, shown(value), len(value))
+}
+
+func badDimension(name string) *Error {
+	return malformed("bad_name", "dimensions", "a name begins with a letter and goes on with letters, digits, \".\", \"_\" or \"-\", 48 bytes at most",
+		"%s is not the name of a dimension", shown(name))
 }
