@@ -22,6 +22,8 @@ type Disk struct {
 	mu     sync.Mutex
 	writes uint64
 	before func(op Op) // nil: none
+
+	cloning sync.Mutex // see memory; taken after mu
 }
 
 // Op is one write operation of a file system: the moment before it is a point
@@ -41,8 +43,33 @@ func NewDisk(seed uint64) *Disk {
 
 // FS returns the file system to open a store on.
 func (d *Disk) FS() vfs.FS {
-	return errorfs.Wrap(d.mem, errorfs.InjectorFunc(d.observe))
+	return errorfs.Wrap(&memory{d.mem, &d.cloning}, errorfs.InjectorFunc(d.observe))
 }
+
+// memory keeps two operations apart from cloning: MemFS takes a lock in them
+// twice, or in the wrong order, and would wait for ever if a clone were asked
+// for in between.
+type memory struct {
+	vfs.FS
+	cloning *sync.Mutex
+}
+
+// ReuseForWrite renames oldname and opens it for writing.
+func (m *memory) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	m.cloning.Lock()
+	defer m.cloning.Unlock()
+	return m.FS.ReuseForWrite(oldname, newname, category)
+}
+
+// Link makes a hard link.
+func (m *memory) Link(oldname, newname string) error {
+	m.cloning.Lock()
+	defer m.cloning.Unlock()
+	return m.FS.Link(oldname, newname)
+}
+
+// Unwrap returns the file system below: Pebble looks for it.
+func (m *memory) Unwrap() vfs.FS { return m.FS }
 
 // Writes returns how many write operations were begun.
 func (d *Disk) Writes() uint64 {
@@ -97,6 +124,8 @@ func (d *Disk) powerCutLocked(unsyncedPercent int) *Disk {
 	if unsyncedPercent > 0 {
 		cfg.RNG = rand.New(rand.NewPCG(seed, uint64(unsyncedPercent)))
 	}
+	d.cloning.Lock()
+	defer d.cloning.Unlock()
 	return &Disk{mem: d.mem.CrashClone(cfg), seed: seed}
 }
 
