@@ -10,7 +10,6 @@ import (
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/export/exporttest"
-	"github.com/meterseal/meterseal/ledger"
 )
 
 const vectors = "../docs/formats/vectors"
@@ -141,5 +140,16 @@ func TestVectorTotals(t *testing.T) {
 	if !r.Retired || r.CloseNumber != 3 || r.Rulebook != "documents/3" {
 		t.Errorf("retired %t, close %d, rulebook %q", r.Retired, r.CloseNumber, r.Rulebook)
 	}
-	_ = ledger.EmptyRoot
+}
+
+// The site of the tests is the one of the vectors.
+func TestSiteIsTheExample(t *testing.T) {
+	s := exporttest.NewSite()
+	var b bytes.Buffer
+	if _, err := export.WriteReport(&b, s.Ledger, export.Options{To: 5}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(vector(t, "a.usage")), b.String()); d != "" {
+		t.Errorf("first report of a Site (-want +got):\n%s", d)
+	}
 }

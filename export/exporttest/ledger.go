@@ -8,9 +8,12 @@ package exporttest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"iter"
 	"strings"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
@@ -156,4 +159,59 @@ func (l *Ledger) CellEvents(index uint64) iter.Seq2[export.CellEvent, error] {
 			}
 		}
 	}
+}
+
+// Clone returns a copy of the first size records of l, with the notes and events
+// that belong to them.
+func (l *Ledger) Clone(size uint64) *Ledger {
+	c := NewLedger(l.Name, l.OpeningKeys[0])
+	c.Lines = append(c.Lines, l.Lines[:size]...)
+	for n, note := range l.Notes {
+		if n <= size {
+			c.Notes[n] = note
+		}
+	}
+	for n, e := range l.Events {
+		if n < size {
+			c.Events[n] = e
+		}
+	}
+	return c
+}
+
+// Sign signs the checkpoint of all records of l as it is, whether or not they
+// add up.
+func (l *Ledger) Sign(signers ...note.Signer) {
+	b, err := ledger.SignCheckpoint(l.At(l.Size()), signers...)
+	if err != nil {
+		panic(err)
+	}
+	l.Notes[l.Size()] = b
+}
+
+// Regroup corrects GROUP of the close ends among lines, so that an edited close
+// is what a site would have written.
+func Regroup(lines []string) []string {
+	var h ledger.GroupHasher
+	out := append([]string(nil), lines...)
+	for i, line := range out {
+		switch {
+		case strings.HasPrefix(line, "close end "):
+			f := strings.Split(line, " ")
+			f[9] = h.Sum().String()
+			out[i], h = strings.Join(f, " "), ledger.GroupHasher{}
+		case strings.HasPrefix(line, "close "):
+			h.Add(line)
+		}
+	}
+	return out
+}
+
+// Redigest corrects the hash of the end line of a report, so that only what it
+// says is wrong with it.
+func Redigest(text []byte) []byte {
+	i := bytes.LastIndex(text, []byte("\nend ")) + 1
+	size, _, _ := strings.Cut(string(text[i+len("end "):]), " ")
+	sum := sha256.Sum256(text[:i])
+	return fmt.Appendf(text[:i:i], "end %s %v\n", size, ledger.Hash(sum))
 }

@@ -130,7 +130,19 @@ func (s *Site) open() {
 	s.Append(&ledger.Boot{Time: Start, Boots: 1, Nonce: [16]byte(nonce[:16]), Version: "1.0.0", Window: WindowSeconds, Attrs: ledger.Attrs{
 		{Name: "license", Value: "L-2026-417"}, {Name: "name", Value: "plant north"}, {Name: "os", Value: "linux/amd64"},
 		{Name: "solution", Value: "renderd"}, {Name: "vm", Value: "none"}}})
-	s.Close()
+	for _, line := range firstLines {
+		s.AppendLine([]byte(line))
+	}
+	s.closeNo = 1
+	s.Sign()
+}
+
+// firstLines are the rest of the example's first report; the license is the
+// unbound one of the vectors.
+var firstLines = []string{
+	"license 1793606400 L-2026-417 0 90bcfa60 tFk0rqO8AhqKEeNYKsUVz506sgJ0S2DrLr6/EBmFqKs= 0",
+	"clock 1793606460 0 pad",
+	"close end 1 1793606460 1793606400 1 0 3 92jf50+mVXV6mUprTP3Y8lppdNAPwCxGqG5TukQZ1Sg= 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU= rulebook=documents/3",
 }
 
 // Size returns the number of records.
@@ -248,7 +260,7 @@ func (s *Site) meter(id string) *total {
 func (s *Site) Close() uint64 {
 	lines := s.closeLines()
 	if (s.size+uint64(len(lines)))%2 == 1 {
-		s.Append(&ledger.Clock{Time: s.until, Cause: ledger.ClockPad})
+		s.Append(&ledger.Clock{Time: s.now(), Cause: ledger.ClockPad})
 	}
 	group := sha256.New()
 	for _, r := range lines {
@@ -257,11 +269,14 @@ func (s *Site) Close() uint64 {
 		s.AppendLine(b[:len(b):len(b)])
 	}
 	s.closeNo++
-	s.Append(&ledger.CloseEnd{No: s.closeNo, Time: s.until, Until: s.until, Boots: 1, Cursor: s.closeNo,
+	s.Append(&ledger.CloseEnd{No: s.closeNo, Time: s.now(), Until: s.until, Boots: 1, Cursor: s.closeNo,
 		Sum: ledger.Hash(Secret("sum")), Group: ledger.Hash(group.Sum(nil)), Attrs: ledger.Attrs{{Name: "rulebook", Value: "documents/3"}}})
 	s.Sign()
 	return s.size
 }
+
+// now is when a close is made: a minute after its last window.
+func (s *Site) now() int64 { return s.until + 60 }
 
 func (s *Site) closeLines() []ledger.Record {
 	var lines []ledger.Record
@@ -296,3 +311,6 @@ func (s *Site) Checkpoint() ledger.Checkpoint {
 
 // VKey returns the site's public key.
 func (s *Site) VKey() string { return s.vkey() }
+
+// SiteKey returns the secret key of the example ledger. Never trust it.
+func SiteKey() *ledger.SecretKey { return siteKey() }
