@@ -76,11 +76,6 @@ func (g *Gateway) checkTime(e *events.Event, nowMS int64) error {
 // beatMessage handles a heartbeat; mu is held. The answer is a PubAck: under
 // ClockTrace it says that everything this client sent before is folded.
 func (g *Gateway) beatMessage(node, reply string, data []byte, in *input) {
-	if !events.ValidNode(node) {
-		g.refuseMessage(node, "", reply, nil, in, &events.Error{Code: events.CodeMalformed, Field: "node",
-			Message: "not the name of a node", Hint: "publish to beat.<node>"})
-		return
-	}
 	b, err := parseBeat(node, data, g.nowMS())
 	if err != nil {
 		g.refuseMessage(node, "", reply, data, in, err)

@@ -16,6 +16,7 @@ const headroom = 32 << 10
 // source is a subject that events come on.
 type source struct {
 	kind  sourceKind
+	valid bool // the node is the name of a node
 	n     *node
 	node  string
 	meter string
@@ -36,11 +37,11 @@ func sourceOf(subject []byte) (source, bool) {
 	switch kind {
 	case "usage":
 		node, meter, ok := strings.Cut(rest, ".")
-		return source{kind: sourceUsage, node: node, meter: meter}, ok
+		return source{kind: sourceUsage, node: node, meter: meter, valid: events.ValidNode(node)}, ok
 	case "usage_batch":
-		return source{kind: sourceBatch, node: rest}, rest != ""
+		return source{kind: sourceBatch, node: rest, valid: events.ValidNode(rest)}, rest != ""
 	case "beat":
-		return source{kind: sourceBeat, node: rest}, rest != ""
+		return source{kind: sourceBeat, node: rest, valid: events.ValidNode(rest)}, rest != ""
 	}
 	return source{}, false
 }
@@ -148,6 +149,11 @@ func (r *receiver) message(subject, reply, hdr, data []byte, in *input) {
 		}
 		return
 	}
+	if !s.valid {
+		g.refuseMessage("", s.meter, alias(reply), data, in, &events.Error{Code: events.CodeMalformed, Field: "node",
+			Message: "the node in the subject is not the name of a node", Hint: "letters, digits, - and _, at most 128, beginning with a letter or digit"})
+		return
+	}
 	r.hdr.keys = r.hdr.keys[:0]
 	if len(hdr) > 0 {
 		r.hdr.parse(hdr)
@@ -240,7 +246,7 @@ func (r *receiver) usage(s *source, reply, data []byte, in *input) {
 // is wrong.
 func (r *receiver) batch(s *source, reply, data []byte, in *input) {
 	g := r.g
-	b, err := g.checkBatch(s.node, data, r.parser.Meters, r.nowMS)
+	b, err := g.checkBatch(data, r.parser.Meters, r.nowMS)
 	if err != nil {
 		g.refuseMessage(s.node, "", alias(reply), data, in, err)
 		return
@@ -266,14 +272,10 @@ func (r *receiver) batch(s *source, reply, data []byte, in *input) {
 const maxBatchWire = MaxAppendBytes - 1024
 
 // checkBatch decodes a batch and checks every event of it.
-func (g *Gateway) checkBatch(node string, data []byte, meters *events.Meters, nowMS int64) (*events.Batch, *events.Error) {
+func (g *Gateway) checkBatch(data []byte, meters *events.Meters, nowMS int64) (*events.Batch, *events.Error) {
 	if len(data) > maxBatchWire {
 		return nil, &events.Error{Code: events.CodeTooLarge, Message: "batch is larger than a group can hold",
 			Hint: "send fewer events at once, or compress the batch"}
-	}
-	if !events.ValidNode(node) {
-		return nil, &events.Error{Code: events.CodeMalformed, Field: "node", Message: "not the name of a node",
-			Hint: "publish to usage_batch.<node>"}
 	}
 	b, err := events.DecodeBatch(data)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/textproto"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -39,7 +40,7 @@ func startNatsIntake(ctx context.Context, s *Stream, g *Gateway) error {
 		}
 		in.subs = append(in.subs, sub)
 	}
-	if err := nc.FlushWithContext(ctx); err != nil {
+	if err := flush(ctx, nc); err != nil {
 		nc.Close()
 		return fmt.Errorf("%w: subscribe: %w", ErrUnreachable, err)
 	}
@@ -86,7 +87,15 @@ func (in *natsIntake) drain(ctx context.Context) error {
 }
 
 func (in *natsIntake) close(ctx context.Context) error {
-	err := in.nc.FlushWithContext(ctx)
+	err := flush(ctx, in.nc)
 	in.nc.Close()
 	return err
+}
+
+// flush waits until the server has read what was sent; nats.go wants a
+// deadline.
+func flush(ctx context.Context, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return nc.FlushWithContext(ctx)
 }

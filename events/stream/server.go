@@ -74,8 +74,9 @@ func (e *embedded) options(o Options) (*server.Options, error) {
 		MaxPayload:         maxPayload, MaxPending: maxPending,
 		MaxControlLine: 4096, WriteDeadline: 5 * time.Second,
 		NoSigs: true, // else a signal ends in os.Exit(0)
-		// The subjects of answers are all different: caching them costs more
-		// than it gives.
+		// The subjects of answers are all different: caching their routes costs
+		// more than it gives.
+		NoSublistCache:         true,
 		DisableJetStreamBanner: true,
 		AllowNonTLS:            true, AlwaysEnableNonce: true, CustomClientAuthentication: e.door,
 	}
