@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,14 +34,23 @@ type Intake interface {
 	// of the last group that has one of them, and a disposition per event, in
 	// order. It is called by many goroutines at once.
 	//
-	// An error means that none of evs may be taken as stored. An *events.Error
-	// is answered with its own status: busy, store_unavailable, store_full.
+	// [Refusals] as an error stand beside the answer: seq and ds hold for the
+	// other events. Any other error means that none of evs may be taken as
+	// stored. An *events.Error is answered with its own status: busy,
+	// store_unavailable, store_full.
 	Submit(ctx context.Context, node string, evs []events.Event) (seq uint64, ds []events.Disposition, err error)
 	// Refuse counts an event that was refused before Submit, by its code, and
 	// keeps it with the rejected events. Node may be empty; via is "http"; data
 	// is what was sent, as far as it is known, and is not changed later.
 	Refuse(node, reason string, via string, data []byte, err error)
 }
+
+// Refusals are events that Submit itself refused and has counted, by their
+// index in evs.
+type Refusals map[int]*events.Error
+
+// Error says how many there are.
+func (r Refusals) Error() string { return strconv.Itoa(len(r)) + " events were refused" }
 
 // ReportOptions says what goes into a usage report.
 type ReportOptions struct {

@@ -74,7 +74,8 @@ type shipment struct {
 	events []events.Event
 	seq    uint64
 	ds     []events.Disposition
-	err    error
+	not    Refusals // by the gateway
+	err    error    // nothing was stored
 }
 
 // intake is one request on its way to the stream.
@@ -178,6 +179,9 @@ func (k *intake) submit(r *http.Request) error {
 	for _, sh := range k.shipments {
 		group.Go(func() error {
 			sh.seq, sh.ds, sh.err = k.s.Intake.Submit(r.Context(), sh.node, sh.events)
+			if errors.As(sh.err, &sh.not) {
+				sh.err = nil
+			}
 			if sh.err == nil && len(sh.ds) != len(sh.events) {
 				sh.err = fmt.Errorf("gateway answered %d of %d events", len(sh.ds), len(sh.events))
 			}
@@ -252,10 +256,14 @@ func (k *intake) results() []eventResult {
 			out[i] = sh.result(e)
 			continue
 		}
-		p := problemOf(err)
-		out[i] = eventResult{Code: p.Code, Status: p.Status, Message: p.Message, Hint: p.Hint}
+		out[i] = refusedResult(err)
 	}
 	return out
+}
+
+func refusedResult(err error) eventResult {
+	p := problemOf(err)
+	return eventResult{Code: p.Code, Status: p.Status, Message: p.Message, Hint: p.Hint}
 }
 
 // result joins the dispositions of the events of e: a refusal tells the most,
@@ -277,6 +285,9 @@ func (sh *shipment) result(e element) eventResult {
 	}
 	worst := e.first
 	for i := e.first; i < e.first+e.n; i++ {
+		if err := sh.not[i]; err != nil {
+			return refusedResult(err)
+		}
 		if rank(sh.ds[i]) > rank(sh.ds[worst]) {
 			worst = i
 		}

@@ -66,19 +66,19 @@ func (rt *route) operation(registry huma.Registry) *huma.Operation {
 			op.RequestBody.Content[c.mediaType] = c.media(registry)
 		}
 	}
+	problem := content{of: Problem{}}
+	for _, status := range append([]int{http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusInternalServerError}, rt.problems...) {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{problemType: problem.media(registry)},
+		}
+	}
 	for _, c := range rt.answers {
 		res := &huma.Response{Description: c.doc}
 		if c.mediaType != "" {
 			res.Content = map[string]*huma.MediaType{c.mediaType: c.media(registry)}
 		}
 		op.Responses[strconv.Itoa(c.status)] = res
-	}
-	problem := content{of: Problem{}}
-	for _, status := range append([]int{http.StatusForbidden, http.StatusMisdirectedRequest}, rt.problems...) {
-		op.Responses[strconv.Itoa(status)] = &huma.Response{
-			Description: http.StatusText(status),
-			Content:     map[string]*huma.MediaType{problemType: problem.media(registry)},
-		}
 	}
 	return op
 }

@@ -27,7 +27,7 @@ func (s *server) reportRoutes() []route {
 		},
 		body:     []content{{mediaType: jsonType, doc: "instead of parameters", of: reportBody{}}},
 		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The report; Content-Disposition has its name"}},
-		problems: []int{400, 404, 409, 500, 503},
+		problems: []int{400, 404, 409, 413, 415, 422, 503},
 		serve:    s.postReport,
 	}}
 	if s.Backup == nil {
@@ -38,7 +38,7 @@ func (s *server) reportRoutes() []route {
 		summary:  "Write a backup while the daemon runs",
 		params:   []param{{name: "keys", kind: kindFlag, doc: "with the private keys of the site, if the daemon is set up to hand them out"}},
 		answers:  []content{{status: http.StatusOK, mediaType: backupType, doc: "A consistent archive"}},
-		problems: []int{400, 500, 503},
+		problems: []int{400, 503},
 		serve:    s.postBackup,
 	})
 }
@@ -129,13 +129,16 @@ func (s *server) stream(w http.ResponseWriter, contentType, name string, write f
 	return out.n, nil
 }
 
-// counter counts what it writes.
+// counter counts what it writes. Writing nothing does not begin the answer.
 type counter struct {
 	w io.Writer
 	n int64
 }
 
 func (c *counter) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
 	n, err := c.w.Write(b)
 	c.n += int64(n)
 	return n, err
