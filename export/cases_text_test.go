@@ -46,8 +46,8 @@ func acceptCases() []reportCase {
 		ok("report-rotation.usage", "5", rotation),
 		{"report-ml-dsa.usage", "-", "ok", "5", withMLDSA, true},
 		ok("report-sixteen-signatures.usage", "5", func(t testing.TB) []byte { return manySignatures(t, 15) }),
-		ok("report-wrapped.usage.zst", "5", func(t testing.TB) []byte { return wrap(t, vector(t, "b.usage"), export.WrapOptions{Zstd: true}) }),
-		ok("report-wrapped.usage.gz", "5", gzipped),
+		{"report-wrapped.usage.zst", "-", "ok", "5", func(t testing.TB) []byte { return wrap(t, vector(t, "b.usage"), export.WrapOptions{Zstd: true}) }, true},
+		{"report-wrapped.usage.gz", "-", "ok", "5", gzipped, true},
 		{"report-wrapped.usage.zst.age", "-", "ok", "5", encrypted, true},
 	}
 }
@@ -158,7 +158,7 @@ func encrypted(t testing.TB) []byte {
 // the end digest is redone, so that it is not what refuses them.
 func textCases() []reportCase {
 	rc := func(file, code string, f func(testing.TB) []byte) reportCase {
-		return reportCase{"report-" + file, code, "-", "5", f, false}
+		return reportCase{"report-" + file, code, "-", "5", f, !strings.HasSuffix(file, ".usage")}
 	}
 	const root, malformed = export.CodeRootMismatch, export.CodeMalformed
 	b := func(old, new string) func(testing.TB) []byte { return edited("b.usage", old, new) }

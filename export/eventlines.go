@@ -149,6 +149,9 @@ func (c *cellReader) flush(v *verifier) error {
 		return nil
 	}
 	c.pending = false
+	if v.h.level == Detailed && c.private == "" && c.event != nil && c.event.HasPrivate {
+		return refuse(CodeMalformed, "an event without its private line in a detailed report").at(v.l.line - 1).record(c.index)
+	}
 	e := VisitedEvent{Index: c.index, Pos: c.pos, Line: c.salted, Private: c.private}
 	c.pos++
 	return v.visitEvent(e)
