@@ -21,11 +21,16 @@ func (st *State) closeDue() error {
 		return nil
 	}
 	due := floorDiv(st.cursor.WallNS, 1e9) - int64(st.settings.Lateness/1e9)
-	return st.closeUntil(floorDiv(due, st.windowSeconds()) * st.windowSeconds())
+	if err := st.closeUntil(floorDiv(due, st.windowSeconds()) * st.windowSeconds()); err != nil {
+		return err
+	}
+	if floorDiv(st.closedUntil, secondsPerDay) > floorDiv(st.close.until, secondsPerDay) {
+		return st.closeLedger() // at least daily, so that a report never waits long
+	}
+	return nil
 }
 
-// closeUntil closes the windows up to until, oldest first, and the ledger at
-// each midnight on the way.
+// closeUntil closes the windows up to until, oldest first.
 func (st *State) closeUntil(until int64) error {
 	for w := st.closedUntil; w < until; w = st.closedUntil {
 		if len(st.nodeList) == 0 && len(st.downs) == 0 {
@@ -36,11 +41,6 @@ func (st *State) closeUntil(until int64) error {
 		}
 		if err := st.closeWindow(w); err != nil {
 			return err
-		}
-		if st.closedUntil%secondsPerDay == 0 {
-			if err := st.closeLedger(); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -35,7 +35,7 @@ type Options struct {
 	Sign func(ledger.Checkpoint) ([]byte, error)
 	// Log takes few lines; nil: none.
 	Log *slog.Logger
-	// MemTableBytes is the size of Pebble's memory table; 0: 32 MiB.
+	// MemTableBytes is the size of Pebble's memory table; 0: 8 MiB.
 	MemTableBytes uint64
 }
 
@@ -114,7 +114,7 @@ func Open(opts Options) (*Store, error) {
 func pebbleOptions(opts Options) *pebble.Options {
 	mem := opts.MemTableBytes
 	if mem == 0 {
-		mem = 32 << 20
+		mem = 8 << 20
 	}
 	return &pebble.Options{
 		FS:                 opts.FS,

@@ -39,7 +39,7 @@ configuration file; "meterseal config show" lists them with their origin.`,
 		}
 		return a.serve(cmd.Context(), cfg, func(r *running) {
 			fmt.Fprintf(a.err, "meterseal %s\n", version)
-			fmt.Fprintf(a.err, "ledger  %s\n", r.site.store.Origin())
+			fmt.Fprintf(a.err, "ledger  %s\n", r.site.keys.site.VKey().Name)
 			fmt.Fprintf(a.err, "data    %s\n", cfg.DataDir)
 			fmt.Fprintf(a.err, "nats    nats://%s\n", r.natsAddr())
 			fmt.Fprintf(a.err, "http    http://%s\n", r.httpAddr)

@@ -246,12 +246,7 @@ func (s *site) startGateway(ctx context.Context) error {
 		Meters: s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, Logger: s.log,
 		Reject: s.keepRejected,
 		Tick:   func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
-		Fatal: func(err error) {
-			select {
-			case s.fatal <- err:
-			default:
-			}
-		},
+		Fatal:  s.fail,
 	}
 	if s.cfg.Fold.Trace {
 		o.Clock = stream.ClockTrace
@@ -294,13 +289,23 @@ func (s *site) openLedger(ctx context.Context) error {
 		}
 	}
 	lines = append(lines, s.bootLine())
-	for _, l := range lines {
-		if _, err := s.gateway.Control(ctx, l); err != nil {
-			return fmt.Errorf("open ledger: %w", err)
-		}
+	if s.cfg.Fold.Trace && st.Origin == "" {
+		// The first replay says what time it is; the ledger opens then.
+		go func() {
+			if err := s.begin(context.WithoutCancel(ctx), lines); err != nil && !errors.Is(err, stream.ErrClosed) {
+				s.fail(err)
+			}
+		}()
+		return nil
 	}
-	if _, err := s.store.Sync(ctx); err != nil {
-		return err
+	return s.begin(ctx, lines)
+}
+
+// begin sends the first lines of this run. The nonce is needed until they are
+// in the stream.
+func (s *site) begin(ctx context.Context, lines []string) error {
+	if _, err := s.gateway.Control(ctx, lines...); err != nil {
+		return fmt.Errorf("open ledger: %w", err)
 	}
 	if err := os.Remove(filepath.Join(s.cfg.DataDir, keysDir, openingFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -330,13 +335,18 @@ func (s *site) syncLoop() {
 			return
 		case <-tick.C:
 			if _, err := s.store.Sync(context.Background()); err != nil {
-				select {
-				case s.fatal <- err:
-				default:
-				}
+				s.fail(err)
 				return
 			}
 		}
+	}
+}
+
+// fail ends the daemon with err.
+func (s *site) fail(err error) {
+	select {
+	case s.fatal <- err:
+	default:
 	}
 }
 

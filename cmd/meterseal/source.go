@@ -87,6 +87,9 @@ type reportRequest struct {
 // report closes the ledger and writes the usage report to a temporary file: it
 // is whole before the first byte leaves. The caller closes it; it is gone then.
 func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
+	if s.store.Origin() == "" {
+		return nil, nil, fail(exitError, "not_open", "replay something first: with a trace clock the ledger opens with its first event", "the ledger is not open yet")
+	}
 	line := "close @"
 	if q.closeNow {
 		line += " now"

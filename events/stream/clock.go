@@ -47,6 +47,12 @@ func (t *traceClock) apply(beats []beat) {
 	t.atNS = max(t.atNS, least*int64(time.Millisecond))
 }
 
+// timeless reports whether the log is empty and its trace clock has no time
+// yet; mu is held.
+func (g *Gateway) timeless() bool {
+	return g.opts.Clock == ClockTrace && g.chain.seq == 0 && g.clock.atNS == 0
+}
+
 // wallLocked is the time of a group that is frozen now; mu is held.
 func (g *Gateway) wallLocked() int64 {
 	now := g.clock.atNS

@@ -23,6 +23,9 @@ func (g *Gateway) canEncode() bool {
 	if p.held == 0 && !p.tick {
 		return false
 	}
+	if g.timeless() && p.count == 0 && len(p.beats) == 0 && len(p.refusals) == 0 && !g.closing {
+		return false
+	}
 	if g.inflight == 0 {
 		return true
 	}
@@ -54,6 +57,9 @@ func (g *Gateway) encodeLoop() {
 		g.queue = g.queue[:len(g.queue)-1]
 		if len(g.queue) == 0 {
 			g.queue = append(g.queue, g.newPendingLocked())
+		}
+		if g.timeless() {
+			g.clock.apply(p.beats) // the first beats say what time it is
 		}
 		p.freeze(g.chain, g.wallLocked())
 		g.clock.apply(p.beats)

@@ -125,22 +125,28 @@ func (g *Gateway) waitFor(ctx context.Context, w *waiter) ([]Result, error) {
 	}
 }
 
-// Control puts a line into the stream that the fold is to act on, such as a
-// record to append or "close TIME", and returns the position of its group when
-// that is folded. Lines keep their order, among themselves and among events.
+// Control puts lines into the stream that the fold is to act on, such as a
+// record to append or "close TIME", and returns the position of the group of
+// the last one when that is folded. Lines keep their order, among themselves
+// and among events; nothing of others comes between those of one call.
+//
+// Under ClockTrace the lines of an empty log wait for the first beat or event,
+// which says what time it is.
 //
 // Errors: as of [Gateway.Submit].
-func (g *Gateway) Control(ctx context.Context, line string) (seq uint64, err error) {
+func (g *Gateway) Control(ctx context.Context, lines ...string) (seq uint64, err error) {
 	w := &waiter{done: make(chan struct{})}
 	g.mu.Lock()
-	if err := g.acceptLocked(1); err != nil && !(err == ErrBusy) { // what the daemon itself writes is little
+	if err := g.acceptLocked(len(lines)); err != nil && !(err == ErrBusy) { // what the daemon itself writes is little
 		g.mu.Unlock()
 		return 0, err
 	}
-	p := g.controlLocked(line)
-	p.extras = append(p.extras, extra{kind: answerWaiter, w: w})
-	p.answers = append(p.answers, answer{extra: int32(len(p.extras))})
-	w.left = 1
+	for _, line := range lines {
+		p := g.controlLocked(line)
+		p.extras = append(p.extras, extra{kind: answerWaiter, w: w})
+		p.answers = append(p.answers, answer{extra: int32(len(p.extras))})
+		w.left++
+	}
 	_, err = g.waitFor(ctx, w)
 	if err == nil {
 		seq = w.seq
