@@ -59,7 +59,7 @@ func lives(seed uint64, wrap func(vfs.FS) vfs.FS) crashtest.Script {
 }
 
 func TestMarkersSurvivePowerCuts(t *testing.T) {
-	crashtest.Seeds(t, 20, func(t *testing.T, seed uint64, _ *rand.Rand) {
+	crashtest.Seeds(t, 10, func(t *testing.T, seed uint64, _ *rand.Rand) {
 		crashtest.EveryPoint(t, lives(seed, durablefs.Wrap))
 	})
 }
@@ -68,7 +68,7 @@ func TestMarkersSurvivePowerCuts(t *testing.T) {
 // package can go.
 func TestPebbleNeedsIt(t *testing.T) {
 	r := &recorder{TB: t}
-	for seed := range uint64(5) {
+	for seed := range uint64(3) {
 		crashtest.EveryPoint(r, lives(seed, func(fs vfs.FS) vfs.FS { return fs }))
 	}
 	if want := "could not open manifest file"; !strings.Contains(r.errors.String(), want) {
