@@ -225,8 +225,9 @@ func textCases() []reportCase {
 		}),
 		rc("gz-two-members.usage.gz", malformed, func(t testing.TB) []byte { return append(gzipped(t), gzipped(t)...) }),
 		rc("bomb.usage.zst", export.CodeSizeRatio, func(t testing.TB) []byte {
-			text := vector(t, "b.usage")
-			i, j := bytes.Index(text, []byte("\n> "))+1, bytes.Index(text, []byte("\n>> "))+1
+			text := vector(t, "b.pseudonymous.usage")
+			i := bytes.Index(text, []byte("\n> ")) + 1
+			j := i + bytes.IndexByte(text[i:], '\n') + 1
 			return wrap(t, append(text[:j:j], bytes.Repeat(text[i:j], 100_000)...), export.WrapOptions{Zstd: true})
 		}),
 	}

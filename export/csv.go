@@ -51,5 +51,5 @@ func WriteCSV(w io.Writer, r io.Reader, scales map[string]int, o VerifyOptions) 
 
 // instant spells seconds since 1970 as RFC 3339 in UTC.
 func instant(seconds int64) string {
-	return time.Unix(seconds, 0).UTC().Format(time.RFC3339)
+	return unix(seconds).Format(time.RFC3339)
 }

@@ -54,6 +54,8 @@ type Error struct {
 	Message string
 	// Hint is the way out.
 	Hint string
+	// Passed are the checks that held before, for people.
+	Passed []Check
 	// Err is the cause, if another package gave one.
 	Err error
 }

@@ -25,12 +25,15 @@ func (v *verifier) identity() error {
 	}
 	for _, k := range v.h.newKeys {
 		if !slices.Contains(v.fold.added, k) {
-			v.fold.audit.Find(CodeMalformed, v.size-1, "new key %s is enrolled by no record", shortKey(k))
+			v.fold.audit.Find(CodeMalformed, v.index-1, "new key %s is enrolled by no record", shortKey(k))
 		}
 	}
 	for _, k := range v.fold.added {
+		if v.o.live {
+			break
+		}
 		if !slices.Contains(v.h.newKeys, k) && !slices.Contains(v.h.keys, k) {
-			v.fold.audit.Find(CodeMalformed, v.size-1, "key %s is enrolled by a record and has not signed", shortKey(k))
+			v.fold.audit.Find(CodeMalformed, v.index-1, "key %s is enrolled by a record and has not signed", shortKey(k))
 		}
 	}
 	return nil
@@ -207,17 +210,7 @@ func (v *verifier) judgeReceipt() {
 
 // checks lists what was looked at, for people.
 func (v *verifier) checks(r *Report) []Check {
-	known := len(v.o.SiteKeys) > 0
-	signature := Check{"signature", "ok", "site key " + shortKey(v.h.keys[0]) + ", ledger " + r.LedgerID}
-	switch {
-	case v.o.live:
-		signature = Check{"signature", "not checked", "a live copy has no checkpoint yet; ledger " + r.LedgerID}
-	case !known && v.h.base == 0:
-		signature.Detail += " (the key that opened it)"
-	case !known:
-		signature = Check{"signature", "not checked", "signed by the key in the file, " + shortKey(v.h.keys[0]) + "; nobody vouches for it"}
-	}
-	out := []Check{signature, v.baseCheck(r)}
+	out := slices.Clone(v.passed)
 	records := Check{"records", "ok", fmt.Sprintf("%s to %s, unbroken, give the signed root", group(int64(r.BaseSize)), group(int64(r.Size)-1))}
 	if v.o.live {
 		records = Check{"records", "not checked", fmt.Sprintf("%s to %s are unbroken; proven up to %s only", group(int64(r.BaseSize)), group(int64(r.Size)-1), group(int64(r.BaseSize)-1))}
@@ -238,8 +231,24 @@ func (v *verifier) checks(r *Report) []Check {
 	return out
 }
 
-func (v *verifier) baseCheck(r *Report) Check {
-	size := group(int64(r.BaseSize))
+// signatureCheck says whose signature held.
+func (v *verifier) signatureCheck() Check {
+	id := LedgerID(v.origin)
+	known := len(v.o.SiteKeys) > 0
+	signature := Check{"signature", "ok", "site key " + shortKey(v.h.keys[0]) + ", ledger " + id}
+	switch {
+	case v.o.live:
+		signature = Check{"signature", "not checked", "a live copy has no checkpoint yet; ledger " + id}
+	case !known && v.h.base == 0:
+		signature.Detail += " (the key that opened it)"
+	case !known:
+		signature = Check{"signature", "not checked", "signed by the key in the file, " + shortKey(v.h.keys[0]) + "; nobody vouches for it"}
+	}
+	return signature
+}
+
+func (v *verifier) baseCheck() Check {
+	size := group(int64(v.h.base))
 	switch v.proven {
 	case BaseAccepted:
 		return Check{"base", "ok", "size " + size + " was accepted"}

@@ -1,7 +1,9 @@
 package export
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"io"
@@ -55,6 +57,25 @@ func WriteSQLite(ctx context.Context, path string, r io.Reader, o VerifyOptions)
 		return nil, err
 	}
 	return report, nil
+}
+
+// WriteLiveSQLite writes the records [from, to) of src to path as a usage.db
+// without a new checkpoint: the live copy of what was not reported yet. From is
+// a size that a report can continue from; to may be any size. [VerifySQLite]
+// takes such a file and says that it is proven up to from only.
+func WriteLiveSQLite(ctx context.Context, path string, src Source, o Options) (*Report, error) {
+	r, w := io.Pipe()
+	defer r.Close() // ends the writer if the reader stopped early
+	go func() {
+		out := &reportWriter{src: src, o: o, digest: sha256.New(), live: true}
+		out.w = bufio.NewWriterSize(w, 64<<10)
+		err := out.head()
+		if err == nil {
+			err = out.body()
+		}
+		w.CloseWithError(err)
+	}()
+	return WriteSQLite(ctx, path, r, VerifyOptions{TrustFile: true, SizeMax: 1 << 62, live: true})
 }
 
 // chain makes *f call next too, if *f succeeds.

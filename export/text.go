@@ -106,16 +106,25 @@ func (p *printer) refusal(e *Error) {
 	case "size":
 		part = "size"
 	}
+	for _, c := range e.Passed {
+		if c.Name != part {
+			p.check(c)
+		}
+	}
 	p.field(part, "bad  %s", e.Error())
+}
+
+func (p *printer) check(c Check) {
+	state := c.State
+	if state == "not checked" {
+		state = "-"
+	}
+	p.field(c.Name, "%-4s %s", state, c.Detail)
 }
 
 func (p *printer) checks(r *Report) {
 	for _, c := range r.Checks {
-		state := c.State
-		if state == "not checked" {
-			state = "-"
-		}
-		p.field(c.Name, "%-4s %s", state, c.Detail)
+		p.check(c)
 	}
 	verdict := map[Verdict]string{OK: "ok", Explain: "explain: accepted, with questions to the site",
 		Reject: "reject: what the site signed does not add up"}[r.Verdict]

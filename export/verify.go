@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/meterseal/meterseal/ledger"
@@ -52,7 +53,8 @@ type VerifyOptions struct {
 	Visit      func(*Visited) error
 	VisitEvent func(VisitedEvent) error
 
-	live bool // a live copy: neither new checkpoint nor end
+	visitEnd func(line string) error
+	live     bool // a live copy: neither new checkpoint nor end
 }
 
 // A ReceiptKnown is a receipt as the record `receipt` names it.
@@ -113,6 +115,10 @@ func VerifyReport(r io.Reader, o VerifyOptions) (*Report, error) {
 	}
 	v := &verifier{o: o, l: newLineReader(text, sizeMax(o))}
 	if err := v.run(); err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			e.Passed = slices.DeleteFunc(v.passed, func(c Check) bool { return c.State == "bad" })
+		}
 		return nil, err
 	}
 	if v.needsSecondPass() && seekable {
@@ -191,6 +197,7 @@ type verifier struct {
 	receipts     []ReceiptKnown
 	receiptsRead bool
 
+	passed        []Check        // what held before a refusal
 	claims        []ledger.Claim // roots within the report that only a second pass gives
 	claimsCut     bool
 	claimsChecked bool
@@ -216,6 +223,7 @@ func (v *verifier) run() error {
 	if err := v.checkBase(); err != nil {
 		return err
 	}
+	v.passed = append(v.passed, v.signatureCheck(), v.baseCheck())
 	if err := v.visitHead(); err != nil {
 		return err
 	}
@@ -235,7 +243,11 @@ func (v *verifier) visitHead() error {
 	if v.o.VisitHead == nil {
 		return nil
 	}
-	return v.o.VisitHead(VisitedHead{Level: v.h.level, Size: v.size, Base: v.h.base, Head: v.h.text,
+	size := v.size
+	if v.o.live {
+		size = 0
+	}
+	return v.o.VisitHead(VisitedHead{Level: v.h.level, Size: size, Base: v.h.base, Head: v.h.text,
 		BaseNote: v.h.oldNote, Note: v.h.newNote})
 }
 
@@ -342,6 +354,11 @@ func (v *verifier) checkEnd(line string) error {
 	} else if err != io.EOF {
 		return err
 	}
+	if v.o.visitEnd != nil {
+		if err := v.o.visitEnd(line); err != nil {
+			return err
+		}
+	}
 	v.text, v.bytes = hex.EncodeToString(v.l.digest.Sum(nil)), v.l.offset()
 	if digest != sum {
 		// The root says more than the digest where it differs, too.
@@ -375,5 +392,8 @@ func (v *verifier) end() error {
 	return e
 }
 
-// unix returns seconds since 1970 as a time in UTC.
-func unix(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
+// yearMax is the last second that RFC 3339 can spell.
+const yearMax = 253_402_300_799
+
+// unix returns seconds since 1970 as a time in UTC, at most the year 9999.
+func unix(seconds int64) time.Time { return time.Unix(min(seconds, yearMax), 0).UTC() }

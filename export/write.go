@@ -74,6 +74,7 @@ type reportWriter struct {
 	frontier *ledger.Frontier
 	root     ledger.Hash // of size o.To, as signed
 	scratch  []byte
+	live     bool // no new checkpoint and no end: what a live copy is made of
 }
 
 // put writes one line; errors of the writer stay in it until it is flushed.
@@ -91,6 +92,9 @@ func (r *reportWriter) head() error {
 	keys, newKeys, err := signingKeys(r.src, r.o)
 	if err != nil {
 		return err
+	}
+	if r.live {
+		newKeys = nil // they sign the next checkpoint
 	}
 	base, err := r.src.Frontier(r.o.From)
 	if err != nil {
@@ -113,7 +117,7 @@ func (r *reportWriter) head() error {
 	}
 	if r.o.From == 0 {
 		r.put("")
-		return r.note(r.o.To, &r.root)
+		return r.newNote()
 	}
 	prev, err := recordAt(r.src, r.o.From-1)
 	if err != nil {
@@ -131,10 +135,18 @@ func (r *reportWriter) head() error {
 	if oldRoot != r.frontier.Root() {
 		return fmt.Errorf("%w: the frontier of size %d does not give its signed root", ErrDamaged, r.o.From)
 	}
-	if err := r.note(r.o.To, &r.root); err != nil {
+	if err := r.newNote(); err != nil {
 		return err
 	}
 	return r.state()
+}
+
+// newNote writes the new checkpoint.
+func (r *reportWriter) newNote() error {
+	if r.live {
+		return nil
+	}
+	return r.note(r.o.To, &r.root)
 }
 
 // signingKeys returns the keys that must sign, and those that the report enrols.
@@ -234,7 +246,9 @@ func (r *reportWriter) body() error {
 	}
 	switch {
 	case index != r.o.To:
-		return fmt.Errorf("records end at %d", index)
+		return fmt.Errorf("%w: records end at %d, not at %d", ErrDamaged, index, r.o.To)
+	case r.live:
+		return r.w.Flush()
 	case !strings.HasPrefix(last, "close end ") && !strings.HasPrefix(last, "retire "):
 		return fmt.Errorf("%w: record %d does not end a close", ErrRange, index-1)
 	case r.frontier.Root() != r.root:
