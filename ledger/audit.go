@@ -43,7 +43,6 @@ type Audit struct {
 	live     int          // of them, not removed
 	lastNode *nodeAudit
 	meters   map[string]*meterAudit
-	lastName string
 	lastMet  *meterAudit
 	keys     map[Hash]struct{} // enrolled keys but the site's
 	siteKey  string            // last one enrolled in these records
@@ -257,17 +256,17 @@ func (a *Audit) node(name []byte) *nodeAudit {
 
 func (a *Audit) meter(name []byte, agg events.Aggregation) *meterAudit {
 	m := a.lastMet
-	if m == nil || string(name) != a.lastName {
+	if m == nil || string(name) != m.name {
 		m = a.meters[string(name)]
 		if m == nil {
-			m = &meterAudit{agg: agg}
+			m = &meterAudit{name: string(name), agg: agg}
 			if len(a.meters) >= MetersMax {
 				a.find(CodeTooLarge, "more than %d meters", MetersMax)
 				return m
 			}
 			a.meters[string(name)] = m
 		}
-		a.lastMet, a.lastName = m, string(name)
+		a.lastMet = m
 	}
 	if m.agg != agg {
 		a.find(CodeTotals, "aggregation %v of meter %s, which is %v", agg, name, m.agg)

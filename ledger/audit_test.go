@@ -78,7 +78,9 @@ func drop(prefix string) func(testing.TB, []string) []string {
 }
 
 func insertBefore(prefix string, add ...string) func(testing.TB, []string) []string {
-	return func(t testing.TB, lines []string) []string { return slices.Insert(lines, find(t, lines, prefix), add...) }
+	return func(t testing.TB, lines []string) []string {
+		return slices.Insert(lines, find(t, lines, prefix), add...)
+	}
 }
 
 func appendLines(add ...string) func(testing.TB, []string) []string {

@@ -46,6 +46,7 @@ func (n *nodeAudit) sum() (uint64, bool) {
 
 // meterAudit is what was used of a meter.
 type meterAudit struct {
+	name   string
 	agg    events.Aggregation
 	since  Total // since the close before
 	span   Total // in the records audited
@@ -137,7 +138,7 @@ func (a *Audit) addUsage(line, rest []byte, late bool) bool {
 		n = a.node(node)
 	}
 	var m *meterAudit
-	if a.lastMet != nil && string(meter) == a.lastName {
+	if a.lastMet != nil && string(meter) == a.lastMet.name {
 		m = a.meter(meter, agg)
 	} else if !isMeter(meter) {
 		return false

@@ -36,13 +36,33 @@ type Total struct {
 	Used   bool  // there was a record, so Value means something
 }
 
-// Add folds one usage or late record into t.
+// Add folds one usage or late record into t. It is Merge with the total of that
+// record, in place; after an error t is as it was.
 func (t *Total) Add(agg events.Aggregation, count uint64, value, to int64) error {
-	m, err := Merge(agg, *t, Total{Count: count, Value: value, To: to, Used: true})
-	if err != nil {
-		return err
+	n, ok := addUint(t.Count, count)
+	if !ok {
+		return ErrOverflow
 	}
-	*t = m
+	if t.Used {
+		switch agg {
+		case events.Count, events.Sum, events.Weighted:
+			if value, ok = addInt(t.Value, value); !ok {
+				return ErrOverflow
+			}
+		case events.Min:
+			value = min(t.Value, value)
+		case events.Max, events.Peak:
+			value = max(t.Value, value)
+		case events.Latest:
+			if to < t.To {
+				value = t.Value
+			}
+		default:
+			return ErrNoMerge
+		}
+		to = max(t.To, to)
+	}
+	t.Count, t.Value, t.To, t.Used = n, value, to, true
 	return nil
 }
 

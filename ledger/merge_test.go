@@ -68,8 +68,15 @@ func TestMergeOfHalvesIsTheWhole(t *testing.T) {
 			if i >= cut {
 				half = &right
 			}
+			one, err := ledger.Merge(agg, whole, ledger.Total{Count: count, Value: value, To: to, Used: true})
+			if err != nil {
+				t.Fatal(err)
+			}
 			if err := errors.Join(whole.Add(agg, count, value, to), half.Add(agg, count, value, to)); err != nil {
 				t.Fatal(err)
+			}
+			if whole != one {
+				t.Fatalf("%v: Add gives %+v, Merge %+v", agg, whole, one)
 			}
 		}
 		if got, err := ledger.Merge(agg, left, right); err != nil || got != whole {
