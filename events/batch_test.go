@@ -93,7 +93,7 @@ func TestBatchBaseTime(t *testing.T) {
 func TestBatchCompression(t *testing.T) {
 	b := &events.Batch{Epoch: 1, First: 7}
 	for i := range events.MaxBatchEvents {
-		b.Events = append(b.Events, events.Event{Meter: "render.pages", TimeMS: baseMS + int64(i), Quantity: 1})
+		b.Events = append(b.Events, events.Event{Meter: "render.pages", TimeMS: baseMS + int64(i/100), Quantity: 1})
 	}
 	plain, err := events.AppendBatch(nil, b, baseMS, false)
 	if err != nil {

@@ -230,7 +230,9 @@ func (v *verifier) proveBase() error {
 	if newest > 0 {
 		e.Hint = "bring the earlier report first, or export again with --from " + strconv.FormatUint(newest, 10)
 	}
-	return e
+	// Only a whole file says so: in a damaged one the receipt may be what was hit.
+	v.baseMissing = e
+	return nil
 }
 
 // hasReceipt reports whether a receipt key of the vendor has signed the base.

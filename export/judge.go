@@ -259,6 +259,9 @@ func (v *verifier) baseCheck() Check {
 	case BaseDiffers:
 		return Check{"base", "bad", "size " + size + " was accepted with another root"}
 	}
+	if v.baseMissing != nil {
+		return Check{"base", "bad", "nothing is known of size " + size}
+	}
 	return Check{"base", "ok", "the ledger's first record"}
 }
 

@@ -15,7 +15,7 @@ const (
 	// [VerifyOptions.SizeMax] says otherwise.
 	SizeMaxDefault int64 = 1 << 30
 
-	readBytes = 256 << 10 // of the buffer that lines are read through
+	readBytes = 64 << 10 // of the buffer that lines are read through
 )
 
 const emDash = "— " // begins a signature line, and nothing else may hold it

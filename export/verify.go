@@ -198,6 +198,7 @@ type verifier struct {
 	receiptsRead bool
 
 	passed        []Check        // what held before a refusal
+	baseMissing   *Error         // nothing is known of the base
 	claims        []ledger.Claim // roots within the report that only a second pass gives
 	claimsCut     bool
 	claimsChecked bool
@@ -236,7 +237,13 @@ func (v *verifier) run() error {
 	if err := v.end(); err != nil {
 		return err
 	}
-	return v.identity()
+	if err := v.identity(); err != nil {
+		return err
+	}
+	if v.baseMissing != nil {
+		return v.baseMissing
+	}
+	return nil
 }
 
 func (v *verifier) visitHead() error {

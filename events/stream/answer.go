@@ -164,6 +164,9 @@ func (w *answerWriter) batch(p *pending, a *answer) []byte {
 // waiter hands results to a call of this process, and wakes it with the last.
 func (w *answerWriter) waiter(g *Gateway, p *pending, a *answer, failed *events.Error) {
 	x := &p.extras[a.extra-1]
+	if x.refused != nil {
+		failed = x.refused
+	}
 	for i := range int(a.n) {
 		r := &x.w.results[x.index+i]
 		*r = Result{Seq: p.seq, Err: failed}
@@ -182,7 +185,7 @@ func (w *answerWriter) waiter(g *Gateway, p *pending, a *answer, failed *events.
 	}
 	g.mu.Lock()
 	x.w.left--
-	last := x.w.left == 0 && x.w.added
+	last := x.w.left == 0
 	g.mu.Unlock()
 	if last {
 		close(x.w.done)

@@ -68,6 +68,11 @@ func (g *Gateway) encodeLoop() {
 		g.mu.Unlock()
 
 		err := g.encode(&w, p)
+		if errors.Is(err, events.ErrGroupInvalid) {
+			g.opts.Logger.Error("encode group", "err", err, "seq", p.group.Prev+1)
+			p.leaveOutInvalid(&w)
+			err = g.encode(&w, p)
+		}
 		if err != nil {
 			g.fail(fmt.Errorf("encode group after %d: %w", p.group.Prev, err))
 			p.err = err
@@ -117,13 +122,10 @@ func (g *Gateway) stopErrLocked() error {
 	return ErrClosed
 }
 
-// appendLoop stores one group at a time.
-func (g *Gateway) appendLoop() {
+// appendLoop stores one group at a time; at is the newest stored one.
+func (g *Gateway) appendLoop(at chain) {
 	defer g.loops.Done()
 	defer close(g.foldCh)
-	g.mu.Lock()
-	at := g.chain // after the newest stored group
-	g.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		<-g.done
@@ -190,6 +192,10 @@ func (g *Gateway) store(ctx context.Context, w *events.GroupWriter, at *chain, p
 			g.down.Store(true)
 			g.stats.unknown.Add(1)
 			g.opts.Logger.Error("append group", "err", err, "seq", at.seq+1)
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
 		default:
 			g.fail(fmt.Errorf("append group %d: %w", at.seq+1, err))
 			return err

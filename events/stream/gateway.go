@@ -206,8 +206,8 @@ func NewGateway(ctx context.Context, log Log, o GatewayOptions) (*Gateway, error
 	}
 	g.queue = []*pending{g.newPendingLocked()}
 	g.loops.Add(4)
+	go g.appendLoop(g.chain) // before the encoder moves it
 	go g.encodeLoop()
-	go g.appendLoop()
 	go g.foldLoop()
 	go g.answerLoop()
 	if s, ok := log.(*Stream); ok {

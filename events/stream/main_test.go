@@ -20,7 +20,6 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("METERSEAL_STREAM_CHILD") {
 	case "":
-		registerAccessTime()
 		os.Exit(m.Run())
 	case "publish":
 		os.Exit(childPublish())

@@ -49,6 +49,8 @@ type extra struct {
 	body  string  // answerText
 	w     *waiter // answerWaiter
 	index int     // answerWaiter: of the first event in w.results
+
+	refused *events.Error // answerWaiter: its events were left out
 }
 
 type answerKind uint8
@@ -68,11 +70,10 @@ type refusal struct {
 // waiter is a call that returns when all its events are folded.
 type waiter struct {
 	results []Result
-	left    int // segments still to come; protected by Gateway.mu until added, then by the answer loop
+	left    int // segments still to come; protected by Gateway.mu
 	err     error
 	seq     uint64
 	done    chan struct{}
-	added   bool
 }
 
 // input is a buffer that events alias. It is used again when the last group
@@ -211,6 +212,9 @@ func (p *pending) refuse(node, reason string) {
 	if node == "" {
 		node = "-"
 	}
+	if !events.ValidName(reason) {
+		reason = events.CodeMalformed
+	}
 	for i := range p.refusals {
 		if r := &p.refusals[i]; r.node == node && r.reason == reason {
 			r.n++
@@ -253,6 +257,45 @@ func (p *pending) nameAll(first uint64) {
 		at += uint64(len(r.Events))
 	}
 	p.nameless = 0
+}
+
+// leaveOutInvalid removes the runs of plain events that cannot be encoded, and
+// answers for them with a refusal. The parser refuses such events one by one;
+// should one ever pass, it must not stop all others.
+func (p *pending) leaveOutInvalid(w *events.GroupWriter) {
+	index := make([]int32, len(p.group.Runs)) // where each run goes; -1: out
+	kept := p.group.Runs[:0:0]
+	for i := range p.group.Runs {
+		r := p.group.Runs[i]
+		index[i] = int32(len(kept))
+		if r.Form == events.FormEvents {
+			if _, err := w.Append(nil, &events.Group{WallNS: p.group.WallNS, Runs: []events.Run{r}}); err != nil {
+				index[i] = -1
+				p.count -= len(r.Events)
+				kept = append(kept, events.Run{Node: r.Node, Form: events.FormRefusals,
+					Refusals: []events.Refusal{{Reason: events.CodeMalformed, Count: uint64(len(r.Events))}}})
+				continue
+			}
+		}
+		kept = append(kept, r)
+	}
+	p.group.Runs = kept
+	e := &events.Error{Code: events.CodeMalformed, Message: "event cannot be stored, or one that came with it"}
+	for i := range p.answers {
+		a := &p.answers[i]
+		if a.n == 0 {
+			continue // of no events
+		}
+		if a.run = index[a.run]; a.run >= 0 {
+			continue
+		}
+		if a.extra == 0 {
+			p.extras = append(p.extras, extra{kind: answerText, body: string(appendError(nil, e))})
+			a.extra = int32(len(p.extras))
+		} else {
+			p.extras[a.extra-1].refused = e
+		}
+	}
 }
 
 // rechain changes the header to follow c, after a group before it was not

@@ -111,7 +111,6 @@ func (g *Gateway) acceptLocked(n int) error {
 
 // waitFor gives mu back and waits until everything that w counts is folded.
 func (g *Gateway) waitFor(ctx context.Context, w *waiter) ([]Result, error) {
-	w.added = true
 	if w.left == 0 {
 		close(w.done)
 	}
@@ -135,6 +134,11 @@ func (g *Gateway) waitFor(ctx context.Context, w *waiter) ([]Result, error) {
 //
 // Errors: as of [Gateway.Submit].
 func (g *Gateway) Control(ctx context.Context, lines ...string) (seq uint64, err error) {
+	for _, line := range lines {
+		if !validLine(line) {
+			return 0, fmt.Errorf("control line %q: want 1 to %d printable ASCII characters", line, events.MaxLineBytes)
+		}
+	}
 	w := &waiter{done: make(chan struct{})}
 	g.mu.Lock()
 	if err := g.acceptLocked(len(lines)); err != nil && !(err == ErrBusy) { // what the daemon itself writes is little
@@ -152,6 +156,16 @@ func (g *Gateway) Control(ctx context.Context, lines ...string) (seq uint64, err
 		seq = w.seq
 	}
 	return seq, err
+}
+
+// validLine reports whether s can be a control line.
+func validLine(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return s != "" && len(s) <= events.MaxLineBytes
 }
 
 // controlLocked adds a control line; mu is held.
