@@ -145,40 +145,41 @@ func hasHistory(dir string) bool {
 // openSite opens the parts along the path of an event and brings the
 // projections up to the end of the stream. What is missing or does not fit
 // stops it with a code of requirements 4.2; it never starts afresh in silence.
-func openSite(ctx context.Context, cfg *Config, log *slog.Logger) (s *site, err error) {
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, fail(exitStore, "store_no_permission", "grant it, or choose another --data", "cannot make %s: %v", cfg.DataDir, err)
-	}
-	s = &site{cfg: cfg, log: log, fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{})}
-	if s.keys, err = loadKeys(cfg.DataDir); err != nil {
-		return nil, err
-	}
-	opened := s.keys.opening == nil
-	defer func() {
-		if err != nil {
-			s.closeParts(context.Background())
-		}
-	}()
-	if s.store, err = s.openStore(opened); err != nil {
-		return nil, err
-	}
-	if err := s.declarable(); err != nil {
-		return nil, err
-	}
-	if s.stream, err = stream.Open(ctx, s.streamOptions()); err != nil {
-		return nil, err
-	}
-	if err := s.checkCursor(ctx, opened); err != nil {
-		return nil, err
-	}
-	if err := s.startGateway(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.openLedger(ctx); err != nil {
+func openSite(ctx context.Context, cfg *Config, log *slog.Logger) (*site, error) {
+	s := &site{cfg: cfg, log: log, fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	if err := s.open(ctx); err != nil {
+		s.closeParts(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	go s.syncLoop()
 	return s, nil
+}
+
+func (s *site) open(ctx context.Context) (err error) {
+	cfg := s.cfg
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fail(exitStore, "store_no_permission", "grant it, or choose another --data", "cannot make %s: %v", cfg.DataDir, err)
+	}
+	if s.keys, err = loadKeys(cfg.DataDir); err != nil {
+		return err
+	}
+	opened := s.keys.opening == nil
+	if s.store, err = s.openStore(opened); err != nil {
+		return err
+	}
+	if err := s.declarable(); err != nil {
+		return err
+	}
+	if s.stream, err = stream.Open(ctx, s.streamOptions()); err != nil {
+		return err
+	}
+	if err := s.checkCursor(ctx, opened); err != nil {
+		return err
+	}
+	if err := s.startGateway(ctx); err != nil {
+		return err
+	}
+	return s.openLedger(ctx)
 }
 
 func (s *site) openStore(mustExist bool) (*projections.Store, error) {
