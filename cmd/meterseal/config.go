@@ -104,7 +104,7 @@ var settings = []setting{
 	{"site.name", "", "", "label of this site; the ledger's identity is its key", text(func(c *Config) *string { return &c.SiteName })},
 	{"store.dir", "data", "./meterseal-data", `folder of everything that is kept; "none": no store`, text(func(c *Config) *string { return &c.DataDir })},
 	{"store.nats_url", "nats-url", "", "use this NATS server instead of the embedded one", text(func(c *Config) *string { return &c.NATSURL })},
-	{"store.max_size", "", "200GiB", "raw events kept at most; then 503 store_full, nothing is dropped", func(c *Config, v string) (err error) {
+	{"store.max_size", "", "200GiB", "raw events kept at most, within what the disk has; then 503 store_full, nothing is dropped", func(c *Config, v string) (err error) {
 		c.MaxSizeBytes, err = parseSize(v)
 		return err
 	}},

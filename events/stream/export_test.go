@@ -9,3 +9,6 @@ const GroupSubject = groupSubject
 
 // Down makes the gateway behave as while the log does not answer.
 func (g *Gateway) Down(v bool) { g.down.Store(v) }
+
+// Token is what the daemon's own connections show.
+func (s *Stream) Token() string { return s.srv.door.token }

@@ -217,3 +217,35 @@ func TestTraceClock(t *testing.T) {
 		t.Errorf("last group at %v", time.Unix(0, last.Group.WallNS).UTC())
 	}
 }
+
+// A stream that may grow beyond its disk takes what the disk has, and another
+// size at a later start never costs a group.
+func TestMaxBytes(t *testing.T) {
+	dir, ctx := t.TempDir(), context.Background()
+	size := func(maxBytes int64) int64 {
+		t.Helper()
+		s := must(stream.Open(ctx, stream.Options{Dir: dir, Listen: "127.0.0.1:0", MaxBytes: maxBytes}))
+		defer s.Close()
+		js := must(jetstream.New(must(s.ConnectClient(nats.Token(s.Token())))))
+		defer js.Conn().Close()
+		info := must(must(js.Stream(ctx, stream.StreamName)).Info(ctx))
+		if info.State.Msgs == 0 {
+			must(s.Append(ctx, 0, chained(stream.Stored{}, "e0")))
+		} else if last := must(s.Last(ctx)); last.Seq != 1 {
+			t.Fatalf("after a start with %d bytes the stream ends at %d, want 1", maxBytes, last.Seq)
+		}
+		return info.Config.MaxBytes
+	}
+	if got := size(1 << 60); got <= 0 || got >= 1<<60 {
+		t.Errorf("more than any disk has: %d", got)
+	}
+	if got := size(1 << 20); got != 1<<20 {
+		t.Errorf("smaller: %d, want %d", got, 1<<20)
+	}
+	if got := size(1); got <= 1 || got >= 1<<20 {
+		t.Errorf("smaller than what it holds: %d", got)
+	}
+	if got := size(8 << 20); got != 8<<20 {
+		t.Errorf("larger again: %d, want %d", got, 8<<20)
+	}
+}

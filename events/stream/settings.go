@@ -12,17 +12,9 @@ import (
 
 // config is how the stream is created.
 func (s *Stream) config() (jetstream.StreamConfig, error) {
-	maxBytes := s.opts.MaxBytes
-	if maxBytes == 0 {
-		maxBytes = 64 << 30
-		if s.srv != nil {
-			limit, err := storeLimit(s.opts.Dir)
-			if err != nil {
-				return jetstream.StreamConfig{}, err
-			}
-			// The server's own limit was taken a moment ago.
-			maxBytes = limit - limit/32
-		}
+	maxBytes, err := s.maxBytes()
+	if err != nil {
+		return jetstream.StreamConfig{}, err
 	}
 	return jetstream.StreamConfig{
 		Name: StreamName, Description: "meterseal usage events, one group per message",
@@ -38,6 +30,50 @@ func (s *Stream) config() (jetstream.StreamConfig, error) {
 		AllowDirect: false, // a replica behind the leader must not answer
 		Compression: jetstream.NoCompression,
 	}, nil
+}
+
+// maxBytes is the size at which the stream refuses more: what was asked for,
+// but never more than the disk of the embedded server has room for, since a
+// clean refusal (ErrFull) is better than a write that fails.
+func (s *Stream) maxBytes() (int64, error) {
+	n := s.opts.MaxBytes
+	if s.srv == nil {
+		if n == 0 {
+			n = 64 << 30
+		}
+		return n, nil
+	}
+	limit, err := storeLimit(s.opts.Dir)
+	if err != nil {
+		return 0, err
+	}
+	limit -= limit / 32 // the server's own limit was taken a moment ago
+	if n == 0 || n > limit {
+		n = limit
+	}
+	return n, nil
+}
+
+// resize gives an existing stream the size that is asked for now. It never
+// becomes smaller than what it holds: JetStream would delete the oldest groups.
+func (s *Stream) resize(ctx context.Context) error {
+	want, err := s.maxBytes()
+	if err != nil {
+		return err
+	}
+	info := s.str.CachedInfo()
+	want = max(want, int64(info.State.Bytes)+1)
+	if want == info.Config.MaxBytes {
+		return nil
+	}
+	cfg := info.Config
+	cfg.MaxBytes = want
+	str, err := s.js.UpdateStream(ctx, cfg)
+	if err != nil {
+		return s.apiError("resize the stream "+StreamName, err)
+	}
+	s.str = str
+	return nil
 }
 
 // openStream creates the stream or checks the one that is there.
@@ -64,7 +100,10 @@ func (s *Stream) openStream(ctx context.Context) error {
 	if err != nil {
 		return s.apiError("open the stream "+StreamName, err)
 	}
-	return s.checkSettings()
+	if err := s.checkSettings(); err != nil || s.srv == nil {
+		return err // an external server's operator decides about its size
+	}
+	return s.resize(ctx)
 }
 
 // lookup finds the stream, waiting for a JetStream that is still starting. A

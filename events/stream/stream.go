@@ -50,8 +50,10 @@ type Options struct {
 	// Replicas of the stream at URL; 0: 1.
 	Replicas int
 
-	// MaxBytes is the size at which a new stream refuses to take more; 0: what
-	// the disk holds when embedded, 64 GiB otherwise. An existing stream keeps its own.
+	// MaxBytes is the size at which the stream refuses to take more. Embedded:
+	// 0 is what the disk has room for, and more than that is taken for it.
+	// Otherwise it is that of a new stream, 0 being 64 GiB; an existing one
+	// keeps its own.
 	MaxBytes int64
 	// StartWait is how long Open waits for the server; 0: 30 s.
 	StartWait time.Duration
