@@ -1,14 +1,9 @@
 package export_test
 
 import (
-	"bufio"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,54 +11,16 @@ import (
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/export/exporttest"
-	"github.com/meterseal/meterseal/ledger"
 )
 
-// largeReport writes a valid standard report from 0 with about n usage records
-// of 50 nodes and 4 meters to a file, and returns its path, size in records and
-// the site's vkey.
+// largeReport is exporttest.LargeReport in a folder of the test.
 func largeReport(t testing.TB, n int) (path string, size uint64, vkey string) {
 	t.Helper()
-	dir := t.TempDir()
-	body, err := os.Create(filepath.Join(dir, "body"))
+	path, size, vkey, err := exporttest.LargeReport(t.TempDir(), n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer body.Close()
-	w := bufio.NewWriterSize(body, 1<<20)
-	s := exporttest.NewSinkSite(func(line string) { w.WriteString(line); w.WriteByte('\n') })
-	const nodes, meters = 50, 4
-	for window := 0; window*nodes*meters < n; window++ {
-		cells := make([]exporttest.Cell, 0, nodes*meters)
-		for i := range nodes * meters {
-			cells = append(cells, exporttest.Cell{Node: fmt.Sprintf("node-%02d", i/meters), Meter: fmt.Sprintf("render.pages-%d", i%meters),
-				Events: []exporttest.Event{{OffsetMS: 1000, Quantity: int64(i%7) + 1}}})
-		}
-		if s.Window(cells...); window%96 == 95 {
-			s.Close()
-		}
-	}
-	size = s.Close()
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	path = filepath.Join(dir, "large.usage")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	sum := sha256.New()
-	out := io.MultiWriter(f, sum)
-	fmt.Fprintf(out, "meterseal-report/v1\nlevel standard\nkey %s\nold 0 %v\n\n%s\n", s.VKey(), ledger.EmptyRoot, s.Ledger.Notes[size])
-	if _, err := body.Seek(0, io.SeekStart); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(out, body); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprintf(f, "end %d %s\n", size, base64.StdEncoding.EncodeToString(sum.Sum(nil)))
-	return path, size, s.VKey()
+	return path, size, vkey
 }
 
 // measure is set in the child process of TestVerifyLargeMemory.
