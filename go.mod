@@ -5,6 +5,7 @@ go 1.26.0
 // What the product links. Each line says why it is here; internal/tidy asks for it.
 require (
 	filippo.io/age v1.3.2 // reports wrapped for one recipient: age encryption
+	github.com/cespare/xxhash/v2 v2.3.0 // hash of event ids in the duplicates index; Pebble links it anyway
 	github.com/cockroachdb/pebble/v2 v2.1.7 // the store under projections: atomic batches, a crashable file system for tests
 	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 and validation for the HTTP API, from code
 	github.com/goccy/go-yaml v1.19.2 // the configuration file: errors with line and column
@@ -33,15 +34,15 @@ require (
 // Tools and their versions: tools/*/go.mod.
 tool github.com/meterseal/meterseal/internal/task
 
+require filippo.io/mldsa v0.0.0-20260215214346-43d0283efc3e
+
 require (
 	filippo.io/hpke v0.4.0 // indirect
-	filippo.io/mldsa v0.0.0-20260215214346-43d0283efc3e // indirect
 	github.com/DataDog/zstd v1.5.7 // indirect
 	github.com/RaduBerinde/axisds v0.1.0 // indirect
 	github.com/RaduBerinde/btreemap v0.0.0-20250419174037-3d62b7205d54 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
-	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cockroachdb/crlib v0.0.0-20241112164430-1264a2edc35b // indirect
 	github.com/cockroachdb/errors v1.11.3 // indirect
 	github.com/cockroachdb/logtags v0.0.0-20230118201751-21c54148d20b // indirect

@@ -56,7 +56,7 @@ func jetStreamChild(arg string) error {
 		return err
 	}
 	_, err = js.CreateStream(context.Background(), jetstream.StreamConfig{Name: rawStream, Subjects: []string{"usage.>"}, Storage: jetstream.FileStorage,
-		Discard: jetstream.DiscardNew, MaxBytes: 64 << 30, Duplicates: 100 * time.Millisecond})
+		Discard: jetstream.DiscardNew, MaxBytes: 16 << 30, Duplicates: 100 * time.Millisecond})
 	nc.Close()
 	if err != nil {
 		return err

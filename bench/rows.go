@@ -61,7 +61,7 @@ const fsynced, unsynced = "fsynced before the answer", "lost: synced every 2 min
 
 // rows are the canonical workloads.
 var rows = []row{
-	{name: "json", what: "sealed, one JSON event of 182 B a message", durability: fsynced, share: 1, job: job{Window: 16384}, measure: (*bench).siteRate},
+	{name: "json", what: "sealed, one JSON event of 182 B a message", durability: fsynced, share: 2, job: job{Window: 16384}, measure: (*bench).siteRate},
 	{name: "raw-lazy", what: "raw JetStream, the same messages, default sync", durability: unsynced, share: 1, job: job{Window: 16384}, measure: (*bench).rawRate},
 	{name: "raw-always", what: "raw JetStream, the same messages, sync always", durability: fsynced, share: 0.01, job: job{Window: 16384}, always: true, measure: (*bench).rawRate},
 	{name: "batch", what: "sealed, SDK batches of 1000 of the same events", durability: fsynced, share: 2, job: job{Window: 16, Batches: true}, measure: (*bench).siteRate},

@@ -194,13 +194,37 @@ func notUTF8(field, value string) *Error {
 	return malformed("invalid_utf8", field, "send UTF-8", "%s %s is not UTF-8", field, shown(value))
 }
 
-// A blockReader reads event blocks. Details come from a slab, so that many of
-// them cost one allocation.
-type blockReader struct {
-	meters  []string
-	used    []bool // as meters
+// A slab hands out details and dimensions, so that many of them cost one
+// allocation.
+type slab struct {
 	details []Detail
 	dims    []Dimension
+}
+
+func (s *slab) detail() *Detail {
+	if len(s.details) == 0 {
+		s.details = make([]Detail, 32)
+	}
+	d := &s.details[0]
+	s.details = s.details[1:]
+	return d
+}
+
+// dimensions returns room for n of them.
+func (s *slab) dimensions(n int) []Dimension {
+	if len(s.dims) < n {
+		s.dims = make([]Dimension, max(n, 64))
+	}
+	list := s.dims[:n:n]
+	s.dims = s.dims[n:]
+	return list
+}
+
+// A blockReader reads event blocks.
+type blockReader struct {
+	meters []string
+	used   []bool // as meters
+	slab   slab
 }
 
 // read reads a block that r begins with. The events go to the front of out,
@@ -292,11 +316,7 @@ func (d *blockReader) event(r *reader, e *Event, baseMS int64, needID bool) {
 }
 
 func (d *blockReader) detail(r *reader, e *Event, mask byte) {
-	if len(d.details) == 0 {
-		d.details = make([]Detail, 32)
-	}
-	t := &d.details[0]
-	d.details = d.details[1:]
+	t := d.slab.detail()
 	e.Detail = t
 	for i, f := range [...]*string{&t.User, &t.Host, &t.IP} {
 		if mask&(maskUser<<i) != 0 {
@@ -310,11 +330,7 @@ func (d *blockReader) detail(r *reader, e *Event, mask byte) {
 		if n == 0 {
 			r.fail("empty", "dimensions are announced, but there are none")
 		}
-		if len(d.dims) < n {
-			d.dims = make([]Dimension, 64)
-		}
-		t.Dimensions = d.dims[:n:n]
-		d.dims = d.dims[n:]
+		t.Dimensions = d.slab.dimensions(n)
 		for i := range t.Dimensions {
 			t.Dimensions[i] = Dimension{r.string(MaxKeptBytes), r.string(MaxKeptBytes)}
 		}

@@ -353,7 +353,7 @@ func (p *Parser) fillFromData(e *Event, m *Meter, f *feed, i int) *Error {
 		}
 	}
 	if n > 0 {
-		e.Detail = newDetail(&Detail{}, dims[:n])
+		e.Detail = p.slab.newDetail(&Detail{}, dims[:n])
 	}
 	if err := e.check(); err != nil {
 		return err

@@ -42,6 +42,7 @@ type Parser struct {
 	slots  []token
 	batch  []Event
 	bounds []bound
+	slab   slab
 }
 
 // Fields of a plain event, as bits of plainEvent.seen.
@@ -253,7 +254,7 @@ func (p *Parser) fill(e *Event, m *Meter, headerID string) *Error {
 	}
 	const others = 1<<fUser | 1<<fHost | 1<<fIP | 1<<fKind | 1<<fRef | 1<<fReason | 1<<fActor | 1<<fDimensions
 	if r.seen&others != 0 {
-		r.fillDetail(e, kind)
+		r.fillDetail(&p.slab, e, kind)
 	}
 	if err := e.check(); err != nil {
 		return err
@@ -281,9 +282,8 @@ func (r *plainEvent) fillQuantity(e *Event, m *Meter, kind Kind) *Error {
 	return nil
 }
 
-// fillDetail gives e its detail, in one allocation up to four dimensions, and
-// none if all that was given is empty.
-func (r *plainEvent) fillDetail(e *Event, kind Kind) {
+// fillDetail gives e its detail, and none if all that was given is empty.
+func (r *plainEvent) fillDetail(s *slab, e *Event, kind Kind) {
 	dims := r.dimensions[:0]
 	if r.has(fDimensions) {
 		dims = r.dimensions[:r.n]
@@ -292,31 +292,21 @@ func (r *plainEvent) fillDetail(e *Event, kind Kind) {
 		User: r.get(fUser), Host: r.get(fHost), IP: r.get(fIP), Kind: kind,
 		Ref: r.get(fRef), Reason: r.get(fReason), Actor: r.get(fActor),
 	}
-	e.Detail = newDetail(&d, dims)
+	e.Detail = s.newDetail(&d, dims)
 }
 
-// newDetail copies d and dims to the heap; nil if they say nothing.
-func newDetail(d *Detail, dims []Dimension) *Detail {
-	switch n := len(dims); {
-	case n == 0:
-		if d.User == "" && d.Host == "" && d.IP == "" && d.Kind == KindUsage && d.Ref == "" && d.Reason == "" && d.Actor == "" {
-			return nil
-		}
-		out := *d
-		return &out
-	case n <= 4:
-		out := &struct {
-			Detail
-			few [4]Dimension
-		}{Detail: *d}
-		out.Dimensions = out.few[:n:n]
-		copy(out.Dimensions, dims)
-		return &out.Detail
-	default:
-		out := *d
-		out.Dimensions = slices.Clone(dims)
-		return &out
+// newDetail copies d and dims; nil if they say nothing.
+func (s *slab) newDetail(d *Detail, dims []Dimension) *Detail {
+	if len(dims) == 0 && d.User == "" && d.Host == "" && d.IP == "" && d.Kind == KindUsage && d.Ref == "" && d.Reason == "" && d.Actor == "" {
+		return nil
 	}
+	out := s.detail()
+	*out = *d
+	if len(dims) > 0 {
+		out.Dimensions = s.dimensions(len(dims))
+		copy(out.Dimensions, dims)
+	}
+	return out
 }
 
 // scanPlain reads the object into p.plain.

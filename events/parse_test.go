@@ -269,25 +269,28 @@ func TestParseAliases(t *testing.T) {
 	}
 }
 
-// The hot path costs no allocation without detail, and one with it.
+// The hot path costs no allocation without detail, and with it a few for every
+// 32 events.
 func TestParseAllocations(t *testing.T) {
 	p := parser(t)
 	buf := make([]events.Event, 0, 4)
 	for _, c := range []struct {
 		data string
-		want float64
+		most float64 // for 320 events
 	}{
 		{`{"id":"9f2c-1","node":"node-01","meter":"render.pages","time":"2026-11-03T10:15:03Z","quantity":12}`, 0},
-		{fullEvent, 1},
+		{fullEvent, 20},
 	} {
 		in := events.Input{Node: "node-01", Meter: "render.pages", Data: []byte(c.data)}
-		got := testing.AllocsPerRun(100, func() {
-			if _, _, err := p.Parse(in, buf); err != nil {
-				t.Fatal(err)
+		got := testing.AllocsPerRun(10, func() {
+			for range 320 {
+				if _, _, err := p.Parse(in, buf); err != nil {
+					t.Fatal(err)
+				}
 			}
 		})
-		if got != c.want {
-			t.Errorf("%d allocations for %s, want %d", int(got), c.data, int(c.want))
+		if got > c.most {
+			t.Errorf("%v allocations for 320 of %s, want at most %v", got, c.data, c.most)
 		}
 	}
 }

@@ -117,16 +117,37 @@ func (s *Secrets) CellSalts(c Cell) *Salts {
 	return &Salts{block: block}
 }
 
-// Salts gives the salts of a cell's events, in any order and without allocating.
-// It is not safe for concurrent use.
+// Salts gives the salts of a cell's events, in any order; it allocates at most
+// once. It is not safe for concurrent use.
 type Salts struct {
 	block   cipher.Block
-	in, out [16]byte
+	in, out [aes.BlockSize]byte
+
+	ahead []byte // salts of events from on, once a cell has many
+	from  uint64
 }
+
+// From saltsAheadAfter events on, salts are made saltsAhead events at a time,
+// which costs a fifth; a cell with few events does not pay for their memory.
+const (
+	saltsAheadAfter = 32
+	saltsAhead      = 32
+)
 
 // Event writes the salt (16 bytes) and the private salt (16) of event i: the
 // bytes 32i to 32i+31 of the AES-256-CTR key stream with zero IV.
-func (s *Salts) Event(i uint64, dst *[32]byte) {
+func (s *Salts) Event(i uint64, dst *[2 * TagBytes]byte) {
+	if i < saltsAheadAfter || i >= 1<<59 {
+		s.one(i, dst)
+		return
+	}
+	if s.ahead == nil || i-s.from >= saltsAhead {
+		s.fill(i)
+	}
+	copy(dst[:], s.ahead[(i-s.from)*uint64(len(dst)):])
+}
+
+func (s *Salts) one(i uint64, dst *[2 * TagBytes]byte) {
 	hi := i >> 63 // the counter is 128 bits; 2i needs 65
 	for k := uint64(0); k < 2; k++ {
 		binary.BigEndian.PutUint64(s.in[:8], hi)
@@ -134,6 +155,18 @@ func (s *Salts) Event(i uint64, dst *[32]byte) {
 		s.block.Encrypt(s.out[:], s.in[:])
 		copy(dst[16*k:], s.out[:])
 	}
+}
+
+// fill makes the salts of events from i on.
+func (s *Salts) fill(i uint64) {
+	if s.ahead == nil {
+		s.ahead = make([]byte, saltsAhead*2*TagBytes)
+	}
+	clear(s.in[:8])
+	binary.BigEndian.PutUint64(s.in[8:], 2*i)
+	clear(s.ahead)
+	cipher.NewCTR(s.block, s.in[:]).XORKeyStream(s.ahead, s.ahead)
+	s.from = i
 }
 
 // tagCacheMax is how many subjects a Tagger remembers, about 200 bytes each.

@@ -1,12 +1,13 @@
 package projections
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"strconv"
 	"strings"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/ledger"
@@ -88,6 +89,8 @@ type applier struct {
 	dst     []events.Disposition
 	marks   groupMarks
 	buf     []byte
+	meter   *meter // of the event before, most often of the next one too
+	touched uint64 // so that the compiler keeps the loads of touch
 }
 
 func (a *applier) run(r *events.Run) error {
@@ -101,15 +104,7 @@ func (a *applier) run(r *events.Run) error {
 	case events.FormEvents:
 		n := a.st.node(r.Node)
 		a.st.heard(n, a.wallMS)
-		for i := range r.Events {
-			d, err := a.plain(n, &r.Events[i])
-			if err != nil {
-				return err
-			}
-			a.dst = append(a.dst, d)
-			a.ordinal++
-		}
-		return nil
+		return a.plainRun(n, r.Events)
 	}
 	return fmt.Errorf("%w: run of form %d", ErrDamaged, r.Form)
 }
@@ -186,10 +181,34 @@ func (a *applier) lost(n *node, epoch, first, after uint64) {
 	n.gaps = append(n.gaps, lost{from: w, to: w + a.st.windowSeconds(), epoch: epoch, first: first, after: after})
 }
 
-// plain folds one event with an id.
-func (a *applier) plain(n *node, e *events.Event) (events.Disposition, error) {
+// touchAhead is how many look-ups of the duplicates index overlap.
+const touchAhead = 32
+
+// plainRun folds events with ids.
+func (a *applier) plainRun(n *node, list []events.Event) error {
+	var ids [touchAhead]idEntry
+	for len(list) > 0 {
+		part := list[:min(len(list), touchAhead)]
+		list = list[len(part):]
+		for i := range part {
+			ids[i].hash, ids[i].content = a.identity(n, &part[i])
+		}
+		a.touched += a.st.ids.touch(ids[:len(part)])
+		for i := range part {
+			d, err := a.plain(n, &part[i], ids[i].hash, ids[i].content)
+			if err != nil {
+				return err
+			}
+			a.dst = append(a.dst, d)
+			a.ordinal++
+		}
+	}
+	return nil
+}
+
+// plain folds one event with an id; hash and content are its identity.
+func (a *applier) plain(n *node, e *events.Event, hash uint64, content uint32) (events.Disposition, error) {
 	st := a.st
-	hash, content := a.identity(n, e)
 	known, ok, err := st.ids.find(hash)
 	if err != nil {
 		return 0, err
@@ -223,7 +242,7 @@ func (a *applier) plain(n *node, e *events.Event) (events.Disposition, error) {
 func (a *applier) identity(n *node, e *events.Event) (uint64, uint32) {
 	b := appendString(a.buf[:0], n.name)
 	b = append(b, e.ID...)
-	sum := sha256.Sum256(b)
+	hash := xxhash.Sum64(b)
 	b = appendString(b[:0], e.Meter)
 	b = binary.AppendVarint(b, e.Quantity)
 	if d := e.Detail; d != nil {
@@ -236,7 +255,7 @@ func (a *applier) identity(n *node, e *events.Event) (uint64, uint32) {
 		}
 	}
 	a.buf = b
-	return binary.BigEndian.Uint64(sum[:8]), crc32.Checksum(b, castagnoli)
+	return hash, crc32.Checksum(b, castagnoli)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -244,7 +263,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // book books one event that was not seen before into its cell.
 func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
 	st := a.st
-	m := st.meters[e.Meter]
+	m := a.meter
+	if m == nil || m.def.ID != e.Meter {
+		m = st.meters[e.Meter]
+		a.meter = m
+	}
 	if m == nil {
 		return 0, fmt.Errorf("%w: event of meter %q, which no declaration precedes", ErrDamaged, e.Meter)
 	}

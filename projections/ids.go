@@ -10,8 +10,9 @@ import (
 
 // The duplicates index remembers every event id for at least the horizon.
 //
-// An entry is 64 bits of SHA-256(node, id) and a CRC-32C of what the event
-// says. It never decides in silence: equal hash and equal content is a
+// An entry is the 64-bit XXH64 of (node, id) and a CRC-32C of what the event
+// says. Neither has to resist somebody who looks for collisions: whoever can
+// choose ids could as well not send the event. It never decides in silence: equal hash and equal content is a
 // duplicate, equal hash and other content is a conflict, which the sender is
 // told. Two different ids meet in 64 bits with a chance of n/2^64 an event, and
 // then end, all but once in 2^32, in that loud refusal and not in a lost event.
@@ -24,7 +25,7 @@ import (
 // horizon is deleted by key range. See docs/decisions/0010-duplicates-index.md.
 
 const (
-	idRunMin       = 1 << 20        // entries in the smallest full run
+	idRunMin       = 1 << 18        // entries in the smallest full run
 	idRunShare     = 16             // a run holds at least this part of all live ids
 	idPageEntries  = 512            // entries in a page of the store
 	idEntryBytes   = 12             // hash and content
@@ -38,26 +39,37 @@ type idEntry struct {
 }
 
 // idTable is open addressing over two slices; hash 0 is kept apart, since an
-// empty slot is 0.
+// empty slot is 0. A hash goes to the slot of its leading bits or soon after, so
+// the table is nearly in order and is sorted with few moves.
 type idTable struct {
 	hashes   []uint64
 	contents []uint32
+	shift    int // of a hash, gives its slot
 	count    int
 	hasZero  bool
 	zero     uint32
 }
 
+// idTableSpare slots stand behind the last that a hash can go to, so that no
+// hash has to go on at the front, out of order.
+const idTableSpare = 256
+
 func newIDTable(capacity int) *idTable {
-	n := 1 << bits.Len(uint(capacity*4/3))
-	return &idTable{hashes: make([]uint64, n), contents: make([]uint32, n)}
+	t := &idTable{}
+	t.make(bits.Len(uint(capacity * 4 / 3)))
+	return t
+}
+
+func (t *idTable) make(log int) {
+	n := 1<<log + idTableSpare
+	t.hashes, t.contents, t.shift = make([]uint64, n), make([]uint32, n), 64-log
 }
 
 func (t *idTable) find(hash uint64) (uint32, bool) {
 	if hash == 0 {
 		return t.zero, t.hasZero
 	}
-	mask := uint64(len(t.hashes) - 1)
-	for i := hash & mask; t.hashes[i] != 0; i = (i + 1) & mask {
+	for i := hash >> t.shift; t.hashes[i] != 0; i++ {
 		if t.hashes[i] == hash {
 			return t.contents[i], true
 		}
@@ -71,44 +83,57 @@ func (t *idTable) insert(hash uint64, content uint32) {
 		t.zero, t.hasZero = content, true
 		return
 	}
-	if t.count*4 > len(t.hashes)*3 {
+	if t.count*4 > (len(t.hashes)-idTableSpare)*3 {
 		t.grow()
 	}
-	mask := uint64(len(t.hashes) - 1)
-	i := hash & mask
+	for !t.put(hash, content) {
+		t.grow()
+	}
+}
+
+// put reports whether there was room; one slot at the end always stays empty,
+// so that find ends.
+func (t *idTable) put(hash uint64, content uint32) bool {
+	i := hash >> t.shift
 	for t.hashes[i] != 0 {
-		i = (i + 1) & mask
+		i++
+	}
+	if i == uint64(len(t.hashes)-1) {
+		return false
 	}
 	t.hashes[i], t.contents[i] = hash, content
+	return true
 }
 
 func (t *idTable) grow() {
 	old := *t
-	t.hashes, t.contents = make([]uint64, 2*len(old.hashes)), make([]uint32, 2*len(old.hashes))
-	mask := uint64(len(t.hashes) - 1)
-	for i, h := range old.hashes {
-		if h == 0 {
-			continue
+	for log := 65 - old.shift; ; log++ {
+		t.make(log)
+		full := false
+		for i, h := range old.hashes {
+			full = full || h != 0 && !t.put(h, old.contents[i])
 		}
-		j := h & mask
-		for t.hashes[j] != 0 {
-			j = (j + 1) & mask
+		if !full {
+			return
 		}
-		t.hashes[j], t.contents[j] = h, old.contents[i]
 	}
 }
 
+// sorted returns all entries, ascending by hash.
 func (t *idTable) sorted() []idEntry {
 	out := make([]idEntry, 0, t.count)
 	if t.hasZero {
 		out = append(out, idEntry{0, t.zero})
 	}
 	for i, h := range t.hashes {
-		if h != 0 {
-			out = append(out, idEntry{h, t.contents[i]})
+		if h == 0 {
+			continue
+		}
+		out = append(out, idEntry{h, t.contents[i]})
+		for j := len(out) - 1; j > 0 && out[j-1].hash > h; j-- {
+			out[j-1], out[j] = out[j], out[j-1]
 		}
 	}
-	slices.SortFunc(out, func(a, b idEntry) int { return cmp.Compare(a.hash, b.hash) })
 	return out
 }
 
@@ -227,6 +252,19 @@ type sealedRun struct {
 
 func newIDIndex(pages pageReader) *idIndex {
 	return &idIndex{table: newIDTable(1 << 12), pages: pages}
+}
+
+// touch reads what find will read of each hash. The loads do not wait for one
+// another, so that a look-up does not cost a cache miss each.
+func (x *idIndex) touch(list []idEntry) (sum uint64) {
+	for i := range list {
+		h := list[i].hash
+		sum += x.table.hashes[h>>x.table.shift]
+		for _, r := range x.runs {
+			sum += r.filter.block(h)[0]
+		}
+	}
+	return sum
 }
 
 // find tells whether hash is known, and with what content.

@@ -35,7 +35,7 @@ type Options struct {
 	Sign func(ledger.Checkpoint) ([]byte, error)
 	// Log takes few lines; nil: none.
 	Log *slog.Logger
-	// MemTableBytes is the size of Pebble's memory table; 0: 8 MiB.
+	// MemTableBytes is the size of Pebble's memory table; 0: 4 MiB.
 	MemTableBytes uint64
 }
 
@@ -114,7 +114,7 @@ func Open(opts Options) (*Store, error) {
 func pebbleOptions(opts Options) *pebble.Options {
 	mem := opts.MemTableBytes
 	if mem == 0 {
-		mem = 8 << 20
+		mem = 4 << 20
 	}
 	return &pebble.Options{
 		FS:                 opts.FS,
@@ -269,6 +269,9 @@ func del(b *pebble.Batch, key []byte)        { _ = b.Delete(key, nil) }
 // cursor. A crash before it leaves the state of the commit before, and the
 // stream has the rest.
 func (s *Store) commitLocked() error {
+	if err := s.writeIDPages(); err != nil {
+		return err
+	}
 	st := s.st
 	b := s.db.NewBatch()
 	defer b.Close()
@@ -367,18 +370,44 @@ func (s *Store) writeState(b *pebble.Batch) {
 	}
 }
 
+// writeIDPages writes the pages of runs that became full, in batches of their
+// own before the one with the cursor: nothing reads a page until the entry of
+// its run is there, and after a crash the replay writes the same pages again. In
+// one batch they would make a write-ahead log of tens of megabytes, which Pebble
+// then keeps for the next one.
+func (s *Store) writeIDPages() error {
+	for _, sealed := range s.st.ids.sealed {
+		page := make([]byte, 0, idPageEntries*idEntryBytes)
+		b := s.db.NewBatch()
+		for i, e := range sealed.entries {
+			page = appendIDEntry(page, e)
+			last := i == len(sealed.entries)-1
+			if len(page) < cap(page) && !last {
+				continue
+			}
+			set(b, key88(keyIDPage, sealed.run.number, binary.BigEndian.Uint64(page)), page)
+			page = page[:0]
+			if b.Len() < idPageBatch && !last {
+				continue
+			}
+			err := errors.Join(b.Commit(pebble.NoSync), b.Close())
+			if err != nil {
+				return fmt.Errorf("commit id pages: %w", err)
+			}
+			b = s.db.NewBatch()
+		}
+		_ = b.Close() // it is empty
+	}
+	return nil
+}
+
+// idPageBatch is the size of a batch of pages.
+const idPageBatch = 512 << 10
+
 func (s *Store) writeIDs(b *pebble.Batch) {
 	x := s.st.ids
 	for _, sealed := range x.sealed {
 		r := sealed.run
-		page := make([]byte, 0, idPageEntries*idEntryBytes)
-		for i, e := range sealed.entries {
-			page = appendIDEntry(page, e)
-			if len(page) == cap(page) || i == len(sealed.entries)-1 {
-				set(b, key88(keyIDPage, r.number, binary.BigEndian.Uint64(page)), page)
-				page = page[:0]
-			}
-		}
 		set(b, key8(keyIDRun, r.number), r.append(nil))
 		p := key8(keyIDTail, r.number)
 		_ = b.DeleteRange(p, upper(p), nil)

@@ -99,12 +99,14 @@ func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) 
 
 // receiver turns messages into events. Each source of messages has its own.
 type receiver struct {
-	g       *Gateway
-	parser  events.Parser
-	sources map[string]*source
-	hdr     header
-	header  func(string) string // h.get, made once
-	nowMS   int64
+	g           *Gateway
+	parser      events.Parser
+	sources     map[string]*source
+	last        *source // of the message before, most often of the next one too
+	lastSubject string
+	hdr         header
+	header      func(string) string // h.get, made once
+	nowMS       int64
 }
 
 func newReceiver(g *Gateway) *receiver {
@@ -129,7 +131,10 @@ func (r *receiver) end() {
 // message takes one message: between begin and end. The bytes are part of in,
 // or of a buffer that is never used again if in is nil.
 func (r *receiver) message(subject, reply, hdr, data []byte, in *input) {
-	s := r.sources[string(subject)]
+	s := r.last
+	if s == nil || string(subject) != r.lastSubject {
+		s = r.sources[string(subject)]
+	}
 	if s == nil {
 		src, ok := sourceOf(subject)
 		if !ok {
@@ -140,6 +145,9 @@ func (r *receiver) message(subject, reply, hdr, data []byte, in *input) {
 		}
 		s = &src
 		r.sources[string(subject)] = s
+	}
+	if s != r.last {
+		r.last, r.lastSubject = s, string(subject)
 	}
 	g := r.g
 	if code := g.unwilling(len(data)); code != nil {
