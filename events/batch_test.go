@@ -159,7 +159,7 @@ func TestBatchRefused(t *testing.T) {
 		{"long varint", events.CodeMalformed, "varint", block("8100 0178 01 00 00 18 00")},
 		{"varint of 11 bytes", events.CodeMalformed, "varint", block("010178 01 ffffffffffffffffffff01 00 18 00")},
 		{"negative", events.CodeBadQuantity, "negative", block("010178 01 00 00 17 00")},
-		{"mask 64", events.CodeUpgradeNeeded, "mask", block("010178 01 00 00 18 40")},
+		{"mask 128", events.CodeUpgradeNeeded, "mask", block("010178 01 00 00 18 80")},
 		{"empty id", events.CodeMalformed, "empty", block("010178 01 00 00 18 01 00")},
 		{"empty user", events.CodeMalformed, "empty", block("010178 01 00 00 18 02 00")},
 		{"user not UTF-8", events.CodeMalformed, "invalid_utf8", block("010178 01 00 00 18 02 01ff")},

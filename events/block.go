@@ -14,7 +14,8 @@ const (
 	maskIP         = 8
 	maskDimensions = 16
 	maskCorrection = 32
-	maskAll        = 63
+	maskSession    = 64
+	maskAll        = 127
 )
 
 // minEventBytes is the least that an event takes in a block: time, meter,
@@ -28,7 +29,7 @@ func (e *Event) EncodedSize() int {
 	const numbers = binary.MaxVarintLen64*2 + 2 + 1 // time and quantity, meter, mask
 	n := numbers + 2 + len(e.ID)
 	if d := e.Detail; d != nil {
-		n += 8 + len(d.User) + len(d.Host) + len(d.IP) + len(d.Ref) + len(d.Reason) + len(d.Actor) + 6
+		n += 8 + len(d.User) + len(d.Host) + len(d.IP) + len(d.Ref) + len(d.Reason) + len(d.Actor) + 6 + 2 + len(d.Session)
 		for i := range d.Dimensions {
 			n += 3 + len(d.Dimensions[i].Name) + len(d.Dimensions[i].Value)
 		}
@@ -147,6 +148,10 @@ func appendEvent(dst []byte, e *Event, rel int64, meter int) []byte {
 		dst = appendString(dst, d.Ref)
 		dst = appendString(dst, d.Reason)
 		dst = appendString(dst, d.Actor)
+	}
+	if d.Session != "" {
+		mask |= maskSession
+		dst = appendString(dst, d.Session)
 	}
 	dst[at] = mask
 	return dst
@@ -341,5 +346,10 @@ func (d *blockReader) detail(r *reader, e *Event, mask byte) {
 			r.fail("bad_kind", "%d is no kind of correction", byte(t.Kind))
 		}
 		t.Ref, t.Reason, t.Actor = r.string(MaxKeptBytes), r.string(MaxKeptBytes), r.string(MaxKeptBytes)
+	}
+	if mask&maskSession != 0 {
+		if t.Session = r.string(MaxKeptBytes); t.Session == "" {
+			r.fail("empty", "a session is announced, but empty")
+		}
 	}
 }

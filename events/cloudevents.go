@@ -17,12 +17,13 @@ const (
 	aTime
 	aContentType
 	aSchema
+	aSession // an extension
 	aStrings // number of the attributes that are strings
 	aData
 	aBase64
 )
 
-var cloudAttributes = [...]string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "", "data", "data_base64"}
+var cloudAttributes = [...]string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "session", "", "data", "data_base64"}
 
 // cloudEvent is a CloudEvent before its type is looked up. Only what seen names
 // is of this event.
@@ -352,8 +353,8 @@ func (p *Parser) fillFromData(e *Event, m *Meter, f *feed, i int) *Error {
 			n++
 		}
 	}
-	if n > 0 {
-		e.Detail = p.slab.newDetail(&Detail{}, dims[:n])
+	if session := p.cloud.get(aSession); n > 0 || session != "" {
+		e.Detail = p.slab.newDetail(&Detail{Session: session}, dims[:n])
 	}
 	if err := e.check(); err != nil {
 		return err

@@ -13,6 +13,7 @@ const (
 	CodeWrongNode            = "wrong_node"             // 403: names another node than its sender
 	CodeIDConflict           = "id_conflict"            // 409: same id, other content
 	CodeOutOfOrder           = "out_of_order"           // 409: a batch that leaves out numbers of its node
+	CodeSessionReverted      = "session_reverted"       // 409: the backfill session was taken back
 	CodeRetired              = "ledger_retired"         // 410: this ledger takes nothing more
 	CodeTooLarge             = "event_too_large"        // 413: event, batch or what is kept of an event
 	CodeUnknownMeter         = "unknown_meter"          // 422: no such meter is declared
@@ -23,6 +24,7 @@ const (
 	CodeUnknownRef           = "unknown_ref"            // 422: the event to be corrected is not known
 	CodeUniqueFull           = "unique_full"            // 422: the declared cap of a unique meter is reached
 	CodeOverflow             = "overflow"               // 422: the total would leave int64
+	CodeSessionFull          = "session_full"           // 422: the session, or the list of sessions, is full
 	CodeUpgradeNeeded        = "upgrade_needed"         // 422: a version or flag that this program does not know
 	CodeConfigInvalid        = "config_invalid"         // a declaration of a meter or rule book is wrong
 	CodeBusy                 = "busy"                   // 429: try again
@@ -60,14 +62,14 @@ func StatusOf(code string) int {
 		return 401
 	case CodeWrongNode:
 		return 403
-	case CodeIDConflict, CodeOutOfOrder:
+	case CodeIDConflict, CodeOutOfOrder, CodeSessionReverted:
 		return 409
 	case CodeRetired:
 		return 410
 	case CodeTooLarge:
 		return 413
 	case CodeUnknownMeter, CodeBadQuantity, CodeTimeInFuture, CodeCorrectionNotAllowed,
-		CodeUndoOver, CodeUnknownRef, CodeUniqueFull, CodeOverflow, CodeUpgradeNeeded, CodeConfigInvalid:
+		CodeUndoOver, CodeUnknownRef, CodeUniqueFull, CodeOverflow, CodeSessionFull, CodeUpgradeNeeded, CodeConfigInvalid:
 		return 422
 	case CodeBusy:
 		return 429

@@ -9,6 +9,7 @@ const (
 	MaxUserBytes      = 128      // of Detail.User, and of Detail.Actor
 	MaxHostBytes      = 128      // of Detail.Host
 	MaxIPBytes        = 45       // of Detail.IP
+	MaxSessionBytes   = 64       // of Detail.Session
 	MaxDimensions     = 32       // dimensions of one event
 	MaxDimensionBytes = 48       // of the name of a dimension
 	MaxKeptBytes      = 1200     // of all names and strings that are kept of one event
@@ -54,6 +55,9 @@ type Detail struct {
 	Ref    string // id of the event that is corrected
 	Reason string // why
 	Actor  string // who corrected it
+	// Session is the backfill that the event is part of: all of a session can be
+	// taken back at once. Its events are uses, and have an id.
+	Session string
 }
 
 // A Dimension is one named property of an event.
@@ -134,10 +138,16 @@ const (
 	UniqueFull
 	// Overflow: the value of the cell would leave int64.
 	Overflow
+	// SessionReverted: the backfill session of the event was taken back and takes
+	// nothing more.
+	SessionReverted
+	// SessionFull: the session holds as many events as it may, or the ledger as
+	// many sessions.
+	SessionFull
 )
 
 var dispositionCodes = [...]string{"stored", "duplicate", CodeIDConflict, "quarantined", CodeOutOfOrder,
-	CodeCorrectionNotAllowed, CodeUndoOver, CodeUnknownRef, CodeRetired, CodeUniqueFull, CodeOverflow}
+	CodeCorrectionNotAllowed, CodeUndoOver, CodeUnknownRef, CodeRetired, CodeUniqueFull, CodeOverflow, CodeSessionReverted, CodeSessionFull}
 
 // Code returns the stable code of d, as in answers and `reject` records.
 func (d Disposition) Code() string {
@@ -167,7 +177,7 @@ func (e *Event) check() *Error {
 	if d == nil {
 		return nil
 	}
-	kept := len(e.ID) + len(d.User) + len(d.Host) + len(d.IP) + len(d.Ref) + len(d.Reason) + len(d.Actor)
+	kept := len(e.ID) + len(d.User) + len(d.Host) + len(d.IP) + len(d.Ref) + len(d.Reason) + len(d.Actor) + len(d.Session)
 	switch {
 	case len(d.User) > MaxUserBytes:
 		return tooLong("user", d.User, MaxUserBytes)
@@ -196,10 +206,32 @@ func (e *Event) check() *Error {
 		kept += len(name) + len(value)
 	}
 	if kept > MaxKeptBytes {
-		return tooLarge("kept", "", "shorten the strings or leave out dimensions: id, user, host, ip, ref, reason, actor and dimensions share 1200 bytes",
+		return tooLarge("kept", "", "shorten the strings or leave out dimensions: id, user, host, ip, ref, reason, actor, session and dimensions share 1200 bytes",
 			"event has %d bytes of names and strings to keep, at most %d are allowed", kept, MaxKeptBytes)
 	}
+	if d.Session != "" {
+		if err := e.checkSession(); err != nil {
+			return err
+		}
+	}
 	return d.checkCorrection()
+}
+
+// checkSession checks what an event of a backfill session needs so that it can
+// be taken back, and only once.
+func (e *Event) checkSession() *Error {
+	switch d := e.Detail; {
+	case !ValidSession(d.Session):
+		return malformed("bad_name", "session", "a session is letters, digits, \".\", \"_\" and \"-\" with a letter or digit first, 64 bytes at most",
+			"%s is not the name of a session", shown(d.Session))
+	case d.Kind != KindUsage:
+		return malformed("not_in_session", "session", "send corrections without a session, or revert the session as a whole",
+			"kind %q is part of session %s, which only uses can be", d.Kind, shown(d.Session))
+	case e.ID == "":
+		return malformed("missing", "id", "give each event of a session an id, so that sending it again counts nothing",
+			"event of session %s has no id", shown(d.Session))
+	}
+	return nil
 }
 
 // checkCorrection checks that a correction says what, why and who, and that a

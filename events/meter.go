@@ -198,6 +198,9 @@ func (m *Meter) one() int64 { return pow10[m.Scale] }
 // events, so that an operation counts the same whatever the way in. Calling it
 // again changes nothing. Errors are *Error.
 //
+// An event of a backfill session needs a meter whose events can be voided,
+// since what cannot be corrected cannot be taken back.
+//
 // An event of a meter with a rule book is one operation. It may leave its
 // quantity at one whole unit or state the quantity of the book; any other is
 // refused. An amendment states its quantity itself. The quantity of a void is
@@ -220,6 +223,9 @@ func (m *Meter) resolve(e *Event) *Error {
 	case KindAmend:
 		return nil
 	}
+	if e.Detail != nil && e.Detail.Session != "" && !m.Voidable() {
+		return m.notInSession(e.Detail.Session)
+	}
 	if m.Aggregation == Unique && m.subject(e) == "" {
 		field := "user"
 		if m.Subject != "" {
@@ -232,6 +238,22 @@ func (m *Meter) resolve(e *Event) *Error {
 		return nil
 	}
 	return m.applyRuleBook(e)
+}
+
+// Voidable reports whether events of m can be taken back, one by one or with
+// their session: it declares corrections and counts or sums.
+func (m *Meter) Voidable() bool {
+	return m.Corrections && (m.Aggregation == Count || m.Aggregation == Sum)
+}
+
+func (m *Meter) notInSession(session string) *Error {
+	e := &Error{Code: CodeCorrectionNotAllowed, Cause: "session", Field: "session",
+		Message: "meter " + m.ID + " takes no corrections, so session " + shown(session) + " could not be reverted",
+		Hint:    "set corrections: true for the meter, or send the event without a session"}
+	if m.Aggregation != Count && m.Aggregation != Sum {
+		e.Hint = "only meters of aggregation count and sum can be in a session; send the event without one"
+	}
+	return e
 }
 
 func (m *Meter) subject(e *Event) string {

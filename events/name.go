@@ -53,6 +53,20 @@ func ValidMeter(s string) bool {
 	return ValidName(s) && s[len(s)-1] != '.' && !strings.Contains(s, "..")
 }
 
+// ValidSession reports whether s can be the name of a backfill session:
+// [A-Za-z0-9][A-Za-z0-9._-]{0,63}. It fits a path segment of a URL.
+func ValidSession(s string) bool {
+	if s == "" || len(s) > MaxSessionBytes || nameClass[s[0]]&isAlnum == 0 {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if nameClass[s[i]]&isDim == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // ValidDimension reports whether s can be the name of a dimension:
 // [A-Za-z][A-Za-z0-9._-]{0,47}.
 func ValidDimension(s string) bool {

@@ -58,12 +58,13 @@ const (
 	fRef
 	fReason
 	fActor
+	fSession
 	fStrings // number of the fields that are strings
 	fQuantity
 	fDimensions
 )
 
-var plainFields = [...]string{"id", "node", "meter", "time", "user", "host", "ip", "kind", "ref", "reason", "actor", "", "quantity", "dimensions"}
+var plainFields = [...]string{"id", "node", "meter", "time", "user", "host", "ip", "kind", "ref", "reason", "actor", "session", "", "quantity", "dimensions"}
 
 // plainEvent is a plain event as it stands in JSON. Only what seen names is of
 // this event; the rest is left from others.
@@ -252,7 +253,7 @@ func (p *Parser) fill(e *Event, m *Meter, headerID string) *Error {
 	if err := r.fillQuantity(e, m, kind); err != nil {
 		return err
 	}
-	const others = 1<<fUser | 1<<fHost | 1<<fIP | 1<<fKind | 1<<fRef | 1<<fReason | 1<<fActor | 1<<fDimensions
+	const others = 1<<fUser | 1<<fHost | 1<<fIP | 1<<fKind | 1<<fRef | 1<<fReason | 1<<fActor | 1<<fSession | 1<<fDimensions
 	if r.seen&others != 0 {
 		r.fillDetail(&p.slab, e, kind)
 	}
@@ -290,14 +291,14 @@ func (r *plainEvent) fillDetail(s *slab, e *Event, kind Kind) {
 	}
 	d := Detail{
 		User: r.get(fUser), Host: r.get(fHost), IP: r.get(fIP), Kind: kind,
-		Ref: r.get(fRef), Reason: r.get(fReason), Actor: r.get(fActor),
+		Ref: r.get(fRef), Reason: r.get(fReason), Actor: r.get(fActor), Session: r.get(fSession),
 	}
 	e.Detail = s.newDetail(&d, dims)
 }
 
 // newDetail copies d and dims; nil if they say nothing.
 func (s *slab) newDetail(d *Detail, dims []Dimension) *Detail {
-	if len(dims) == 0 && d.User == "" && d.Host == "" && d.IP == "" && d.Kind == KindUsage && d.Ref == "" && d.Reason == "" && d.Actor == "" {
+	if len(dims) == 0 && d.User == "" && d.Host == "" && d.IP == "" && d.Kind == KindUsage && d.Ref == "" && d.Reason == "" && d.Actor == "" && d.Session == "" {
 		return nil
 	}
 	out := s.detail()
@@ -405,6 +406,8 @@ func fieldOf(name string) int {
 		return fReason
 	case "actor":
 		return fActor
+	case "session":
+		return fSession
 	}
 	return -1
 }
