@@ -64,8 +64,8 @@ type cell struct {
 type level struct{ ms, quantity int64 }
 
 // usageCell returns the cell of (node, meter, window): the open one, or the
-// late one if the window is closed.
-func (st *State) usageCell(n *node, m *meter, from int64) (c *cell, late bool) {
+// late one of the session if the window is closed.
+func (st *State) usageCell(n *node, m *meter, from int64, session string) (c *cell, late bool) {
 	if int(m.index) < len(n.last) {
 		if c = n.last[m.index]; c != nil && c.key.from == from {
 			return c, false
@@ -73,26 +73,26 @@ func (st *State) usageCell(n *node, m *meter, from int64) (c *cell, late bool) {
 	}
 	key := cellKey{kind: cellUsage, node: n.index, meter: m.index, from: from}
 	if from+st.windowSeconds() <= st.closedUntil {
-		key.kind, key.booked = cellLate, st.arrival()
+		key.kind, key.booked, key.session = cellLate, st.arrival(), session
 		return st.cell(key, n, m), true
 	}
-	c = st.cell(key, n, m)
-	for int(m.index) >= len(n.last) {
-		n.last = append(n.last, nil)
+	if c = st.cell(key, n, m); c.count > 0 {
+		for int(m.index) >= len(n.last) {
+			n.last = append(n.last, nil)
+		}
+		n.last[m.index] = c
 	}
-	n.last[m.index] = c
 	return c, false
 }
 
-// cell returns the open cell of key, and opens it when there is none.
+// cell returns the open cell of key, or a new one. That is opened by its first
+// event: one that is refused must not leave an empty cell behind, which would
+// become a record without events.
 func (st *State) cell(key cellKey, n *node, m *meter) *cell {
-	c := st.cells[key]
-	if c != nil {
+	if c := st.cells[key]; c != nil {
 		return c
 	}
-	c = &cell{key: key, node: n, meter: m, close: st.close.number + 1, reason: key.reason}
-	st.openCell(c)
-	return c
+	return &cell{key: key, node: n, meter: m, close: st.close.number + 1, reason: key.reason}
 }
 
 // openCell puts c where the fold finds it, new or loaded.
@@ -205,6 +205,7 @@ func (c *cell) add(st *State, e *events.Event, seq uint64) events.Disposition {
 func (c *cell) note(st *State, seq uint64) {
 	if c.firstSeq == 0 {
 		c.firstSeq = seq
+		st.openCell(c)
 	}
 	c.lastSeq = seq
 	if !c.dirty {

@@ -63,6 +63,9 @@ func (s *Store) Check(ctx context.Context, groups Groups, progress func(done, to
 	if err := c.compareTotals(); err != nil {
 		return c.r, err
 	}
+	if err := c.sessions(ctx); err != nil {
+		return c.r, err
+	}
 	if groups == nil {
 		return c.r, nil
 	}
@@ -208,6 +211,61 @@ func (c *checker) compareTotals() error {
 		if row.count != t.count+o.count || row.adjusted != t.adjusted+o.adjusted || (mergesBySum(m.def.Aggregation) && row.value != t.sum+o.sum) {
 			return fmt.Errorf("%w: meter %s: records and open windows hold %d events of %d, the usage rows %d of %d", ErrDamaged,
 				m.def.ID, t.count+o.count, t.sum+o.sum, row.count, row.value)
+		}
+	}
+	return nil
+}
+
+// sessions compares what each backfill session counts with its events.
+func (c *checker) sessions(ctx context.Context) error {
+	c.s.mu.Lock()
+	err := c.s.commitLocked()
+	snap := c.s.db.NewSnapshot()
+	var list []Session
+	for _, v := range c.s.st.sessionList {
+		list = append(list, c.s.st.describeSession(v))
+	}
+	meters := slices.Clone(c.s.st.meterList)
+	c.s.mu.Unlock()
+	defer snap.Close()
+	for i := 0; i < len(list) && err == nil; i++ {
+		if err = c.session(snap, uint32(i), &list[i], meters); err == nil {
+			err = ctx.Err()
+		}
+	}
+	return err
+}
+
+func (c *checker) session(snap *pebble.Snapshot, index uint32, v *Session, meters []*meter) error {
+	prefix := key4(keySessionEvent, index)
+	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: upper(prefix)})
+	if err != nil {
+		return fmt.Errorf("%w: read session %s: %w", ErrDamaged, v.Name, err)
+	}
+	defer it.Close()
+	net, count := map[string]int64{}, uint64(0)
+	for ok := it.First(); ok; ok = it.Next() {
+		var ev sessionEvent
+		if err := ev.decode(it.Value()); err != nil {
+			return fmt.Errorf("event %d of session %s: %w", count, v.Name, err)
+		}
+		if count++; int(ev.meter) >= len(meters) {
+			return fmt.Errorf("%w: session %s has an event of meter %d", ErrDamaged, v.Name, ev.meter)
+		}
+		if m := meters[ev.meter]; !ev.voided {
+			net[m.def.ID] -= ev.voidDiff(m)
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("%w: read session %s: %w", ErrDamaged, v.Name, err)
+	}
+	if count != v.Events {
+		return fmt.Errorf("%w: session %s has %d events, want %d", ErrDamaged, v.Name, count, v.Events)
+	}
+	for _, m := range v.Meters {
+		if net[m.Meter.ID] != m.Net() {
+			return fmt.Errorf("%w: session %s: its events of meter %s give %d, it says %d adjusted by %d", ErrDamaged,
+				v.Name, m.Meter.ID, net[m.Meter.ID], m.Quantity, m.Adjusted)
 		}
 	}
 	return nil

@@ -74,7 +74,7 @@ func (st *State) closeWindow(w int64) error {
 
 func compareCells(a, b *cell) int {
 	return cmp.Or(cmp.Compare(a.key.kind, b.key.kind), strings.Compare(a.node.name, b.node.name),
-		strings.Compare(a.meter.def.ID, b.meter.def.ID), cmp.Compare(a.key.from, b.key.from), strings.Compare(a.key.session, b.key.session))
+		strings.Compare(a.meter.def.ID, b.meter.def.ID), cmp.Compare(a.key.from, b.key.from), strings.Compare(a.key.session, b.key.session), strings.Compare(a.key.reason, b.key.reason))
 }
 
 // closeDown books a span without a daemon when its first window closes, and

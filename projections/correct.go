@@ -13,6 +13,9 @@ type ref struct {
 	timeMS   int64
 	quantity int64 // as corrected so far
 	voided   bool
+	// session is the index of its session plus 1; 0: none. What stands with the
+	// session, under number, is then what holds: it is kept for longer.
+	session, number uint32
 }
 
 type refEntry struct {
@@ -23,6 +26,7 @@ type refEntry struct {
 // refReader finds an event that was stored for correction. The Store is one.
 type refReader interface {
 	findRef(key [16]byte) (ref, bool, error)
+	findSessionEvent(sessionSlot) (sessionEvent, error)
 }
 
 func refKey(n *node, id string) (k [16]byte) {
@@ -35,18 +39,42 @@ func (r ref) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(r.meter))
 	b = binary.AppendVarint(b, r.timeMS)
 	b = binary.AppendVarint(b, r.quantity)
-	return appendBool(b, r.voided)
+	b = appendBool(b, r.voided)
+	if r.session != 0 {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(r.session)), uint64(r.number))
+	}
+	return b
 }
 
 func decodeRef(b []byte) (ref, error) {
 	d := decoder{b: b}
 	r := ref{meter: uint32(d.uvarint()), timeMS: d.varint(), quantity: d.varint(), voided: d.bool()}
+	if len(d.b) > 0 {
+		r.session, r.number = uint32(d.uvarint()), uint32(d.uvarint())
+	}
 	return r, d.done("event reference")
 }
 
 // remember keeps what a correction of e would need.
-func (st *State) remember(n *node, m *meter, e *events.Event) {
-	st.setRef(refKey(n, e.ID), ref{meter: m.index, timeMS: e.TimeMS, quantity: e.Quantity})
+func (a *applier) remember(n *node, m *meter, e *events.Event) {
+	r := ref{meter: m.index, timeMS: e.TimeMS, quantity: e.Quantity}
+	if e.Detail != nil && e.Detail.Session != "" {
+		r = a.st.join(n, m, e, a.wallMS)
+	}
+	a.st.setRef(refKey(n, e.ID), r)
+}
+
+// findRef returns what is kept of the event with that key.
+func (st *State) findRef(key [16]byte) (ev sessionEvent, ok bool, err error) {
+	if ev.ref, ok = st.refsNew[key]; !ok {
+		if ev.ref, ok, err = st.refs.findRef(key); err != nil {
+			return ev, false, err
+		}
+	}
+	if ok && ev.session != 0 {
+		ev, err = st.sessionEvent(ev.slot())
+	}
+	return ev, ok, err
 }
 
 func (st *State) setRef(key [16]byte, r ref) {
@@ -67,12 +95,9 @@ func (a *applier) correct(n *node, m *meter, e *events.Event) (events.Dispositio
 		return refuse(events.CorrectionNotAllowed)
 	}
 	key := refKey(n, e.Detail.Ref)
-	r, ok := st.refsNew[key]
-	if !ok {
-		var err error
-		if r, ok, err = st.refs.findRef(key); err != nil {
-			return 0, err
-		}
+	r, ok, err := st.findRef(key)
+	if err != nil {
+		return 0, err
 	}
 	switch {
 	case !ok || r.meter != m.index || r.voided:
@@ -80,7 +105,8 @@ func (a *applier) correct(n *node, m *meter, e *events.Event) (events.Dispositio
 	case m.def.Undo > 0 && a.wallMS-r.timeMS > m.def.Undo.Milliseconds():
 		return refuse(events.UndoOver)
 	}
-	now := ref{meter: r.meter, timeMS: r.timeMS, quantity: e.Quantity}
+	now := r
+	now.quantity = e.Quantity
 	if kind == events.KindVoid {
 		now.quantity, now.voided = 0, true
 	}
@@ -95,15 +121,30 @@ func (a *applier) correct(n *node, m *meter, e *events.Event) (events.Dispositio
 	if _, err := addInt(m.runningAdjusted, diff); err != nil {
 		return refuse(events.Overflow)
 	}
+	if r.session != 0 {
+		s := st.sessionList[r.session-1]
+		t := s.total(m)
+		if _, err := addInt(t.quantity+t.adjusted, diff); err != nil {
+			return refuse(events.Overflow)
+		}
+		t.adjusted += diff
+		st.touchSession(s)
+		st.sessionNew[now.slot()] = now
+	}
 	ckey := cellKey{kind: cellAdjust, node: n.index, meter: m.index, from: st.window(r.timeMS), booked: st.arrival(), reason: kind.String()}
-	c := st.cell(ckey, n, m)
-	c.leaf(st, e, diff, [16]byte{}, false)
+	a.adjust(ckey, n, m, e, diff, dcount)
+	st.setRef(key, now.ref)
+	a.markBooked(ckey, diff)
+	return events.Stored, nil
+}
+
+// adjust books the correction e into the cell of key.
+func (a *applier) adjust(key cellKey, n *node, m *meter, e *events.Event, diff, dcount int64) {
+	c := a.st.cell(key, n, m)
+	c.leaf(a.st, e, diff, [16]byte{}, false)
 	c.count++
 	c.dcount += dcount
 	c.value += diff
 	m.runningAdjusted += diff
-	c.note(st, a.seq)
-	st.setRef(key, now)
-	a.markBooked(ckey, diff)
-	return events.Stored, nil
+	c.note(a.st, a.seq)
 }

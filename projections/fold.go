@@ -25,11 +25,12 @@ type effects struct {
 	core    bool // settings, opening, close state
 	salts   bool // numbers of used salts
 
-	records []bookedRecord
-	tiles   []ledger.Tile
-	signs   []ledger.Checkpoint // sizes whose checkpoint is to be signed and kept
-	marks   []groupMarks        // events of a group that are not simply booked
-	refs    []refEntry          // events that may be corrected later
+	records  []bookedRecord
+	tiles    []ledger.Tile
+	signs    []ledger.Checkpoint // sizes whose checkpoint is to be signed and kept
+	marks    []groupMarks        // events of a group that are not simply booked
+	refs     []refEntry          // events that may be corrected later
+	sessions []*session
 }
 
 // bookedRecord is a new ledger record with the part of the stream that its
@@ -216,8 +217,9 @@ func (a *applier) plain(n *node, e *events.Event, hash uint64, content uint32) (
 	var d events.Disposition
 	switch {
 	case ok && known == content:
-		d = events.Duplicate
-		st.reject(n, classDuplicate, "same-id", 1)
+		if d, err = a.repeated(n, e); err != nil {
+			return d, err
+		}
 	case ok:
 		d = events.Conflict
 		st.reject(n, classRejected, events.CodeIDConflict, 1)
@@ -236,16 +238,35 @@ func (a *applier) plain(n *node, e *events.Event, hash uint64, content uint32) (
 	return d, nil
 }
 
+// repeated answers an event that was stored before. If it comes with a session
+// while the one that it was stored with is reverted, its sender is told: it
+// would believe that the event counts again.
+func (a *applier) repeated(n *node, e *events.Event) (events.Disposition, error) {
+	if e.Detail != nil && e.Detail.Session != "" {
+		r, ok, err := a.st.findRef(refKey(n, e.ID))
+		if err != nil {
+			return 0, err
+		}
+		if ok && r.session != 0 && a.st.sessionList[r.session-1].revertSeq != 0 {
+			a.st.reject(n, classRejected, events.CodeSessionReverted, 1)
+			return events.SessionReverted, nil
+		}
+	}
+	a.st.reject(n, classDuplicate, "same-id", 1)
+	return events.Duplicate, nil
+}
+
 // identity returns the hash of (node, id) and the checksum of what the event
 // says. Its time is no part of that: an event without one takes the time of its
-// group, and a repetition another group's.
+// group, and a repetition another group's. Nor is its session: a backfill that
+// overlaps with what came live finds duplicates, not conflicts.
 func (a *applier) identity(n *node, e *events.Event) (uint64, uint32) {
 	b := appendString(a.buf[:0], n.name)
 	b = append(b, e.ID...)
 	hash := xxhash.Sum64(b)
 	b = appendString(b[:0], e.Meter)
 	b = binary.AppendVarint(b, e.Quantity)
-	if d := e.Detail; d != nil {
+	if d := e.Detail; d != nil && !onlySession(d) {
 		for _, s := range [...]string{d.User, d.Host, d.IP, d.Ref, d.Reason, d.Actor} {
 			b = appendString(b, s)
 		}
@@ -256,6 +277,11 @@ func (a *applier) identity(n *node, e *events.Event) (uint64, uint32) {
 	}
 	a.buf = b
 	return hash, crc32.Checksum(b, castagnoli)
+}
+
+// onlySession tells whether nothing but the session makes d differ from none.
+func onlySession(d *events.Detail) bool {
+	return d.User == "" && d.Host == "" && d.IP == "" && d.Kind == events.KindUsage && len(d.Dimensions) == 0
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -282,8 +308,12 @@ func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
 		st.reject(n, classQuarantined, "older-than-horizon", 1)
 		return events.Quarantined, nil
 	}
-	from := st.window(e.TimeMS)
-	c, late := st.usageCell(n, m, from)
+	s, d := st.sessionOf(e, m)
+	if d != events.Stored {
+		st.reject(n, classRejected, d.Code(), 1)
+		return d, nil
+	}
+	c, late := st.usageCell(n, m, st.window(e.TimeMS), sessionName(s, e))
 	if d := c.add(st, e, a.seq); d != events.Stored {
 		st.reject(n, classRejected, d.Code(), 1)
 		return d, nil
@@ -294,7 +324,7 @@ func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
 		a.markBooked(c.key, 0)
 	}
 	if m.def.Corrections && e.ID != "" {
-		st.remember(n, m, e)
+		a.remember(n, m, e)
 	}
 	return events.Stored, nil
 }
@@ -342,6 +372,8 @@ func (a *applier) control(line string) error {
 		return nil
 	case "lost":
 		return a.declareLost(fields)
+	case "revert":
+		return a.revert(rest)
 	case "close":
 		return st.closeNow(len(fields) > 1 && fields[1] == "now")
 	}

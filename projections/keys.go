@@ -5,32 +5,34 @@ import "encoding/binary"
 // The keys of the store: one letter, then big-endian numbers, so that they sort
 // by number. Those of the ledger are formats.md 3.1.
 const (
-	keyCursor     = 'a' // → cursor
-	keyCheckpoint = 'c' // → newest signed checkpoint
-	keyKept       = 'C' // size → signed checkpoint after a close
-	keyBookedDay  = 'D' // meter, day → usage as booked
-	keyRef        = 'E' // week, hash of (node, id) → event that may be corrected
-	keySalts      = 'F' // → salts used by late and adjust cells
-	keyIDRun      = 'i' // run → its size, age and filter
-	keyIDPage     = 'I' // run, first hash → sorted entries
-	keyIDTail     = 'J' // run, chunk → entries in order of arrival
-	keyRejects    = 'j' // → refusals of open windows
-	keyCore       = 'k' // → settings, opening, close state
-	keyRecord     = 'l' // index → record line
-	keyRange      = 'L' // index → groups that the record's events stand in
-	keyMeter      = 'M' // index → meter and its totals
-	keyNode       = 'n' // index → node
-	keyCell       = 'o' // kind, node, meter, window … → open cell
-	keyUnsigned   = 'p' // size → root of a checkpoint to be signed
-	keyTag        = 'Q' // meter, window, node, tag → (unique)
-	keyReceipt    = 'r' // size → receipt
-	keySize       = 's' // → size, frontier
-	keyTile       = 't' // level(1), n(8) → full tile
-	keyTotalTag   = 'T' // meter, tag → (unique, since the last close)
-	keyRow        = 'U' // span, meter, dimension, start, node, value → usage
-	keyVersion    = 'v' // → version of this layout
-	keyMarks      = 'X' // group → its events that are not simply booked
-	keyRejected   = 'Z' // number → rejected event
+	keyCursor       = 'a' // → cursor
+	keyCheckpoint   = 'c' // → newest signed checkpoint
+	keyKept         = 'C' // size → signed checkpoint after a close
+	keyBookedDay    = 'D' // meter, day → usage as booked
+	keyRef          = 'E' // week, hash of (node, id) → event that may be corrected
+	keySalts        = 'F' // → salts used by late and adjust cells
+	keyIDRun        = 'i' // run → its size, age and filter
+	keyIDPage       = 'I' // run, first hash → sorted entries
+	keyIDTail       = 'J' // run, chunk → entries in order of arrival
+	keyRejects      = 'j' // → refusals of open windows
+	keyCore         = 'k' // → settings, opening, close state
+	keyRecord       = 'l' // index → record line
+	keyRange        = 'L' // index → groups that the record's events stand in
+	keyMeter        = 'M' // index → meter and its totals
+	keyNode         = 'n' // index → node
+	keyCell         = 'o' // kind, node, meter, window … → open cell
+	keyUnsigned     = 'p' // size → root of a checkpoint to be signed
+	keyTag          = 'Q' // meter, window, node, tag → (unique)
+	keyReceipt      = 'r' // size → receipt
+	keySize         = 's' // → size, frontier
+	keySession      = 'S' // index → session and its totals
+	keyTile         = 't' // level(1), n(8) → full tile
+	keyTotalTag     = 'T' // meter, tag → (unique, since the last close)
+	keyRow          = 'U' // span, meter, dimension, start, node, value → usage
+	keyVersion      = 'v' // → version of this layout
+	keySessionEvent = 'V' // session, number → event of a session
+	keyMarks        = 'X' // group → its events that are not simply booked
+	keyRejected     = 'Z' // number → rejected event
 )
 
 // layoutVersion is that of the keys and values here. A store of another version

@@ -26,7 +26,7 @@ func (s *Store) load() error {
 	case len(v) != 1 || v[0] != layoutVersion:
 		return fmt.Errorf("upgrade_needed: store %s has layout %v, this program reads %d", s.opts.Dir, v, layoutVersion)
 	}
-	for _, step := range [...]func() error{s.loadCore, s.loadLedger, s.loadMeters, s.loadNodes, s.loadCells, s.loadIDs, s.loadUnsigned} {
+	for _, step := range [...]func() error{s.loadCore, s.loadLedger, s.loadMeters, s.loadNodes, s.loadSessions, s.loadCells, s.loadIDs, s.loadUnsigned} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -118,6 +118,24 @@ func (s *Store) loadNodes() error {
 		n.decode(&d)
 		n.dirty = false
 		return d.done("node " + n.name)
+	})
+}
+
+func (s *Store) loadSessions() error {
+	st := s.st
+	return s.scan([]byte{keySession}, func(_, v []byte) error {
+		e := &session{index: uint32(len(st.sessionList))}
+		if err := e.decode(v); err != nil {
+			return err
+		}
+		for _, t := range e.totals {
+			if int(t.meter) >= len(st.meterList) {
+				return fmt.Errorf("%w: session %s of meter %d", ErrDamaged, e.name, t.meter)
+			}
+		}
+		st.sessions[e.name] = e
+		st.sessionList = append(st.sessionList, e)
+		return nil
 	})
 }
 

@@ -133,6 +133,7 @@ type eventPlace struct {
 	kind        cellKind
 	node, meter string
 	from        int64
+	session     string
 	reason      string
 }
 
@@ -141,7 +142,7 @@ func (s *Store) openSpan(ctx context.Context, groups Groups, span []cellRef) ([]
 	byPlace := map[eventPlace][]int{}
 	for i, c := range span {
 		first, last = min(first, c.first), max(last, c.last)
-		p := eventPlace{c.kind, c.node, c.meter, c.from, c.reason}
+		p := eventPlace{c.kind, c.node, c.meter, c.from, c.session, c.reason}
 		byPlace[p] = append(byPlace[p], i)
 	}
 	o := opener{s: s, span: span, byPlace: byPlace, out: make([][]OpenedEvent, len(span)), salts: make([]*ledger.Salts, len(span))}
@@ -150,9 +151,10 @@ func (s *Store) openSpan(ctx context.Context, groups Groups, span []cellRef) ([]
 	o.window = s.st.windowSeconds()
 	o.meters = make(map[string]*meter, len(s.st.meters))
 	for id, m := range s.st.meters {
-		copied := meter{def: m.def}
+		copied := meter{index: m.index, def: m.def}
 		o.meters[id] = &copied
 	}
+	o.reverts = s.revertsOf(span)
 	s.mu.Unlock()
 	o.secrets = &secrets
 	next := first
@@ -185,6 +187,7 @@ type opener struct {
 	salts   []*ledger.Salts
 	secrets *ledger.Secrets
 	meters  map[string]*meter
+	reverts []revertOf
 	window  int64
 	lines   eventLines
 }
@@ -211,15 +214,83 @@ func (o *opener) group(g Stored) error {
 			o.event(g.Seq, r.Node, e, m)
 		}
 	}
+	for i := range o.reverts {
+		if r := &o.reverts[i]; r.session.revertSeq == g.Seq {
+			if err := o.revert(r); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
-func (o *opener) event(seq uint64, node string, e *events.Event, m mark) {
-	p := eventPlace{kind: m.kind, node: node, meter: e.Meter, from: floorDiv(floorDiv(e.TimeMS, 1000), o.window) * o.window}
-	quantity := e.Quantity
-	if m.kind == cellAdjust {
-		p.from, p.reason, quantity = m.from, e.Kind().String(), m.diff
+// revertOf is a reverted session with the names that its events have by index.
+type revertOf struct {
+	session       session
+	nodes, meters []string
+}
+
+// revertsOf returns the reverts that booked records of span; mu is held. Their
+// voids are not in the stream, where only the control line stands, but follow
+// from the events of the session.
+func (s *Store) revertsOf(span []cellRef) []revertOf {
+	var out []revertOf
+	seen := map[string]bool{}
+	for _, c := range span {
+		v := s.st.sessions[c.session]
+		if c.kind != cellAdjust || v == nil || seen[c.session] {
+			continue
+		}
+		seen[c.session] = true
+		r := revertOf{session: *v}
+		for _, n := range s.st.nodeList {
+			r.nodes = append(r.nodes, n.name)
+		}
+		for _, m := range s.st.meterList {
+			r.meters = append(r.meters, m.def.ID)
+		}
+		out = append(out, r)
 	}
+	return out
+}
+
+// revert shows the voids of a session again, in the order in which they were
+// booked.
+func (o *opener) revert(r *revertOf) error {
+	for i := range r.session.count {
+		ev, err := o.s.findSessionEvent(sessionSlot{r.session.index, i})
+		if err != nil {
+			return fmt.Errorf("event %d of session %s: %w", i, r.session.name, err)
+		}
+		if !ev.reverted {
+			continue
+		}
+		e := r.session.void(&ev)
+		e.Meter = r.meters[ev.meter]
+		p := eventPlace{kind: cellAdjust, node: r.nodes[ev.node], meter: e.Meter, from: o.windowOf(ev.timeMS), session: r.session.name, reason: e.Kind().String()}
+		o.place(r.session.revertSeq, p, &e, ev.voidDiff(o.meters[e.Meter]), ev.salt)
+	}
+	return nil
+}
+
+// windowOf returns the start of the window that holds a time in ms.
+func (o *opener) windowOf(ms int64) int64 { return floorDiv(floorDiv(ms, 1000), o.window) * o.window }
+
+func (o *opener) event(seq uint64, node string, e *events.Event, m mark) {
+	p := eventPlace{kind: m.kind, node: node, meter: e.Meter, from: o.windowOf(e.TimeMS)}
+	quantity := e.Quantity
+	switch {
+	case m.kind == cellAdjust:
+		p.from, p.reason, quantity = m.from, e.Kind().String(), m.diff
+	case m.kind == cellLate && e.Detail != nil:
+		p.session = e.Detail.Session
+	}
+	o.place(seq, p, e, quantity, m.salt)
+}
+
+// place adds e to the record of p whose groups hold seq; salt is its number if
+// that is no usage record.
+func (o *opener) place(seq uint64, p eventPlace, e *events.Event, quantity int64, salt uint64) {
 	for _, i := range o.byPlace[p] {
 		c := &o.span[i]
 		if seq < c.first || seq > c.last {
@@ -228,13 +299,12 @@ func (o *opener) event(seq uint64, node string, e *events.Event, m mark) {
 		if o.salts[i] == nil {
 			o.salts[i] = o.secrets.CellSalts(ledger.Cell{Kind: cellKinds[c.kind], Node: c.node, Meter: c.meter, From: c.from, To: c.to, Close: c.close})
 		}
-		salt := uint64(len(o.out[i]))
-		if m.kind != cellUsage {
-			salt = m.salt
+		if p.kind == cellUsage {
+			salt = uint64(len(o.out[i]))
 		}
 		mt := o.meters[e.Meter]
 		tag, tagged := subjectTag(o.secrets, mt, e)
-		if m.kind == cellAdjust {
+		if p.kind == cellAdjust {
 			tagged = false
 		}
 		o.lines.leaf(mt, e, quantity, tag, tagged, o.salts[i], salt)

@@ -52,6 +52,10 @@ type State struct {
 	refs     refReader
 	refsNew  map[[16]byte]ref // not yet in the store
 
+	sessions    map[string]*session
+	sessionList []*session                   // by index
+	sessionNew  map[sessionSlot]sessionEvent // not yet in the store
+
 	saltsUsed map[saltKey]uint64
 	lastSalt  uint64 // of the event booked last into a late or adjust cell
 	tagger    *ledger.Tagger
@@ -163,20 +167,22 @@ var classNames = [...]string{"duplicate", "rejected", "quarantined"}
 
 func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 	return &State{
-		settings:  DefaultSettings(),
-		meters:    map[string]*meter{},
-		nodes:     map[string]*node{},
-		cells:     map[cellKey]*cell{},
-		byWindow:  map[int64][]*cell{},
-		rejects:   map[rejectKey]int64{},
-		frontier:  new(ledger.Frontier),
-		tiler:     ledger.NewTiler(),
-		refsNew:   map[[16]byte]ref{},
-		saltsUsed: map[saltKey]uint64{},
-		tagger:    secrets.Tagger(),
-		secrets:   secrets,
-		ids:       ids,
-		refs:      refs,
+		settings:   DefaultSettings(),
+		meters:     map[string]*meter{},
+		nodes:      map[string]*node{},
+		cells:      map[cellKey]*cell{},
+		byWindow:   map[int64][]*cell{},
+		rejects:    map[rejectKey]int64{},
+		frontier:   new(ledger.Frontier),
+		tiler:      ledger.NewTiler(),
+		refsNew:    map[[16]byte]ref{},
+		sessions:   map[string]*session{},
+		sessionNew: map[sessionSlot]sessionEvent{},
+		saltsUsed:  map[saltKey]uint64{},
+		tagger:     secrets.Tagger(),
+		secrets:    secrets,
+		ids:        ids,
+		refs:       refs,
 	}
 }
 

@@ -171,7 +171,7 @@ func (s *Store) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([]
 		return dst, err
 	}
 	// A batch is bounded whatever the time between two syncs.
-	if len(s.st.ids.tail) > maxUncommitted || len(s.st.fx.records) > maxUncommitted || len(s.st.refsNew) > maxUncommitted {
+	if len(s.st.ids.tail) > maxUncommitted || len(s.st.fx.records) > maxUncommitted || len(s.st.refsNew) > maxUncommitted || len(s.st.sessionNew) > maxUncommitted {
 		err = s.commitLocked()
 		s.failed = err
 	}
@@ -285,6 +285,7 @@ func (s *Store) commitLocked() error {
 		week := uint32(floorDiv(st.cursor.WallNS, idBucketNS))
 		set(b, append(key4(keyRef, week), e.key[:]...), e.ref.append(nil))
 	}
+	s.writeSessions(b)
 	clear(st.refsNew)
 	st.fx = effects{}
 	if b.Empty() {
@@ -403,6 +404,17 @@ func (s *Store) writeIDPages() error {
 
 // idPageBatch is the size of a batch of pages.
 const idPageBatch = 512 << 10
+
+func (s *Store) writeSessions(b *pebble.Batch) {
+	for _, v := range s.st.fx.sessions {
+		v.dirty = false
+		set(b, key4(keySession, v.index), v.append(nil))
+	}
+	for slot, ev := range s.st.sessionNew {
+		set(b, slot.key(), ev.append(nil))
+	}
+	clear(s.st.sessionNew)
+}
 
 func (s *Store) writeIDs(b *pebble.Batch) {
 	x := s.st.ids
