@@ -110,6 +110,10 @@ type Options struct {
 	Sizes func() map[string]int64
 	// Metrics serves GET /metrics; nil: there is no such route.
 	Metrics http.Handler
+	// Control puts a line into the stream that the fold acts on, and returns the
+	// position of its group when that is folded; nil: sessions cannot be reverted
+	// here.
+	Control func(ctx context.Context, line string) (seq uint64, err error)
 	// Backup writes a consistent archive of the running site to w, with its
 	// private keys if asked to; nil: there is no such route.
 	Backup func(ctx context.Context, w io.Writer, keys bool) error

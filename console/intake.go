@@ -328,6 +328,11 @@ func explain(d events.Disposition, node string, e *events.Event) (message, hint 
 		return "meter " + e.Meter + " counts no more subjects in this window", "raise its unique_max"
 	case events.Overflow:
 		return "the total of meter " + e.Meter + " would leave int64", "correct the quantity, or count in larger units"
+	case events.SessionReverted:
+		return "the backfill session of event " + id + " of " + node + " was reverted", "load the events again in a new session, with new ids"
+	case events.SessionFull:
+		return "session " + shown(e.Detail.Session) + " holds as many events as it may, or the ledger as many sessions",
+			"go on in a new session; past their number only events without one are taken"
 	}
 	return "event " + id + " of " + node + " was refused", ""
 }

@@ -58,7 +58,7 @@ func (rt *route) operation(registry huma.Registry) *huma.Operation {
 		if p.in != "" {
 			in = p.in
 		}
-		op.Parameters = append(op.Parameters, &huma.Param{Name: p.name, In: in, Description: p.doc, Schema: p.schema()})
+		op.Parameters = append(op.Parameters, &huma.Param{Name: p.name, In: in, Description: p.doc, Required: in == "path", Schema: p.schema()})
 	}
 	if len(rt.body) > 0 {
 		op.RequestBody = &huma.RequestBody{Required: rt.id != "exportReport", Content: map[string]*huma.MediaType{}}
@@ -150,6 +150,7 @@ type eventBody struct {
 	Ref        string            `json:"ref,omitempty" maxLength:"255" doc:"of a correction: id of the event"`
 	Reason     string            `json:"reason,omitempty" doc:"of a correction"`
 	Actor      string            `json:"actor,omitempty" maxLength:"128" doc:"of a correction: who corrects"`
+	Session    string            `json:"session,omitempty" maxLength:"64" doc:"backfill session that the event is part of, to be taken back as a whole"`
 }
 
 // cloudEvent is a structured CloudEvent 1.0.
@@ -160,5 +161,6 @@ type cloudEvent struct {
 	Type        string         `json:"type" doc:"chooses the meters"`
 	Time        time.Time      `json:"time,omitzero"`
 	Subject     string         `json:"subject,omitempty"`
+	Session     string         `json:"session,omitempty" doc:"extension: as the field of a plain event"`
 	Data        map[string]any `json:"data,omitempty" doc:"quantities and dimensions, by the paths of the meters"`
 }

@@ -23,7 +23,8 @@ type route struct {
 	serve        func(w http.ResponseWriter, r *http.Request, q values) error
 }
 
-// param is a query parameter, or a header if in is "header".
+// param is a query parameter, or what in says: "header", or "path", a segment in
+// braces of the route's path.
 type param struct {
 	name, doc string
 	kind      kind
@@ -51,7 +52,7 @@ const (
 
 func (s *server) routes() []route {
 	var list []route
-	for _, group := range [...]func() []route{s.eventRoutes, s.usageRoutes, s.statusRoutes, s.reportRoutes, s.healthRoutes} {
+	for _, group := range [...]func() []route{s.eventRoutes, s.sessionRoutes, s.usageRoutes, s.statusRoutes, s.reportRoutes, s.healthRoutes} {
 		list = append(list, group()...)
 	}
 	return list
@@ -79,16 +80,16 @@ func (s *server) mux() http.Handler {
 			}
 		})
 	}
+	for path, allow := range methods { // asked with another method
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", strings.Join(allow, ", "))
+			s.refuse(w, r, &Problem{Status: http.StatusMethodNotAllowed, Code: codeMethod,
+				Message: r.URL.Path + " takes no " + r.Method, Hint: "use " + strings.Join(allow, " or ")})
+		})
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		allow := methods[r.URL.Path]
-		if allow == nil {
-			s.refuse(w, r, &Problem{Status: http.StatusNotFound, Code: codeNotFound,
-				Message: "there is no " + shown(r.URL.Path), Hint: "GET /openapi.json lists what there is"})
-			return
-		}
-		w.Header().Set("Allow", strings.Join(allow, ", "))
-		s.refuse(w, r, &Problem{Status: http.StatusMethodNotAllowed, Code: codeMethod,
-			Message: r.URL.Path + " takes no " + r.Method, Hint: "use " + strings.Join(allow, " or ")})
+		s.refuse(w, r, &Problem{Status: http.StatusNotFound, Code: codeNotFound,
+			Message: "there is no " + shown(r.URL.Path), Hint: "GET /openapi.json lists what there is"})
 	})
 	return mux
 }

@@ -237,7 +237,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 	for path, item := range s.doc.Paths {
 		ops := operations(item)
 		for _, method := range methods {
-			a := s.send(s.request(method, path, "", ""))
+			a := s.send(s.request(method, strings.Replace(path, "{name}", "s1", 1), "", ""))
 			served := a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed
 			if (ops[method] != nil) != served {
 				t.Errorf("%s %s answers %d, documented is %t", method, path, a.status, ops[method] != nil)
@@ -247,7 +247,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/v1", "/v1/event", "/api/v1/events", "/v1/events/"} {
+	for _, path := range []string{"/", "/v1", "/v1/event", "/api/v1/events", "/v1/events/", "/v1/sessions/", "/v1/sessions/s1", "/v1/sessions/a/b/revert"} {
 		s.get(path).refusedAs(http.StatusNotFound, "not_found")
 	}
 }
@@ -256,7 +256,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 // UPDATE=1 go test ./console.
 func TestOpenAPIDocument(t *testing.T) {
 	h := console.New(console.Options{
-		Version: "1", Metrics: http.NotFoundHandler(), Backup: newSite(t).opts.Backup,
+		Version: "1", Metrics: http.NotFoundHandler(), Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control,
 	})
 	r := httptest.NewRequest(http.MethodGet, "http://localhost/openapi.json", nil)
 	w := httptest.NewRecorder()

@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptest"
+	pathpkg "path"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,6 +104,7 @@ func newSite(t *testing.T, change ...func(*console.Options)) *site {
 	s.opts = console.Options{
 		Intake: s, Reporter: s, Store: s.store, Meters: func() *events.Meters { return meters }, Future: 5 * time.Minute,
 		Site: "plant north", Version: "1.2.3", Started: testStart, Now: s.clock, Log: slog.New(slog.NewTextHandler(&s.log, nil)),
+		Control: s.control,
 		Sizes:   func() map[string]int64 { return map[string]int64{"stream_bytes": 12} },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "meterseal_up 1\n") }),
 		Backup: func(_ context.Context, w io.Writer, keys bool) error {
@@ -169,6 +171,14 @@ func (s *site) Submit(_ context.Context, node string, evs []events.Event) (uint6
 	}
 	ds := s.apply(events.Run{Node: node, Form: events.FormEvents, Events: evs})
 	return s.seq, ds, s.not
+}
+
+// control folds a control line.
+func (s *site) control(_ context.Context, line string) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apply(events.Run{Form: events.FormControl, Raw: []byte(line)})
+	return s.seq, nil
 }
 
 // Refuse implements console.Intake: counted in a group, kept in the store.
@@ -315,7 +325,12 @@ func (s *site) total(meter string) (quantity int64, count uint64) {
 // documented holds an answer against the document: its status, media type and
 // schema.
 func (s *site) documented(method, path string, a *answer) error {
-	item := s.doc.Paths[path]
+	var item *huma.PathItem
+	for pattern, i := range s.doc.Paths {
+		if ok, _ := pathpkg.Match(strings.NewReplacer("{name}", "*").Replace(pattern), path); ok {
+			item = i
+		}
+	}
 	var op *huma.Operation
 	if item != nil {
 		op = operations(item)[method]

@@ -228,6 +228,15 @@ func refusalBy(d events.Disposition, node, id string) *events.Error {
 	case events.UniqueFull:
 		e.Message = "the meter of " + id + " holds as many different subjects as it may in this window"
 		e.Hint = "declare a higher cap for the meter"
+	case events.Overflow:
+		e.Message = "the total of the meter of " + id + " would leave int64"
+		e.Hint = "correct the quantity, or count in larger units"
+	case events.SessionReverted:
+		e.Message = "the backfill session of " + id + " of " + node + " was reverted"
+		e.Hint = "load the events again in a new session, with new ids"
+	case events.SessionFull:
+		e.Message = "the backfill session of " + id + " holds as many events as it may, or the ledger as many sessions"
+		e.Hint = "go on in a new session; past their number only events without one are taken"
 	default:
 		e.Message = id + " of " + node
 	}
