@@ -26,6 +26,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 		o.Future = cfg.Future
 	}
 	o.Intake, o.Reporter, o.Store, o.Meters = intake{r.site}, reporter{r.site}, r.site.store, r.site.meters.Load
+	o.Control = func(ctx context.Context, line string) (uint64, error) { return r.site.gateway.Control(ctx, line) }
 	o.Ready, o.Metrics, o.Backup = r.site.ready, newMetrics(r.site), r.site.backup
 	return o
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -22,6 +23,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/meterseal/meterseal/events"
 )
 
 // replayOptions say what a trace means and where it goes.
@@ -33,6 +36,7 @@ type replayOptions struct {
 	meters     []replayMeter
 	nodes      []string
 	freshIDs   bool
+	session    string
 	window     int
 }
 
@@ -45,7 +49,8 @@ func (a *app) replayCommand() *cobra.Command {
 		Short: "Send a recorded trace, one event per message",
 		Long: `Send a recorded trace as events, one per message, with ordinary JetStream
 publish calls. Each event has an id derived from file, line and index, so a
-second run changes nothing. For traces of the past start the daemon with
+second run changes nothing. With --session they are of the session too, so that
+a file can be loaded again after its session was reverted. For traces of the past start the daemon with
 --clock trace: its time then follows the data.
 
 Formats: counts (one number per second: that many events), csv (a header
@@ -66,6 +71,7 @@ in docs/formats/events.md, with node and meter unless --node, --meter give them)
 	nodes := f.Int("nodes", 1, "spread the events over so many nodes, n1, n2, ...")
 	node := f.String("node", "", "name of the one node")
 	f.BoolVar(&o.freshIDs, "fresh-ids", false, "new ids: every run counts again")
+	f.StringVar(&o.session, "session", "", "backfill session of the events: \"meterseal event revert\" takes it back")
 	f.IntVar(&o.window, "window", 8192, "events in flight per node")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.server, _ = f.GetString("server")
@@ -110,6 +116,9 @@ func (o *replayOptions) complete(start string, meters []string, nodes int, node 
 	}
 	if o.window < 1 || o.window > 1<<20 {
 		return fail(exitUsage, "config_invalid", "1 to 1048576", "--window %d", o.window)
+	}
+	if o.session != "" && !events.ValidSession(o.session) {
+		return fail(exitUsage, "config_invalid", "letters, digits, \".\", \"_\" and \"-\", 64 at most", "--session %q is not the name of a session", o.session)
 	}
 	switch o.format {
 	case "counts":
@@ -185,6 +194,9 @@ func (a *app) replay(ctx context.Context, file traceFile, o replayOptions) (*rep
 		return nil, err
 	}
 	prefix := digest
+	if o.session != "" {
+		prefix += "-" + o.session
+	}
 	if o.freshIDs {
 		prefix += "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	}
@@ -253,6 +265,7 @@ func (a *app) replay(ctx context.Context, file traceFile, o replayOptions) (*rep
 type traceSender struct {
 	node    string
 	prefix  string
+	session string
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	in      chan []traceEvent
@@ -273,7 +286,7 @@ func newTraceSender(o replayOptions, node, prefix string) (*traceSender, error) 
 		nc.Close()
 		return nil, err
 	}
-	return &traceSender{node: node, prefix: prefix, nc: nc, js: js, in: make(chan []traceEvent, 16),
+	return &traceSender{node: node, prefix: prefix, session: o.session, nc: nc, js: js, in: make(chan []traceEvent, 16),
 		futures: make(chan jetstream.PubAckFuture, o.window), refused: map[string]int64{}}, nil
 }
 
@@ -351,7 +364,7 @@ func (s *traceSender) id(e *traceEvent) string {
 
 func (s *traceSender) payload(b []byte, e *traceEvent) []byte {
 	if e.raw != nil {
-		return append(b, e.raw...)
+		return appendWithSession(b, e.raw, s.session)
 	}
 	b = append(b, `{"id":"`...)
 	b = append(append(b, s.prefix...), '-')
@@ -362,7 +375,24 @@ func (s *traceSender) payload(b []byte, e *traceEvent) []byte {
 	if e.quantity != "" {
 		b = append(append(b, `,"quantity":`...), e.quantity...)
 	}
+	if s.session != "" {
+		b = append(append(append(b, `,"session":"`...), s.session...), '"')
+	}
 	return append(b, '}')
+}
+
+// appendWithSession appends a JSON object with the field session before its
+// others. One that names a session itself is refused by the daemon.
+func appendWithSession(b, object []byte, session string) []byte {
+	rest, ok := bytes.CutPrefix(bytes.TrimLeft(object, " \t\r\n"), []byte("{"))
+	if session == "" || !ok {
+		return append(b, object...)
+	}
+	b = append(append(append(b, `{"session":"`...), session...), '"')
+	if !bytes.HasPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte("}")) {
+		b = append(b, ',')
+	}
+	return append(b, rest...)
 }
 
 // collect reads the answers in the order of sending.

@@ -166,7 +166,7 @@ Merkle ledger, and writes a signed usage report that anybody can verify.
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no progress and no hints")
 	root.PersistentFlags().StringVar(&a.color, "color", "auto", "auto, always or never")
-	root.AddCommand(a.serveCommand(), a.demoCommand(), a.sendCommand(), a.replayCommand(), a.usageCommand(), a.reportCommand(),
+	root.AddCommand(a.serveCommand(), a.demoCommand(), a.sendCommand(), a.replayCommand(), a.eventCommand(), a.usageCommand(), a.reportCommand(),
 		a.ledgerCommand(), a.statusCommand(), a.keysCommand(), a.configCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand())
 	return root
 }

@@ -40,6 +40,7 @@ type sentEvent struct {
 	Ref        string            `json:"ref,omitempty"`
 	Reason     string            `json:"reason,omitempty"`
 	Actor      string            `json:"actor,omitempty"`
+	Session    string            `json:"session,omitempty"`
 }
 
 func (a *app) sendCommand() *cobra.Command {
@@ -64,6 +65,7 @@ func (a *app) sendCommand() *cobra.Command {
 	f.StringVar(&e.Host, "host", "", "machine it was used on")
 	f.StringVar(&e.IP, "ip", "", "its address")
 	f.StringToStringVar(&e.Dimensions, "dimension", nil, "NAME=VALUE; may repeat")
+	f.StringVar(&e.Session, "session", "", "backfill session that the event is part of; needs --id")
 	void := f.String("void", "", "take back the event with this id")
 	amend := f.String("amend", "", "give the event with this id another quantity")
 	f.StringVar(&e.Reason, "reason", "", "why it is corrected")
@@ -141,6 +143,8 @@ func refusal(err error) error {
 		"unknown_meter":          "declare it with --meter ID:AGGREGATION or in the configuration",
 		"id_conflict":            "use another id for another use",
 		"correction_not_allowed": "set corrections: true for the meter in the configuration",
+		"session_reverted":       "load the events again in a new session, with new ids",
+		"session_full":           "go on in a new session",
 		"time_in_future":         "correct the clock of this machine",
 		"busy":                   "send it again",
 	}
