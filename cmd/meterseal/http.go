@@ -10,6 +10,7 @@ import (
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/export"
 )
 
@@ -26,7 +27,13 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 		o.Future = cfg.Future
 	}
 	o.Intake, o.Reporter, o.Store, o.Meters = intake{r.site}, reporter{r.site}, r.site.store, r.site.meters.Load
-	o.Control = func(ctx context.Context, line string) (uint64, error) { return r.site.gateway.Control(ctx, line) }
+	o.Control = func(ctx context.Context, line string) (uint64, error) {
+		seq, err := r.site.gateway.Control(ctx, line)
+		if err != nil {
+			return 0, gatewayError(err)
+		}
+		return seq, nil
+	}
 	o.Ready, o.Metrics, o.Backup = r.site.ready, newMetrics(r.site), r.site.backup
 	return o
 }
@@ -38,16 +45,28 @@ type intake struct{ *site }
 func (i intake) Submit(ctx context.Context, node string, evs []events.Event) (uint64, []events.Disposition, error) {
 	res, err := i.gateway.Submit(ctx, node, evs)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, gatewayError(err)
 	}
-	seq, ds := uint64(0), make([]events.Disposition, len(res))
+	seq, ds, not := uint64(0), make([]events.Disposition, len(res)), console.Refusals{}
 	for k, r := range res {
-		if r.Err != nil {
-			return 0, nil, r.Err
-		}
 		seq, ds[k] = max(seq, r.Seq), r.Disposition
+		if r.Err != nil && !r.Disposition.Refused() { // else the console says what the fold decided
+			not[k] = r.Err
+		}
+	}
+	if len(not) > 0 {
+		return seq, ds, not
 	}
 	return seq, ds, nil
+}
+
+// gatewayError gives what the gateway refuses for now its code and status.
+func gatewayError(err error) error {
+	code := stream.Code(err)
+	if status := events.StatusOf(code); status != 429 && status != 503 {
+		return err
+	}
+	return &events.Error{Code: code, Message: err.Error(), Hint: "keep the events and send them again; with an id they count once"}
 }
 
 // Refuse is console.Intake.
