@@ -55,16 +55,16 @@ func (w *world) session(name, meter string) (projections.Session, projections.Se
 // session is taken back.
 func backfill(w *world, step func()) {
 	w.t.Helper()
-	w.at(2*time.Hour).mustApply(usage("n1", ev("live", "render.pages", t0.Add(2*time.Hour), 1)))
+	w.at(2 * time.Hour).mustApply(usage("n1", ev("live", "render.pages", t0.Add(2*time.Hour), 1)))
 	step()
 	late, now := t0.Add(5*time.Minute), t0.Add(2*time.Hour)
 	w.mustApply(usage("n1", in("july", ev("a", "render.pages", late, 10)), in("july", ev("b", "render.pages", late, 20)), in("july", ev("c", "render.pages", now, 40)),
 		in("july", ev("d", "renders", late, 7)), ev("e", "render.pages", late, 3)),
 		usage("n2", in("july", ev("a", "render.pages", late, 5)), in("july", ev("f", "renders", now, 1))))
 	step()
-	w.at(2*time.Hour+time.Minute).mustApply(usage("n1", correction("c1", "render.pages", events.KindVoid, "a", 0), correction("c2", "render.pages", events.KindAmend, "b", 25)))
+	w.at(2*time.Hour + time.Minute).mustApply(usage("n1", correction("c1", "render.pages", events.KindVoid, "a", 0), correction("c2", "render.pages", events.KindAmend, "b", 25)))
 	step()
-	w.at(4*time.Hour).mustApply(revert(w.t, "july"))
+	w.at(4 * time.Hour).mustApply(revert(w.t, "july"))
 	step()
 	w.at(5*time.Hour).mustApply(usage("n1", ev("after", "render.pages", t0.Add(5*time.Hour), 100)), control("close @ now"))
 	step()
@@ -178,7 +178,7 @@ func TestSessionRefuses(t *testing.T) {
 // from when it began, however old what it brought is.
 func TestO10UndoOfSession(t *testing.T) {
 	w := newWorld(t, defaults, "render.pages sum page 0 yes 3600")
-	w.at(48*time.Hour).mustApply(usage("n1", in("july", ev("a", "render.pages", t0, 10)), in("june", ev("b", "render.pages", t0, 10))))
+	w.at(48 * time.Hour).mustApply(usage("n1", in("july", ev("a", "render.pages", t0, 10)), in("june", ev("b", "render.pages", t0, 10))))
 	if _, e, err := w.store.Session("july"); e != nil || err != nil {
 		t.Errorf("revertible at once: %v %v, want nil", e, err)
 	}
