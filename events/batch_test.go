@@ -118,7 +118,14 @@ func TestBatchCompression(t *testing.T) {
 	}
 }
 
-func TestBatchRefused(t *testing.T) {
+// refusedBatch is a batch that is refused, and how.
+type refusedBatch struct {
+	name, code, cause string
+	data              []byte
+}
+
+func refusedBatches(t testing.TB) []refusedBatch {
+	t.Helper()
 	// change gives a copy of the vector, changed and sealed again.
 	change := func(f func(b []byte) []byte) []byte { return sealed(f(unhex(t, vectorBatch))) }
 	poke := func(at int, v ...byte) []byte {
@@ -127,10 +134,7 @@ func TestBatchRefused(t *testing.T) {
 	block := func(s string) []byte {
 		return change(func(b []byte) []byte { return append(b[:40], unhex(t, s)...) })
 	}
-	cases := []struct {
-		name, code, cause string
-		data              []byte
-	}{
+	return []refusedBatch{
 		{"nothing", events.CodeMalformed, "magic", nil},
 		{"short header", events.CodeMalformed, "magic", unhex(t, vectorBatch)[:39]},
 		{"other magic", events.CodeMalformed, "magic", poke(0, 'X')},
@@ -172,11 +176,18 @@ func TestBatchRefused(t *testing.T) {
 		{"33 dimensions", events.CodeMalformed, "too_many", block("010178 01 00 00 18 10 21" + strings.Repeat("00", 70))},
 		{"kind 3", events.CodeMalformed, "bad_kind", block("010178 01 00 00 18 20 03 0161 0161 0161")},
 		{"void without ref", events.CodeMalformed, "missing", block("010178 01 00 00 00 20 01 00 0161 0161")},
+		{"session empty", events.CodeMalformed, "empty", block("010178 01 00 00 18 41 0161 00")},
+		{"session without id", events.CodeMalformed, "missing", block("010178 01 00 00 18 40 0173")},
+		{"session name", events.CodeMalformed, "bad_name", block("010178 01 00 00 18 41 0161 03612f62")},
+		{"void in a session", events.CodeMalformed, "not_in_session", block("010178 01 00 00 00 61 0161 01 0172 0172 0161 0173")},
 		{"time before 1970", events.CodeMalformed, "bad_time", block("010178 01 ffffffffffffffff7f 00 18 00")},
 		{"length beyond", events.CodeMalformed, "short", block("010178 01 00 00 18 02 7f61")},
 		{"cut within", events.CodeMalformed, "short", block("010178 01 00 00 18")},
 	}
-	for _, c := range cases {
+}
+
+func TestBatchRefused(t *testing.T) {
+	for _, c := range refusedBatches(t) {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := events.DecodeBatch(c.data)
 			if err == nil {

@@ -67,6 +67,21 @@ func TestCloudEventNode(t *testing.T) {
 	}
 }
 
+// A session is an extension attribute, in each mode.
+func TestCloudEventSession(t *testing.T) {
+	data := `{"operation":"view"}`
+	structured := `{"specversion":"1.0","id":"x","source":"s","type":"documents.processed","session":"july","data":` + data + `}`
+	binary := map[string]string{"ce-specversion": "1.0", "ce-id": "x", "ce-source": "s", "ce-type": "documents.processed", "ce-session": "july"}
+	for name, in := range map[string]events.Input{
+		"structured": {Data: []byte(structured)},
+		"binary":     {Header: headers(binary), Data: []byte(data)},
+	} {
+		_, e := parseOne(t, in)
+		wantDiff(t, name, e, events.Event{ID: "1:sx", Meter: "documents.processed", Quantity: 1,
+			Detail: &events.Detail{Session: "july", Dimensions: []events.Dimension{{"operation", "view"}}}})
+	}
+}
+
 // Source and id are joined by length: (node-1, 2-x) is not (node, 1-2-x).
 func TestCloudEventIDs(t *testing.T) {
 	seen := map[string]string{}
@@ -93,7 +108,11 @@ func TestCloudEventHeaders(t *testing.T) {
 	}
 }
 
-func TestCloudEventRefused(t *testing.T) {
+// refusedCloud is a structured CloudEvent that is refused, and how.
+type refusedCloud struct{ name, data, code, cause, field string }
+
+func refusedClouds(t testing.TB) []refusedCloud {
+	t.Helper()
 	// with replaces a part of the good event; all of it is refused, also the
 	// meter that nothing is wrong for.
 	with := func(old, new string) string {
@@ -102,7 +121,7 @@ func TestCloudEventRefused(t *testing.T) {
 		}
 		return strings.Replace(rendered, old, new, 1)
 	}
-	cases := []struct{ name, data, code, cause, field string }{
+	return []refusedCloud{
 		{"version", with(`"1.0"`, `"0.3"`), "malformed", "specversion", "specversion"},
 		{"version is a number", with(`"1.0"`, `1.0`), "malformed", "wrong_type", "specversion"},
 		{"no id", with(`"id":"9",`, ``), "malformed", "missing", "id"},
@@ -134,11 +153,17 @@ func TestCloudEventRefused(t *testing.T) {
 		{"quantity of the second meter", with(`"1.25"`, `"1.2505"`), "bad_quantity", "too_exact", "data.took.seconds"},
 		{"quantity on a wrong way", with(`"took":{`, `"took":3,"x":{`), "bad_quantity", "missing", "data.took.seconds"},
 		{"dimension is an object", with(`"format":"pdf"`, `"format":{}`), "malformed", "wrong_type", "data.format"},
+		{"session that is a number", with(`"sampled":true`, `"session":7`), "malformed", "wrong_type", "session"},
+		{"session that is no name", with(`"sampled":true`, `"session":"a b"`), "malformed", "bad_name", "session"},
+		{"session of a meter without corrections", with(`"sampled":true`, `"session":"july"`), "correction_not_allowed", "session", "session"},
 		{"not an object", `[]`, "malformed", "syntax", ""},
 		{"behind it", rendered + `{}`, "malformed", "syntax", ""},
 	}
+}
+
+func TestCloudEventRefused(t *testing.T) {
 	p := parser(t)
-	for _, c := range cases {
+	for _, c := range refusedClouds(t) {
 		t.Run(c.name, func(t *testing.T) {
 			_, out, err := p.Parse(events.Input{ContentType: "application/cloudevents+json", Data: []byte(c.data)}, nil)
 			if err == nil {

@@ -23,6 +23,7 @@ func groupOfAll(t testing.TB) *events.Group {
 			{ID: "9f2c-1", Meter: "render.pages", TimeMS: 1793700902000, Quantity: 12, Detail: &events.Detail{User: "ana", Host: "ws-7", IP: "10.0.0.7",
 				Dimensions: []events.Dimension{{"format", "pdf"}, {"site", "Zoë"}}}},
 			{ID: "9f2c-2", Meter: "render.calls", Quantity: math.MaxInt64},
+			{ID: "9f2c-5", Meter: "render.pages", TimeMS: 1, Quantity: 1, Detail: &events.Detail{User: "ana", Session: "july"}},
 			{ID: "9f2c-3", Meter: "render.pages", TimeMS: 1, Detail: &events.Detail{Kind: events.KindVoid, Ref: "9f2c-1", Reason: "wrong document", Actor: "kim"}},
 		}},
 		{Node: "node-02", Form: events.FormBatch, Raw: unhex(t, vectorBatch)},
@@ -116,8 +117,8 @@ func TestGroupFollows(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
-	if one.Count != 5 {
-		t.Errorf("%d events, want 5", one.Count)
+	if one.Count != 6 {
+		t.Errorf("%d events, want 6", one.Count)
 	}
 }
 
@@ -163,16 +164,23 @@ func summed(b []byte) []byte {
 	return b
 }
 
-func TestGroupDamaged(t *testing.T) {
-	// one gives a group of one node and one run with the given bytes.
-	one := func(count uint32, payload string) []byte {
-		p := unhex(t, payload)
-		return rawGroup(1, []byte("\x01n"), p, count, uint32(len(p)), 0)
-	}
-	for _, c := range []struct {
-		name, message string
-		data          []byte
-	}{
+// oneRun gives a group of one node and one run with the given bytes.
+func oneRun(t testing.TB, count uint32, payload string) []byte {
+	t.Helper()
+	p := unhex(t, payload)
+	return rawGroup(1, []byte("\x01n"), p, count, uint32(len(p)), 0)
+}
+
+// damagedGroup is a group that is refused, and part of the message.
+type damagedGroup struct {
+	name, message string
+	data          []byte
+}
+
+func damagedGroups(t testing.TB) []damagedGroup {
+	t.Helper()
+	one := func(count uint32, payload string) []byte { return oneRun(t, count, payload) }
+	return []damagedGroup{
 		{"node index", "node 1 of a table of 1", one(1, "01 01 0a 010178 01 00 00 18 01 0161")},
 		{"form 4", "run of form 4", one(0, "00 04 00")},
 		{"long varint of the index", "shortest form", one(1, "8000 01 0a 010178 01 00 00 18 01 0161")},
@@ -209,7 +217,11 @@ func TestGroupDamaged(t *testing.T) {
 		{"time of an event before 1970", "is no time", one(1, "00 01 13 010178 01 ffffffffffffffffff01 00 18 01 0161")},
 		{"time of an event overflows", "is no time", one(1, "00 01 13 010178 01 feffffffffffffffff01 00 18 01 0161")},
 		{"1 MiB and 1", "at most 1048576", rawGroup(0, nil, make([]byte, 1<<20-119), 0, 0, 0)},
-	} {
+	}
+}
+
+func TestGroupDamaged(t *testing.T) {
+	for _, c := range damagedGroups(t) {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := events.DecodeGroup(c.data)
 			if !errors.Is(err, events.ErrGroupDamaged) || !strings.Contains(err.Error(), c.message) {
@@ -217,7 +229,7 @@ func TestGroupDamaged(t *testing.T) {
 			}
 		})
 	}
-	if _, err := events.DecodeGroup(one(1, "00 01 0a 010178 01 00 00 18 01 0161")); err != nil {
+	if _, err := events.DecodeGroup(oneRun(t, 1, "00 01 0a 010178 01 00 00 18 01 0161")); err != nil {
 		t.Errorf("the good one: %v", err)
 	}
 }

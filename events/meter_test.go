@@ -105,8 +105,8 @@ func TestMetersSet(t *testing.T) {
 	if got := set.ByEventType("storage"); len(got) != 1 || got[0] != set.Lookup("storage") {
 		t.Errorf("meters of type storage: %v, want the meter of that id", got)
 	}
-	if n := len(set.All()); n != 8 {
-		t.Errorf("%d meters, want 8", n)
+	if n := len(set.All()); n != 9 {
+		t.Errorf("%d meters, want 9", n)
 	}
 }
 
@@ -353,9 +353,18 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestSessionNames(t *testing.T) {
+	for s, want := range map[string]bool{"a": true, "0": true, "2026-11_b.1": true, strings.Repeat("s", 64): true,
+		"": false, ".a": false, "-a": false, "a/b": false, "a:b": false, "a b": false, "é": false, strings.Repeat("s", 65): false} {
+		if got := events.ValidSession(s); got != want {
+			t.Errorf("ValidSession(%q) = %t, want %t", s, got, want)
+		}
+	}
+}
+
 func TestDispositions(t *testing.T) {
 	seen := map[string]bool{}
-	for d := events.Stored; d <= events.Overflow; d++ {
+	for d := events.Stored; d <= events.SessionFull; d++ {
 		if seen[d.Code()] || strings.HasPrefix(d.Code(), "disposition") || events.StatusOf(d.Code()) == 500 {
 			t.Errorf("disposition %d has code %s, status %d", d, d, events.StatusOf(d.Code()))
 		}
