@@ -203,6 +203,13 @@ func TestBatchRefused(t *testing.T) {
 // A block that claims a megabyte but unpacks to more is refused without being
 // unpacked in full.
 func TestBatchBomb(t *testing.T) {
+	if _, err := events.DecodeBatch(batchBomb(t)); err == nil || asError(t, err).Cause != "zstd" {
+		t.Errorf("DecodeBatch of a bomb: %v, want cause zstd", err)
+	}
+}
+
+func batchBomb(t testing.TB) []byte {
+	t.Helper()
 	b := &events.Batch{Epoch: 1}
 	for range events.MaxBatchEvents {
 		b.Events = append(b.Events, events.Event{Meter: "m", TimeMS: baseMS, Quantity: 1})
@@ -212,9 +219,7 @@ func TestBatchBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary.LittleEndian.PutUint32(out[32:], 1000)
-	if _, err := events.DecodeBatch(sealed(out)); err == nil || asError(t, err).Cause != "zstd" {
-		t.Errorf("DecodeBatch of a bomb: %v, want cause zstd", err)
-	}
+	return sealed(out)
 }
 
 func TestBatchBitFlips(t *testing.T) {

@@ -12,6 +12,13 @@ const rendered = `{"specversion":"1.0","id":"9","source":"/render/a","type":"pag
 	"datacontenttype":"application/json","dataschema":null,"traceparent":"00-x","sampled":true,"weight":3,
 	"data":{"pages":3,"took":{"seconds":"1.25","more":[{"deep":[[[{}]]]}]},"format":"pdf","cached":true,"other":null}}`
 
+// The same in binary mode.
+var (
+	renderedHeaders = map[string]string{"ce-specversion": "1.0", "ce-id": "9", "ce-source": "/render/a", "ce-type": "page.rendered",
+		"ce-subject": "berlin", "ce-time": "2026-11-03T10:15:03.5Z"}
+	renderedData = rendered[strings.Index(rendered, `"data":`)+7 : len(rendered)-1]
+)
+
 func renderedEvents(id string) []events.Event {
 	at := int64(1793700903500)
 	return []events.Event{
@@ -28,9 +35,6 @@ func headers(h map[string]string) func(string) string {
 
 // A CloudEvent says the same in each of its three modes, and as bare JSON.
 func TestCloudEventModes(t *testing.T) {
-	binary := map[string]string{"ce-specversion": "1.0", "ce-id": "9", "ce-source": "/render/a", "ce-type": "page.rendered",
-		"ce-subject": "berlin", "ce-time": "2026-11-03T10:15:03.5Z"}
-	data := rendered[strings.Index(rendered, `"data":`)+7 : len(rendered)-1]
 	for _, c := range []struct {
 		name string
 		in   events.Input
@@ -38,7 +42,7 @@ func TestCloudEventModes(t *testing.T) {
 		{"structured", events.Input{ContentType: "application/cloudevents+json; charset=utf-8", Data: []byte(rendered)}},
 		{"bare JSON", events.Input{Data: []byte(rendered)}},
 		{"application/json", events.Input{ContentType: "application/json", Data: []byte(rendered)}},
-		{"binary", events.Input{ContentType: "application/json", Header: headers(binary), Data: []byte(data)}},
+		{"binary", events.Input{ContentType: "application/json", Header: headers(renderedHeaders), Data: []byte(renderedData)}},
 		{"on the subject of one of its meters", events.Input{Meter: "render.seconds", Data: []byte(rendered)}},
 		{"on the subject of its type", events.Input{Meter: "page.rendered", Data: []byte(rendered)}},
 	} {

@@ -98,19 +98,7 @@ func TestGroupFollows(t *testing.T) {
 	if err := one.Follows(nil, 0); err != nil {
 		t.Errorf("the first group: %v", err)
 	}
-	for _, c := range []struct {
-		name   string
-		change func(g *events.Group)
-		want   error
-	}{
-		{"next", func(g *events.Group) {}, nil},
-		{"later", func(g *events.Group) { g.WallNS++; g.Term++ }, nil},
-		{"sequence", func(g *events.Group) { g.Prev++ }, events.ErrGroupHole},
-		{"sum", func(g *events.Group) { g.PrevSum[31] ^= 1 }, events.ErrGroupHole},
-		{"first event", func(g *events.Group) { g.First++ }, events.ErrGroupHole},
-		{"time falls", func(g *events.Group) { g.WallNS-- }, events.ErrGroupDamaged},
-		{"term falls", func(g *events.Group) { g.Term-- }, events.ErrGroupDamaged},
-	} {
+	for _, c := range followers() {
 		two := &events.Group{Prev: 7, WallNS: one.WallNS, Term: one.Term, First: uint64(one.Count), PrevSum: one.Sum}
 		c.change(two)
 		if err := two.Follows(one, 7); !errors.Is(err, c.want) {
@@ -119,6 +107,25 @@ func TestGroupFollows(t *testing.T) {
 	}
 	if one.Count != 6 {
 		t.Errorf("%d events, want 6", one.Count)
+	}
+}
+
+// follower changes a group that follows another one.
+type follower struct {
+	name   string
+	change func(g *events.Group)
+	want   error
+}
+
+func followers() []follower {
+	return []follower{
+		{"next", func(g *events.Group) {}, nil},
+		{"later", func(g *events.Group) { g.WallNS++; g.Term++ }, nil},
+		{"sequence", func(g *events.Group) { g.Prev++ }, events.ErrGroupHole},
+		{"sum", func(g *events.Group) { g.PrevSum[31] ^= 1 }, events.ErrGroupHole},
+		{"first event", func(g *events.Group) { g.First++ }, events.ErrGroupHole},
+		{"time falls", func(g *events.Group) { g.WallNS-- }, events.ErrGroupDamaged},
+		{"term falls", func(g *events.Group) { g.Term-- }, events.ErrGroupDamaged},
 	}
 }
 
@@ -236,6 +243,13 @@ func TestGroupDamaged(t *testing.T) {
 
 // A payload that unpacks to more than its header says is given up at once.
 func TestGroupBomb(t *testing.T) {
+	if _, err := events.DecodeGroup(groupBomb(t)); !errors.Is(err, events.ErrGroupDamaged) {
+		t.Errorf("DecodeGroup of a bomb: %v", err)
+	}
+}
+
+func groupBomb(t testing.TB) []byte {
+	t.Helper()
 	g := &events.Group{WallNS: wallNS, Runs: []events.Run{{Node: "n", Form: events.FormEvents}}}
 	for i := range 60_000 {
 		g.Runs[0].Events = append(g.Runs[0].Events, events.Event{ID: fmt.Sprint(i % 10), Meter: "m"})
@@ -245,9 +259,7 @@ func TestGroupBomb(t *testing.T) {
 		t.Fatal("not compressed")
 	}
 	binary.LittleEndian.PutUint32(b[44:], 1000)
-	if _, err := events.DecodeGroup(summed(b)); !errors.Is(err, events.ErrGroupDamaged) {
-		t.Errorf("DecodeGroup of a bomb: %v", err)
-	}
+	return summed(b)
 }
 
 func TestGroupVersion(t *testing.T) {
@@ -256,6 +268,22 @@ func TestGroupVersion(t *testing.T) {
 		b[at] |= 2
 		if _, err := events.DecodeGroup(summed(b)); !errors.Is(err, events.ErrGroupVersion) {
 			t.Errorf("byte %d: %v, want ErrGroupVersion", at, err)
+		}
+	}
+}
+
+// Fields that only a newer program writes are no damage: the way out is to
+// install it, not to restore.
+func TestGroupOfNewerEvents(t *testing.T) {
+	newer := unhex(t, vectorBatch)
+	newer[4] = 2
+	batch := append([]byte{0, 0, byte(len(newer))}, newer...)
+	for name, b := range map[string][]byte{
+		"mask":  oneRun(t, 1, "00 01 0a 010178 01 00 00 18 81 0161"),
+		"batch": rawGroup(1, []byte("\x01n"), batch, 1, uint32(len(batch)), 0),
+	} {
+		if _, err := events.DecodeGroup(b); !errors.Is(err, events.ErrGroupVersion) || errors.Is(err, events.ErrGroupDamaged) {
+			t.Errorf("%s: %v, want ErrGroupVersion", name, err)
 		}
 	}
 }

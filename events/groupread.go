@@ -33,7 +33,11 @@ func DecodeGroup(b []byte) (*Group, error) {
 		g.Runs = append(g.Runs, Run{})
 		d.run(&r, &g.Runs[len(g.Runs)-1])
 		if r.err != nil {
-			return nil, fmt.Errorf("%w: run %d: %w", ErrGroupDamaged, len(g.Runs)-1, r.err)
+			family := ErrGroupDamaged
+			if r.err.Code == CodeUpgradeNeeded { // a batch or event of a newer version; the sum holds
+				family = ErrGroupVersion
+			}
+			return nil, fmt.Errorf("%w: run %d: %w", family, len(g.Runs)-1, r.err)
 		}
 	}
 	if len(d.left) > 0 {

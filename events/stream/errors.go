@@ -3,6 +3,8 @@ package stream
 import (
 	"errors"
 	"fmt"
+
+	"github.com/meterseal/meterseal/events"
 )
 
 // Errors of opening the stream. Each says in its text what to do.
@@ -36,6 +38,10 @@ var (
 	ErrUnknown = errors.New("outcome of append is unknown")
 )
 
+// ErrNewer: a group was written by a newer program. Install that program;
+// nothing is damaged.
+var ErrNewer = errors.New("stream is of a newer version")
+
 // ErrStreamDamaged is the family of what a reader finds wrong. Nothing of the
 // stream from there on may be folded; the way out is "restore".
 var ErrStreamDamaged = errors.New("stream is damaged")
@@ -68,6 +74,7 @@ func Code(err error) string {
 		{ErrHole, "stream_hole"},
 		{ErrDamaged, "stream_damaged"},
 		{ErrTruncated, "stream_behind_cursor"},
+		{ErrNewer, events.CodeUpgradeNeeded},
 		{ErrUnreachable, "store_unreachable"},
 		{ErrNoPermission, "store_no_permission"},
 		{ErrAddressInUse, "listen_address_in_use"},

@@ -27,7 +27,10 @@ type Raw struct {
 // decode checks one message for itself.
 func decode(r Raw) (Stored, error) {
 	g, err := events.DecodeGroup(r.Data)
-	if err != nil {
+	switch {
+	case errors.Is(err, events.ErrGroupVersion):
+		return Stored{}, fmt.Errorf("%w: decode group at %d: %w", ErrNewer, r.Seq, err)
+	case err != nil:
 		return Stored{}, fmt.Errorf("%w: decode group at %d: %w", ErrDamaged, r.Seq, err)
 	}
 	return Stored{Seq: r.Seq, Data: r.Data, Group: g}, nil
