@@ -266,6 +266,28 @@ func TestNumberedBatches(t *testing.T) {
 	w.check()
 }
 
+// YD-3: numbers of batches up to 2^63-1 survive the fold, its store and the
+// ledger.
+func TestYD3BatchNumbers(t *testing.T) {
+	w := newWorld(t, defaults, pages)
+	const last = uint64(math.MaxInt64)
+	w.mustApply(batch("n1", last, last-2, ev("", "render.pages", t0, 1)))
+	w.reopen()
+	w.mustApply(batch("n1", last, last-1, ev("", "render.pages", t0, 2)))
+	if d := w.apply(batch("n1", last, last-1, ev("", "render.pages", t0, 2))); d[0] != events.Duplicate {
+		t.Errorf("the last number again: %v, want duplicate", d)
+	}
+	if n := w.store.Status().Nodes[0]; n.Epoch != last || n.Next != last {
+		t.Errorf("epoch %d, next %d, want 2^63-1 and 2^63-1", n.Epoch, n.Next)
+	}
+	w.at(time.Hour).mustApply(control("close @ now"))
+	want := fmt.Sprintf("gap n1 %d %d spool-lost %d 0 %d", t0.Unix(), t0.Unix()+900, last, last-2)
+	if got := w.recordsOf("gap"); len(got) == 0 || got[0] != want {
+		t.Errorf("gap records %q, want first %q", got, want)
+	}
+	w.check()
+}
+
 func TestCoverage(t *testing.T) {
 	w := newWorld(t, defaults, pages)
 	w.mustApply(usage("n1", ev("a", "render.pages", t0, 1)), control(fmt.Sprintf("alive n2 %d", t0.UnixMilli())))
