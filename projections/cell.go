@@ -208,6 +208,10 @@ func (c *cell) note(st *State, seq uint64) {
 		st.openCell(c)
 	}
 	c.lastSeq = seq
+	c.touch(st)
+}
+
+func (c *cell) touch(st *State) {
 	if !c.dirty {
 		c.dirty = true
 		st.fx.cells = append(st.fx.cells, c)

@@ -294,20 +294,14 @@ func (c *checker) rawEvents(ctx context.Context, groups Groups, size uint64) err
 	if err != nil {
 		return err
 	}
-	from := uint64(0)
-	for ; from < size; from++ { // records before the kept events come first
-		ref, ok, err := c.s.cellRef(from)
-		if err != nil {
-			return err
+	gone := func(ref *cellRef) bool {
+		if first != 0 && ref.first >= first {
+			return false
 		}
-		if ok && first != 0 && ref.first >= first {
-			break
-		}
-		if ok {
-			c.r.RawGone++
-		}
+		c.r.RawGone++
+		return true
 	}
-	return c.s.OpenRecords(ctx, groups, from, size, func(_ uint64, list []OpenedEvent) error {
+	return c.s.openRecords(ctx, groups, 0, size, gone, func(_ uint64, list []OpenedEvent) error {
 		c.r.Opened++
 		c.r.Events += uint64(len(list))
 		return ctx.Err()

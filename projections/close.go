@@ -17,7 +17,7 @@ const secondsPerDay = 86_400
 
 // closeDue closes every window whose end and lateness have passed.
 func (st *State) closeDue() error {
-	if st.origin == "" {
+	if st.origin == "" || st.retired {
 		return nil
 	}
 	due := floorDiv(st.cursor.WallNS, 1e9) - int64(st.settings.Lateness/1e9)
@@ -33,7 +33,7 @@ func (st *State) closeDue() error {
 // closeUntil closes the windows up to until, oldest first.
 func (st *State) closeUntil(until int64) error {
 	for w := st.closedUntil; w < until; w = st.closedUntil {
-		if len(st.nodeList) == 0 && len(st.downs) == 0 {
+		if len(st.nodeList) == 0 && len(st.downs) == 0 && len(st.rejects) == 0 {
 			// Nothing can be in these windows; a clock that jumps by decades
 			// must not cost a step for each.
 			st.closedUntil, st.fx.core = until, true
@@ -50,7 +50,7 @@ func (st *State) closeUntil(until int64) error {
 // depends on nothing but names and times.
 func (st *State) closeWindow(w int64) error {
 	to := w + st.windowSeconds()
-	down := st.closeDown(w)
+	st.closeDown(w)
 	cells := st.byWindow[w]
 	delete(st.byWindow, w)
 	slices.SortFunc(cells, compareCells)
@@ -59,7 +59,7 @@ func (st *State) closeWindow(w int64) error {
 		for k < len(cells) && cells[k].node == n {
 			k++
 		}
-		if err := st.closeNodeWindow(n, cells[:k], w, to, down); err != nil {
+		if err := st.closeNodeWindow(n, cells[:k], w, to); err != nil {
 			return err
 		}
 		cells = cells[k:]
@@ -69,6 +69,11 @@ func (st *State) closeWindow(w int64) error {
 	}
 	st.bookRejects(w)
 	st.closedUntil, st.fx.core = to, true
+	for _, c := range st.byWindow[to] {
+		if c.meter.isLevel() {
+			c.touch(st) // the level at its start is known now
+		}
+	}
 	return nil
 }
 
@@ -77,29 +82,31 @@ func compareCells(a, b *cell) int {
 		strings.Compare(a.meter.def.ID, b.meter.def.ID), cmp.Compare(a.key.from, b.key.from), strings.Compare(a.key.session, b.key.session), strings.Compare(a.key.reason, b.key.reason))
 }
 
-// closeDown books a span without a daemon when its first window closes, and
-// tells whether w lies in one.
-func (st *State) closeDown(w int64) bool {
+// closeDown books a span without a daemon when its first window closes. The
+// record covers all of it at once for every node that the ledger knows, also
+// the part whose windows close later.
+func (st *State) closeDown(w int64) {
 	if len(st.downs) == 0 || w < st.downs[0].from {
-		return false
+		return
 	}
 	d := st.downs[0]
-	if w == d.from {
-		for _, n := range st.byName {
-			st.bookSpan(n) // what precedes the gap stands before it
+	st.downs, st.fx.core = st.downs[1:], true
+	for _, n := range st.byName {
+		st.bookSpan(n) // what precedes the gap stands before it
+	}
+	st.append(fmt.Sprintf("gap * %d %d daemon-down - - -", d.from, d.to))
+	for _, n := range st.byName {
+		if n.covered != 0 && n.covered < d.to {
+			n.silent += d.to - max(n.covered, d.from)
+			n.covered = d.to
+			st.touch(n)
 		}
-		st.append(fmt.Sprintf("gap * %d %d daemon-down - - -", d.from, d.to))
 	}
-	if w+st.windowSeconds() >= d.to {
-		st.downs = st.downs[1:]
-	}
-	st.fx.core = true
-	return true
 }
 
 // closeNodeWindow books one node's window: its usage, or that it was alive, or
 // that nothing is known.
-func (st *State) closeNodeWindow(n *node, cells []*cell, w, to int64, down bool) error {
+func (st *State) closeNodeWindow(n *node, cells []*cell, w, to int64) error {
 	i, alive := slices.BinarySearch(n.alive, w)
 	if alive {
 		i++
@@ -124,10 +131,8 @@ func (st *State) closeNodeWindow(n *node, cells []*cell, w, to int64, down bool)
 		// Nothing of this node is in the ledger yet.
 	case alive:
 		st.extend(n, spanBeat, w, to)
-	case down:
-		st.bookSpan(n)
-		n.covered, n.silent = max(n.covered, to), n.silent+to-w
-		st.touch(n)
+	case n.covered >= to:
+		// The daemon did not run, which stands in the ledger.
 	default:
 		st.extend(n, spanOffline, w, to)
 	}
@@ -352,7 +357,7 @@ func (m *meter) adjust(c *cell) error {
 // closeNow closes the ledger, and with now first every window that holds
 // anything.
 func (st *State) closeNow(now bool) error {
-	if st.origin == "" {
+	if st.origin == "" || st.retired {
 		return nil
 	}
 	if now {

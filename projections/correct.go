@@ -19,8 +19,9 @@ type ref struct {
 }
 
 type refEntry struct {
-	key [16]byte
-	ref ref
+	key  [16]byte
+	week uint32 // of stream time
+	ref  ref
 }
 
 // refReader finds an event that was stored for correction. The Store is one.
@@ -79,7 +80,7 @@ func (st *State) findRef(key [16]byte) (ev sessionEvent, ok bool, err error) {
 
 func (st *State) setRef(key [16]byte, r ref) {
 	st.refsNew[key] = r
-	st.fx.refs = append(st.fx.refs, refEntry{key, r})
+	st.fx.refs = append(st.fx.refs, refEntry{key, uint32(floorDiv(st.cursor.WallNS, idBucketNS)), r})
 }
 
 // correct books a void or amend as an adjustment of the window that the
@@ -118,16 +119,18 @@ func (a *applier) correct(n *node, m *meter, e *events.Event) (events.Dispositio
 	if agg == events.Count {
 		diff = dcount
 	}
-	if _, err := addInt(m.runningAdjusted, diff); err != nil {
+	if r.session != 0 {
+		t := st.sessionList[r.session-1].total(m)
+		if _, err := addInt(t.quantity+t.adjusted, diff); err != nil {
+			return refuse(events.Overflow)
+		}
+	}
+	if !m.correctable(diff) {
 		return refuse(events.Overflow)
 	}
 	if r.session != 0 {
 		s := st.sessionList[r.session-1]
-		t := s.total(m)
-		if _, err := addInt(t.quantity+t.adjusted, diff); err != nil {
-			return refuse(events.Overflow)
-		}
-		t.adjusted += diff
+		s.total(m).adjusted += diff
 		st.touchSession(s)
 		st.sessionNew[now.slot()] = now
 	}
@@ -145,6 +148,20 @@ func (a *applier) adjust(key cellKey, n *node, m *meter, e *events.Event, diff, 
 	c.count++
 	c.dcount += dcount
 	c.value += diff
-	m.runningAdjusted += diff
+	a.st.touchMeter(m)
 	c.note(a.st, a.seq)
+}
+
+// correctable adds diff to what corrections moved so far, if that stays in
+// int64.
+func (m *meter) correctable(diff int64) bool {
+	moved, by := &m.raised, diff
+	if diff < 0 {
+		moved, by = &m.lowered, -diff // a difference of two quantities, so above -2^63
+	}
+	sum, err := addInt(*moved, by)
+	if err == nil {
+		*moved = sum
+	}
+	return err == nil
 }

@@ -14,6 +14,9 @@ var (
 	// ErrStreamBehind: the stream ends before the cursor. Acknowledged events
 	// are gone from it; run "meterseal restore".
 	ErrStreamBehind = errors.New("stream_behind_cursor: stream ends before what was folded")
+	// ErrStreamChanged: the last group of the stream is not the one that was
+	// folded there. Run "meterseal restore".
+	ErrStreamChanged = errors.New("stream_damaged: stream does not hold what was folded")
 	// ErrNoHistory: keys of a ledger are there, its store is not.
 	ErrNoHistory = errors.New("no_history: ledger is absent")
 	// ErrInUse: another daemon holds the directory.

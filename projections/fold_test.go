@@ -142,8 +142,12 @@ func TestAttacks13SendAgain(t *testing.T) {
 	}
 	w.mustApply(run())
 	w.sync()
-	for name, again := range map[string]func(){"at once": func() {}, "after a restart": w.reopen, "after the window closed": func() { w.at(time.Hour) }} {
-		again()
+	for _, c := range []struct {
+		name  string
+		again func()
+	}{{"at once", func() {}}, {"after a restart", w.reopen}, {"after the window closed", func() { w.at(time.Hour) }}} {
+		name := c.name
+		c.again()
 		d := w.apply(run())
 		if diff := cmp.Diff([]events.Disposition{events.Duplicate, events.Duplicate}, d); diff != "" {
 			t.Errorf("%s: %s", name, diff)

@@ -31,9 +31,30 @@ func (s *Store) load() error {
 			return err
 		}
 	}
-	s.synced = Synced{Cursor: s.st.cursor, Size: s.st.frontier.Size()}
-	if cp, err := s.get([]byte{keyCheckpoint}); err == nil {
-		s.synced.Checkpoint = cp
+	return s.loadCheckpoint()
+}
+
+// loadCheckpoint reads the newest signed checkpoint. If it is not of what was
+// loaded, a crash came between commit and signature, and the next Sync signs.
+func (s *Store) loadCheckpoint() error {
+	note, err := s.get([]byte{keyCheckpoint})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	cp, err := ledger.ParseCheckpoint(note)
+	if err != nil {
+		return fmt.Errorf("%w: newest checkpoint: %w", ErrDamaged, err)
+	}
+	size, root := s.st.frontier.Size(), s.st.frontier.Root()
+	if cp.Size > size || cp.Size == size && cp.Root != root {
+		return fmt.Errorf("%w: the ledger has %d records with root %s, signed were %d with %s", ErrDamaged, size, root, cp.Size, cp.Root)
+	}
+	s.synced = Synced{Size: cp.Size, Checkpoint: note}
+	if cp.Size == size {
+		s.synced.Cursor = s.st.cursor
 	}
 	return nil
 }
@@ -157,9 +178,6 @@ func (s *Store) loadCells() error {
 		if c.meter.def.Aggregation == events.Sum && key.kind != cellAdjust {
 			c.meter.running += c.value
 		}
-		if key.kind == cellAdjust {
-			c.meter.runningAdjusted += c.value
-		}
 		return nil
 	})
 	return err
@@ -191,14 +209,15 @@ func (s *Store) loadIDs() error {
 		return err
 	}
 	return s.scan([]byte{keyIDTail}, func(k, v []byte) error {
-		if len(k) != 13 || len(v) < 8 || (len(v)-8)%idEntryBytes != 0 {
+		if len(k) != 13 || len(v) < 16 || (len(v)-16)%idEntryBytes != 0 {
 			return fmt.Errorf("%w: id chunk of %d bytes", ErrDamaged, len(v))
 		}
 		x.number, x.chunk = binary.BigEndian.Uint64(k[1:]), binary.BigEndian.Uint32(k[9:])+1
-		wall := int64(binary.BigEndian.Uint64(v))
-		for v = v[8:]; len(v) > 0; v = v[idEntryBytes:] {
-			x.insert(binary.BigEndian.Uint64(v), binary.BigEndian.Uint32(v[8:]), wall)
+		first, newest := int64(binary.BigEndian.Uint64(v)), int64(binary.BigEndian.Uint64(v[8:]))
+		for v = v[16:]; len(v) > 0; v = v[idEntryBytes:] {
+			x.insert(binary.BigEndian.Uint64(v), binary.BigEndian.Uint32(v[8:]), newest)
 		}
+		x.firstNS = first // not the time of the chunk: a seal comes when it would have come
 		x.tail = x.tail[:0]
 		return nil
 	})
@@ -254,6 +273,7 @@ func (c *Cursor) decode(b []byte) error {
 func (m *meter) append(b []byte) []byte {
 	b = appendString(b, DeclareLine(&m.def))
 	b = appendBool(b, m.used)
+	b = binary.AppendVarint(binary.AppendVarint(b, m.raised), m.lowered)
 	for _, t := range [...]*ledgerTotal{&m.since, &m.all} {
 		b = binary.AppendUvarint(b, t.count)
 		b = binary.AppendVarint(b, t.value)
@@ -267,6 +287,7 @@ func (m *meter) decode(b []byte) error {
 	d := decoder{b: b}
 	line := d.string()
 	m.used = d.bool()
+	m.raised, m.lowered = d.varint(), d.varint()
 	for _, t := range [...]*ledgerTotal{&m.since, &m.all} {
 		t.count, t.value, t.adjusted, t.newestTo = d.uvarint(), d.varint(), d.varint(), d.varint()
 	}
@@ -285,7 +306,6 @@ func (m *meter) decode(b []byte) error {
 	if def.Aggregation == events.Sum {
 		m.running = m.all.value
 	}
-	m.runningAdjusted = m.all.adjusted
 	return nil
 }
 

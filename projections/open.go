@@ -19,7 +19,8 @@ type Stored struct {
 	Group *events.Group
 }
 
-// Groups reads the stream after a position, in order. The stream gives it.
+// Groups reads the stream after a position, in order. The stream gives it; after
+// 0 it begins with the oldest group that is kept.
 type Groups func(ctx context.Context, after uint64) iter.Seq2[Stored, error]
 
 // OpenedEvent is one event of a record with what opens its leaf.
@@ -58,6 +59,11 @@ const maxOpenSpan = 256
 // Errors: [ErrNotFound] when raw events are no longer in the stream;
 // [ErrDamaged] when events do not give the ROOT of their record, naming it.
 func (s *Store) OpenRecords(ctx context.Context, groups Groups, from, to uint64, f func(uint64, []OpenedEvent) error) error {
+	return s.openRecords(ctx, groups, from, to, nil, f)
+}
+
+// openRecords passes over the records that skip says so of; nil: none.
+func (s *Store) openRecords(ctx context.Context, groups Groups, from, to uint64, skip func(*cellRef) bool, f func(uint64, []OpenedEvent) error) error {
 	var span []cellRef
 	flush := func() error {
 		if len(span) == 0 {
@@ -80,7 +86,7 @@ func (s *Store) OpenRecords(ctx context.Context, groups Groups, from, to uint64,
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if !ok || (skip != nil && skip(&c)) {
 			continue
 		}
 		if span = append(span, c); len(span) >= maxOpenSpan {

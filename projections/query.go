@@ -118,7 +118,8 @@ type Query struct {
 	// Meter and Node select one; empty: all.
 	Meter, Node string
 	// ByNode keeps nodes apart; By names a declared dimension whose values are
-	// kept apart.
+	// kept apart. Of unique and weighted meters it gives only the count: their
+	// subjects and levels are those of a node.
 	ByNode bool
 	By     string
 }

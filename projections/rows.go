@@ -94,9 +94,7 @@ func (v *rowValue) merge(o *rowValue, agg events.Aggregation) error {
 			value = o.value
 		}
 	case events.Max, events.Peak:
-		if v.count == 0 || o.value > v.value {
-			value = o.value
-		}
+		value = max(v.value, o.value) // no quantity is below 0, and a level lasts without events
 	case events.Latest:
 		if o.count > 0 && (v.count == 0 || o.newestMS >= v.newestMS) {
 			value = o.value
@@ -182,11 +180,17 @@ func (c *cell) addDims(m *meter, e *events.Event) {
 			}
 		}
 		one := rowValue{count: 1, value: e.Quantity, newestMS: e.TimeMS}
-		if m.def.Aggregation == events.Count {
+		switch m.def.Aggregation {
+		case events.Count:
 			one.value = 1
+		case events.Unique, events.Weighted:
+			one.value = 0 // subjects and levels are those of the node
 		}
 		if c.key.kind == cellLate {
-			one.lateCount, one.lateValue = 1, one.value
+			one.lateCount = 1
+			if m.def.Aggregation == events.Count || m.def.Aggregation == events.Sum {
+				one.lateValue = one.value
+			}
 		}
 		// An overflow is refused before, by the sum over all values.
 		_ = v.merge(&one, m.def.Aggregation)
@@ -202,16 +206,16 @@ func (m *meter) declares(name string) bool {
 	return false
 }
 
-// current returns what c adds up to so far, as a row. A level meter counts up
-// to its newest event.
+// current returns what c adds up to so far, as a row. The level with which a
+// window begins is known when the one before it is closed.
 func (c *cell) current(st *State) (rowValue, error) {
 	v := rowValue{count: c.count, value: c.value, newestMS: c.newestMS}
 	switch {
 	case c.key.kind == cellAdjust:
 		return rowValue{adjusted: c.value, dcount: c.dcount}, nil
 	case c.meter.isLevel():
-		if c.key.kind == cellUsage && !c.booked {
-			c.start = c.node.level[c.meter.index] // so far; bookCell decides
+		if c.key.kind == cellUsage && !c.booked && c.key.from <= st.closedUntil {
+			c.start = c.node.level[c.meter.index]
 		}
 		var err error
 		v.value, err = c.result(c.meter.def.Aggregation, st.windowSeconds())

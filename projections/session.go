@@ -214,6 +214,9 @@ func (a *applier) revert(rest string) error {
 		}
 		m := st.meterList[ev.meter]
 		diff := ev.voidDiff(m)
+		if !m.correctable(diff) {
+			continue // only after 2^63-1 was taken back already; it counts on
+		}
 		void := s.void(&ev)
 		key := cellKey{kind: cellAdjust, node: ev.node, meter: ev.meter, from: st.window(ev.timeMS), booked: st.arrival(), session: s.name, reason: void.Kind().String()}
 		a.adjust(key, st.nodeList[ev.node], m, &void, diff, -1)

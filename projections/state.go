@@ -83,8 +83,11 @@ type meter struct {
 	dims  []string    // declared dimensions, ascending
 	dirty bool
 
-	running         int64 // sum: total with the open cells, so that it never leaves int64
-	runningAdjusted int64
+	// What was taken of it, open cells included. Quantities and both directions
+	// of corrections are kept in int64 apart, so that no part of them, however a
+	// query or a record cuts it, can leave int64.
+	running         int64 // sum: all quantities
+	raised, lowered int64 // corrections up, and down as a number above 0
 
 	cleared bool                  // the stored tags go before fresh ones come
 	tags    map[[16]byte]struct{} // subjects since the last close (unique)
@@ -264,7 +267,10 @@ func floorDiv(a, b int64) int64 {
 // heard notes that n showed life at ms.
 func (st *State) heard(n *node, ms int64) {
 	w := st.window(ms)
-	n.heardMS = max(n.heardMS, ms)
+	if ms > n.heardMS {
+		n.heardMS = ms
+		st.touch(n)
+	}
 	if w+st.windowSeconds() <= st.closedUntil {
 		return
 	}
@@ -278,7 +284,12 @@ func (st *State) heard(n *node, ms int64) {
 }
 
 // reject adds n refusals of one class and reason to those of the open window.
+//
+// After retire nothing more is recorded, so nothing more is counted.
 func (st *State) reject(nd *node, class rejectClass, reason string, count uint64) {
+	if st.retired {
+		return
+	}
 	key := rejectKey{st.arrival(), noNode, class, reason}
 	if nd != nil {
 		key.node = nd.index

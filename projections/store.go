@@ -10,12 +10,14 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/durablefs"
 	"github.com/meterseal/meterseal/ledger"
 )
 
@@ -60,6 +62,8 @@ type Store struct {
 
 	lastCursor []byte // as committed last
 
+	damaged atomic.Bool // Pebble has met a damaged file
+
 	syncMu sync.Mutex // one Sync at a time
 }
 
@@ -92,7 +96,7 @@ func Open(opts Options) (*Store, error) {
 			return nil, fmt.Errorf("%w: %s does not exist", ErrNoHistory, opts.Dir)
 		}
 	}
-	po := pebbleOptions(opts)
+	po := s.pebbleOptions()
 	db, err := pebble.Open(opts.Dir, po)
 	po.Cache.Unref()
 	switch {
@@ -111,17 +115,23 @@ func Open(opts Options) (*Store, error) {
 	return s, nil
 }
 
-func pebbleOptions(opts Options) *pebble.Options {
-	mem := opts.MemTableBytes
+func (s *Store) pebbleOptions() *pebble.Options {
+	mem := s.opts.MemTableBytes
 	if mem == 0 {
 		mem = 4 << 20
 	}
 	return &pebble.Options{
-		FS:                 opts.FS,
+		FS:                 durablefs.Wrap(s.opts.FS),
 		FormatMajorVersion: pebble.FormatNewest, // the default is the oldest
 		MemTableSize:       mem,
 		Cache:              pebble.NewCache(64 << 20),
-		Logger:             pebbleLog{opts.Log},
+		Logger:             pebbleLog{s.opts.Log},
+		// Without a listener of ours Pebble ends the process where a table is
+		// damaged; here the read that met it fails, and so does the next Sync.
+		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
+			s.log.Error("store is damaged", "file", i.Path, "err", i.Details)
+			s.damaged.Store(true)
+		}},
 	}
 }
 
@@ -154,6 +164,22 @@ func (s *Store) Cursor() Cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.st.cursor
+}
+
+// CheckEnd compares the end of the stream with what was folded, before anything
+// is read of it: its last position and the sum of the group there. What follows
+// the cursor is compared by Apply.
+//
+// Errors: [ErrStreamBehind], [ErrStreamChanged].
+func (s *Store) CheckEnd(seq uint64, sum ledger.Hash) error {
+	cur := s.Cursor()
+	switch {
+	case seq < cur.Seq:
+		return fmt.Errorf("%w: it ends at group %d, the cursor is at %d", ErrStreamBehind, seq, cur.Seq)
+	case seq == cur.Seq && seq > 0 && sum != cur.Sum:
+		return fmt.Errorf("%w: group %d has another sum", ErrStreamChanged, seq)
+	}
+	return nil
 }
 
 // Apply folds one group; see [State.Apply]. Its effects become durable with the
@@ -268,7 +294,15 @@ func del(b *pebble.Batch, key []byte)        { _ = b.Delete(key, nil) }
 // commitLocked writes every effect since the last commit in one batch with the
 // cursor. A crash before it leaves the state of the commit before, and the
 // stream has the rest.
+//
+// After a failure it writes nothing: the state may be that of half a group.
 func (s *Store) commitLocked() error {
+	if s.failed == nil && s.damaged.Load() {
+		s.failed = fmt.Errorf("%w: a file of %s", ErrDamaged, s.opts.Dir)
+	}
+	if s.failed != nil {
+		return s.failed
+	}
 	if err := s.writeIDPages(); err != nil {
 		return err
 	}
@@ -282,8 +316,7 @@ func (s *Store) commitLocked() error {
 	s.writeState(b)
 	s.writeIDs(b)
 	for _, e := range st.fx.refs {
-		week := uint32(floorDiv(st.cursor.WallNS, idBucketNS))
-		set(b, append(key4(keyRef, week), e.key[:]...), e.ref.append(nil))
+		set(b, append(key4(keyRef, e.week), e.key[:]...), e.ref.append(nil))
 	}
 	s.writeSessions(b)
 	clear(st.refsNew)
@@ -438,7 +471,8 @@ func (s *Store) writeIDs(b *pebble.Batch) {
 		_ = b.DeleteRange([]byte{keyRef}, key4(keyRef, oldest), nil)
 	}
 	if len(x.tail) > 0 {
-		v := make([]byte, 0, 8+len(x.tail)*idEntryBytes)
+		v := make([]byte, 0, 16+len(x.tail)*idEntryBytes)
+		v = binary.BigEndian.AppendUint64(v, uint64(x.firstNS))
 		v = binary.BigEndian.AppendUint64(v, uint64(x.newestNS))
 		for _, e := range x.tail {
 			v = appendIDEntry(v, e)

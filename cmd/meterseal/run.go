@@ -135,6 +135,7 @@ var knownErrors = []struct {
 	{stream.ErrHole, "stream_hole", exitHistory, `run "meterseal ledger check", then "meterseal restore --help"`},
 	{stream.ErrDamaged, "stream_damaged", exitHistory, `run "meterseal ledger check", then "meterseal restore --help"`},
 	{stream.ErrNewer, "upgrade_needed", exitVersion, "install the newer version that wrote it; nothing is damaged"},
+	{projections.ErrStreamChanged, "stream_damaged", exitHistory, `run "meterseal ledger check", then "meterseal restore --help"`},
 	{projections.ErrNoHistory, "no_history", exitHistory, `put the data directory back, or run "meterseal restore --help"`},
 	{stream.ErrInUse, "store_in_use", exitStore, "stop the other daemon, or choose another --data"},
 	{projections.ErrInUse, "store_in_use", exitStore, "stop the other daemon, or choose another --data"},

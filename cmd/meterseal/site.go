@@ -231,15 +231,14 @@ func (s *site) checkCursor(ctx context.Context, opened bool) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case last.Seq < cur.Seq:
-		return fmt.Errorf("%w: it ends at group %d, the cursor is at %d", projections.ErrStreamBehind, last.Seq, cur.Seq)
-	case opened && cur.Seq == 0 && last.Seq == 0:
+	if opened && cur.Seq == 0 && last.Seq == 0 {
 		return fmt.Errorf("%w: keys are there, stream and projections are empty", projections.ErrNoHistory)
-	case last.Seq == cur.Seq && cur.Seq > 0 && ledger.Hash(last.Group.Sum) != cur.Sum:
-		return fmt.Errorf("%w: group %d is not the one that was folded", stream.ErrDamaged, cur.Seq)
 	}
-	return nil
+	var sum ledger.Hash
+	if last.Group != nil {
+		sum = last.Group.Sum
+	}
+	return s.store.CheckEnd(last.Seq, sum)
 }
 
 func (s *site) startGateway(ctx context.Context) error {

@@ -129,6 +129,24 @@ func (d *Disk) powerCutLocked(unsyncedPercent int) *Disk {
 	return &Disk{mem: d.mem.CrashClone(cfg), seed: seed}
 }
 
+// PowerCutIn has power fail before the n-th write operation from now, 1 being the
+// next one. The returned function ends the wait and returns the disk as it was
+// found, or nil if there were fewer operations.
+//
+// It takes the place of a function given to [Disk.BeforeWrite].
+func (d *Disk) PowerCutIn(n uint64, unsyncedPercent int) (found func() *Disk) {
+	var cut *Disk
+	d.BeforeWrite(func(Op) {
+		if n--; n == 0 {
+			cut = d.powerCutLocked(unsyncedPercent)
+		}
+	})
+	return func() *Disk {
+		d.BeforeWrite(nil) // after this cut is no longer written to
+		return cut
+	}
+}
+
 // Files returns the paths of all files under dir ("" is the root), sorted.
 func (d *Disk) Files(dir string) ([]string, error) {
 	names, err := d.mem.List("/" + strings.TrimPrefix(dir, "/"))

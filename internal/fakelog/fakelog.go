@@ -159,6 +159,22 @@ func (l *Log) newest() *message {
 	return nil
 }
 
+// An Entry is a message as it lies in the log, for whoever judges what a reader
+// ought to make of it.
+type Entry struct {
+	Seq     uint64
+	Data    []byte
+	Damaged bool // readers do not see it
+}
+
+// Entries returns what is there, in order, and the newest sequence given out.
+func (l *Log) Entries() (list []Entry, last uint64) {
+	for _, m := range l.msgs {
+		list = append(list, Entry{m.seq, m.data, m.bad})
+	}
+	return list, l.last
+}
+
 // Last is as [stream.Stream.Last].
 func (l *Log) Last(context.Context) (stream.Stored, error) {
 	switch m := l.newest(); {
