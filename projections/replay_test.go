@@ -114,7 +114,7 @@ func dump(t testing.TB, fs vfs.FS) map[string]string {
 // The same groups give the same bytes in the store, records, roots, usage rows
 // and all the rest, whenever it was synced, closed and opened.
 func TestReplayGivesTheSameBytes(t *testing.T) {
-	crashtest.Seeds(t, 100, func(t *testing.T, _ uint64, rng *rand.Rand) {
+	crashtest.Seeds(t, 50, func(t *testing.T, _ uint64, rng *rand.Rand) {
 		w := history(t, rng, 60)
 		want := w.again(nil)
 		for range 2 {
@@ -204,7 +204,7 @@ func TestApplyTwice(t *testing.T) {
 // sync, not before the last one that was promised, and folding the rest gives
 // the same root.
 func TestEveryCrashPoint(t *testing.T) {
-	groups := 90
+	groups := 45
 	if testing.Short() {
 		groups = 15
 	}
