@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -98,31 +99,26 @@ type sqliteJob struct {
 	PerTx  int // events a transaction
 }
 
-// sqliteChild stores events in SQLite as a careful program would: a unique key
-// over the id, the total kept in the same transaction, every commit fsynced
-// before it returns. It prints a jobResult.
+// warm returns how many events come before those that are measured.
+func (j *sqliteJob) warm() int { return max(j.Events/10/j.PerTx, 1) * j.PerTx }
+
+// sqliteChild stores events in SQLite as a careful program would: a unique key,
+// the total kept in the same transaction, every commit fsynced before it
+// returns. Large transactions stand beside numbered batches, so their key is the
+// number of the event, which is SQLite's fastest key; single ones have the ids
+// of the JSON events. It prints a jobResult.
 func sqliteChild(arg string) error {
 	var j sqliteJob
 	if err := json.Unmarshal([]byte(arg), &j); err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(j.Dir, "events.db")+"?_pragma=journal_mode(wal)&_pragma=synchronous(full)")
+	w, err := openSQLite(j)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	for _, q := range []string{
-		`CREATE TABLE event (id TEXT PRIMARY KEY, node TEXT, meter TEXT, at INTEGER, quantity INTEGER, user TEXT, host TEXT, ip TEXT, dimensions TEXT) WITHOUT ROWID`,
-		`CREATE TABLE total (node TEXT, meter TEXT, window INTEGER, quantity INTEGER, count INTEGER, PRIMARY KEY (node, meter, window)) WITHOUT ROWID`,
-	} {
-		if _, err := db.Exec(q); err != nil {
-			return err
-		}
-	}
-	w := &sqliteWriter{db: db}
-	warm := max(j.Events/10/j.PerTx, 1) * j.PerTx
-	if err := w.write(0, warm, j.PerTx); err != nil {
+	defer w.db.Close()
+	warm := j.warm()
+	if err := w.write(0, warm); err != nil {
 		return err
 	}
 	before, err := processCPU(os.Getpid())
@@ -130,7 +126,7 @@ func sqliteChild(arg string) error {
 		return err
 	}
 	res := jobResult{StartNS: time.Now().UnixNano()}
-	if err := w.write(warm, warm+j.Events, j.PerTx); err != nil {
+	if err := w.write(warm, warm+j.Events); err != nil {
 		return err
 	}
 	res.EndNS = time.Now().UnixNano()
@@ -139,14 +135,7 @@ func sqliteChild(arg string) error {
 		return err
 	}
 	res.CPU = after - before
-	var n, sum, total int64
-	if err := db.QueryRow(`SELECT count(*), sum(quantity), (SELECT sum(quantity) FROM total) FROM event`).Scan(&n, &sum, &total); err != nil {
-		return err
-	}
-	if all := warm + j.Events; n != int64(all) || sum != quantityOf(all) || total != sum {
-		return fmt.Errorf("SQLite holds %d events of %d, total %d, want %d of %d", n, sum, total, all, quantityOf(all))
-	}
-	if _, err := db.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+	if err := w.confirm(warm + j.Events); err != nil {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(res)
@@ -157,12 +146,44 @@ func sqliteChild(arg string) error {
 const sqliteRows = 100
 
 type sqliteWriter struct {
-	db *sql.DB
+	db    *sql.DB
+	perTx int
+	few   *sql.Stmt // of min(sqliteRows, perTx) rows
+	total *sql.Stmt
+	args  []any
 }
 
-func (w *sqliteWriter) write(from, to, perTx int) error {
-	for i := from; i < to; i += perTx {
-		if err := w.transaction(i, min(i+perTx, to)); err != nil {
+func openSQLite(j sqliteJob) (*sqliteWriter, error) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(j.Dir, "events.db")+"?_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=cache_size(-65536)")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	key := "id TEXT PRIMARY KEY"
+	if j.PerTx > 1 {
+		key = "id INTEGER PRIMARY KEY"
+	}
+	for _, q := range []string{
+		`CREATE TABLE event (` + key + `, node TEXT, meter TEXT, at INTEGER, quantity INTEGER, user TEXT, host TEXT, ip TEXT, dimensions TEXT)`,
+		`CREATE TABLE total (node TEXT, meter TEXT, window INTEGER, quantity INTEGER, count INTEGER, PRIMARY KEY (node, meter, window)) WITHOUT ROWID`,
+	} {
+		if _, err := db.Exec(q); err != nil {
+			return nil, err
+		}
+	}
+	w := &sqliteWriter{db: db, perTx: j.PerTx}
+	rows := min(sqliteRows, j.PerTx)
+	if w.few, err = db.Prepare(`INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?)` + strings.Repeat(`,(?,?,?,?,?,?,?,?,?)`, rows-1)); err != nil {
+		return nil, err
+	}
+	w.total, err = db.Prepare(`INSERT INTO total VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET quantity = quantity + excluded.quantity, count = count + excluded.count`)
+	return w, err
+}
+
+// write stores events from..to-1, which are full transactions.
+func (w *sqliteWriter) write(from, to int) error {
+	for i := from; i < to; i += w.perTx {
+		if err := w.transaction(i, i+w.perTx); err != nil {
 			return err
 		}
 	}
@@ -175,28 +196,38 @@ func (w *sqliteWriter) transaction(from, to int) error {
 		return err
 	}
 	defer tx.Rollback()
-	now := time.Now()
+	now, few, sum := time.Now(), tx.Stmt(w.few), int64(0)
 	for i := from; i < to; i += sqliteRows {
-		n := min(sqliteRows, to-i)
-		q := `INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?)` + strings.Repeat(`,(?,?,?,?,?,?,?,?,?)`, n-1)
-		args := make([]any, 0, 9*n)
-		for k := i; k < i+n; k++ {
-			args = append(args, fmt.Sprintf("%x", eventID(k, false)), "node-01", meterID, now.UnixMilli(), eventQuantity(k), eventUser(k), eventHost(k), "10.0.0.7", `{"format":"pdf","queue":"a"}`)
+		w.args = w.args[:0]
+		for k := i; k < min(i+sqliteRows, to); k++ {
+			var id any = int64(k)
+			if w.perTx == 1 {
+				id = strconv.FormatUint(eventID(k, false), 16)
+			}
+			w.args = append(w.args, id, "node-01", meterID, now.UnixMilli(), eventQuantity(k), eventUser(k), eventHost(k), "10.0.0.7", `{"format":"pdf","queue":"a"}`)
+			sum += eventQuantity(k)
 		}
-		if _, err := tx.Exec(q, args...); err != nil {
+		if _, err := few.Exec(w.args...); err != nil {
 			return err
 		}
 	}
-	sum := int64(0)
-	for k := from; k < to; k++ {
-		sum += eventQuantity(k)
-	}
-	_, err = tx.Exec(`INSERT INTO total VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET quantity = quantity + excluded.quantity, count = count + excluded.count`,
-		"node-01", meterID, now.Truncate(15*time.Minute).Unix(), sum, to-from)
-	if err != nil {
+	if _, err = tx.Stmt(w.total).Exec("node-01", meterID, now.Truncate(15*time.Minute).Unix(), sum, to-from); err != nil {
 		return err
 	}
 	return tx.Commit()
+}
+
+// confirm fails unless the database holds events 0 to n-1, each once.
+func (w *sqliteWriter) confirm(n int) error {
+	var rows, sum, total int64
+	if err := w.db.QueryRow(`SELECT count(*), sum(quantity), (SELECT sum(quantity) FROM total) FROM event`).Scan(&rows, &sum, &total); err != nil {
+		return err
+	}
+	if rows != int64(n) || sum != quantityOf(n) || total != sum {
+		return fmt.Errorf("SQLite holds %d events of %d, total %d, want %d of %d", rows, sum, total, n, quantityOf(n))
+	}
+	_, err := w.db.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`)
+	return err
 }
 
 // sqliteRate measures SQLite in a process of its own, without any network.
@@ -206,12 +237,13 @@ func (b *bench) sqliteRate(ctx context.Context, r *row) (values, error) {
 		return nil, err
 	}
 	n := max(int(float64(b.events)*r.share)/r.perTx, 1) * r.perTx
-	res, err := b.child(ctx, "sqlite", sqliteJob{Dir: dir, Events: n, PerTx: r.perTx})
+	j := sqliteJob{Dir: dir, Events: n, PerTx: r.perTx}
+	res, err := b.child(ctx, "sqlite", j)
 	if err != nil {
 		return nil, err
 	}
 	size, err := folderBytes(dir)
-	all := n + max(n/10/r.perTx, 1)*r.perTx
+	all := n + j.warm()
 	return values{
 		perSecond: float64(n) / (float64(res.EndNS-res.StartNS) / 1e9),
 		serverCPU: res.CPU * 1e6 / float64(n),

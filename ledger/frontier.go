@@ -38,11 +38,13 @@ func (f *Frontier) Size() uint64 { return f.size }
 func (f *Frontier) Hashes() []Hash { return f.hashes }
 
 // Append adds a leaf. It allocates only when the frontier grows.
-func (f *Frontier) Append(leaf Hash) {
+func (f *Frontier) Append(leaf Hash) { f.append(leaf, NodeHash) }
+
+func (f *Frontier) append(leaf Hash, nodeHash func(l, r Hash) Hash) {
 	n := len(f.hashes)
 	for s := f.size; s&1 == 1; s >>= 1 {
 		n--
-		leaf = NodeHash(f.hashes[n], leaf)
+		leaf = nodeHash(f.hashes[n], leaf)
 	}
 	f.hashes = append(f.hashes[:n], leaf)
 	f.size++

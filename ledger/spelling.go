@@ -352,6 +352,13 @@ func AppendValue(dst []byte, s string) []byte { return appendEscaped(dst, s, inV
 func AppendText(dst []byte, s string) []byte { return appendEscaped(dst, s, inText) }
 
 func appendEscaped(dst []byte, s string, class byte) []byte {
+	all := class
+	for i := 0; i < len(s); i++ {
+		all &= charClass[s[i]]
+	}
+	if all != 0 && class == inValue { // nearly always; in a text spaces at the ends count
+		return append(dst, s...)
+	}
 	plain := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]

@@ -227,7 +227,7 @@ func (c *cell) leaf(st *State, e *events.Event, quantity int64, tag [16]byte, ta
 		st.saltsUsed[k] = i + 1
 		st.lastSalt, st.fx.salts = i, true
 	}
-	c.tree.Append(st.lines.leaf(c.meter, e, quantity, tag, tagged, c.salt(st), i))
+	st.lines.hasher.Append(&c.tree, st.lines.leaf(c.meter, e, quantity, tag, tagged, c.salt(st), i))
 }
 
 // tag returns the keyed hash of the event's subject: the user, or the dimension

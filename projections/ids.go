@@ -19,9 +19,9 @@ import (
 //
 // Entries stand in runs, oldest first. The newest run is a hash table in
 // memory, made durable as chunks in arrival order; a full run is sorted into
-// pages of the store and leaves a Bloom filter (1.5 bytes an id) and the first
+// pages of the store and leaves a Bloom filter (2.5 bytes an id) and the first
 // hash of each page in memory. So a new id costs a look into the table and one
-// cache line per run, and no read. A run whose newest entry has left the
+// cache line per run, and a read of the store once in some hundred look-ups. A run whose newest entry has left the
 // horizon is deleted by key range. See docs/decisions/0010-duplicates-index.md.
 
 const (
@@ -30,7 +30,8 @@ const (
 	idPageEntries  = 512            // entries in a page of the store
 	idEntryBytes   = 12             // hash and content
 	idBucketNS     = 7 * 24 * 36e11 // a run spans at most a week of stream time
-	idFilterProbes = 6
+	idFilterBits   = 20 // per entry
+	idFilterProbes = 7
 )
 
 type idEntry struct {
@@ -141,7 +142,7 @@ func (t *idTable) sorted() []idEntry {
 type idFilter []uint64
 
 func newIDFilter(entries int) idFilter {
-	blocks := max(1, (entries*12+511)/512)
+	blocks := max(1, (entries*idFilterBits+511)/512)
 	return make(idFilter, blocks*8)
 }
 

@@ -18,15 +18,19 @@ type eventLines struct {
 }
 
 // leaf returns the hash of e as event i of salts; quantity is the difference
-// for a correction. Afterwards line and private hold the two lines.
+// for a correction. It sets every field that it ever sets, one by one: a new
+// value of both structs for each event would cost more than the lines. Afterwards line and private hold the two lines.
 func (b *eventLines) leaf(m *meter, e *events.Event, quantity int64, tag [16]byte, tagged bool, salts *ledger.Salts, i uint64) ledger.Hash {
-	b.line = ledger.EventLine{TimeMS: e.TimeMS, Quantity: quantity, Tagged: tagged, Tag: tag}
+	b.public, b.secret = b.public[:0], b.secret[:0]
+	line, private := &b.line, &b.private
+	line.TimeMS, line.Quantity, line.Tagged, line.Tag, line.Kind, line.Public = e.TimeMS, quantity, tagged, tag, "", nil
+	private.ID = e.ID
 	d := e.Detail
 	if d == nil {
-		b.private = ledger.PrivateLine{ID: e.ID}
-		return b.hasher.Leaf(salts, i, &b.line, &b.private)
+		private.Dimensions, private.User, private.Host, private.IP = nil, "", "", ""
+		private.Actor, private.Reason, private.Ref = "", "", ""
+		return b.hasher.Leaf(salts, i, line, private)
 	}
-	b.public, b.secret = b.public[:0], b.secret[:0]
 	for _, dim := range d.Dimensions {
 		if m.public(dim.Name) {
 			b.public = append(b.public, dim)
@@ -34,12 +38,13 @@ func (b *eventLines) leaf(m *meter, e *events.Event, quantity int64, tag [16]byt
 			b.secret = append(b.secret, dim)
 		}
 	}
-	b.private = ledger.PrivateLine{Actor: d.Actor, Dimensions: b.secret, Host: d.Host, ID: e.ID, IP: d.IP, Reason: d.Reason, Ref: d.Ref, User: d.User}
-	b.line.Public = b.public
+	private.Dimensions, private.User, private.Host, private.IP = b.secret, d.User, d.Host, d.IP
+	private.Actor, private.Reason, private.Ref = d.Actor, d.Reason, d.Ref
+	line.Public = b.public
 	if d.Kind != events.KindUsage {
-		b.line.Kind = d.Kind.String()
+		line.Kind = d.Kind.String()
 	}
-	return b.hasher.Leaf(salts, i, &b.line, &b.private)
+	return b.hasher.Leaf(salts, i, line, private)
 }
 
 // public tells whether a detailed report may show the dimension.

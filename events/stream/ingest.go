@@ -244,7 +244,7 @@ func (r *receiver) usage(s *source, reply, data []byte, in *input) {
 	p.count += n
 	p.use(in)
 	if len(reply) > 0 {
-		p.answers = append(p.answers, answer{reply: alias(reply), run: int32(i), first: int32(first), n: int32(n)})
+		p.answers = append(p.answers, answer{reply: p.subject(reply), run: int32(i), first: int32(first), n: int32(n)})
 	}
 	g.hold(p, n, size)
 }
@@ -270,7 +270,7 @@ func (r *receiver) batch(s *source, reply, data []byte, in *input) {
 	p.use(in)
 	if len(reply) > 0 {
 		p.extras = append(p.extras, extra{kind: answerBatch})
-		p.answers = append(p.answers, answer{reply: alias(reply), run: int32(len(p.group.Runs) - 1),
+		p.answers = append(p.answers, answer{reply: p.subject(reply), run: int32(len(p.group.Runs) - 1),
 			n: int32(len(b.Events)), extra: int32(len(p.extras))})
 	}
 	g.hold(p, len(b.Events), len(data))

@@ -28,10 +28,11 @@ type pending struct {
 	tick     bool     // wanted even if empty
 	since    time.Time
 
-	data []byte // encoded
-	disp []events.Disposition
-	seq  uint64
-	err  error // the group was not stored, or it is not known
+	subjects []byte // of answers
+	data     []byte // encoded
+	disp     []events.Disposition
+	seq      uint64
+	err      error // the group was not stored, or it is not known
 }
 
 // answer says who waits for which events. Most are only a reply subject.
@@ -121,7 +122,7 @@ func (p *pending) reset() {
 	clear(p.rejected)
 	*p = pending{group: events.Group{Runs: p.group.Runs[:0]}, answers: p.answers[:0], extras: p.extras[:0],
 		refusals: p.refusals[:0], rejected: p.rejected[:0], beats: p.beats[:0], inputs: p.inputs[:0],
-		data: p.data[:0], disp: p.disp[:0]}
+		data: p.data[:0], disp: p.disp[:0], subjects: p.subjects[:0]}
 }
 
 // addRun appends an empty run, reusing the memory of an earlier one.
@@ -137,6 +138,14 @@ func (p *pending) addRun(node string, form events.Form) *events.Run {
 	p.group.Runs = runs
 	p.bytes += 16 + len(node)
 	return &runs[len(runs)-1]
+}
+
+// subject keeps the subject of an answer. They stand together, since all are
+// read in one go long after their messages have left the caches.
+func (p *pending) subject(reply []byte) string {
+	n := len(p.subjects)
+	p.subjects = append(p.subjects, reply...) // strings of an outgrown buffer stay whole
+	return alias(p.subjects[n:])
 }
 
 // use notes that p holds events that alias in.
