@@ -50,7 +50,9 @@ func (c *httpClient) do(ctx context.Context, method, path string, query url.Valu
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	// The time is for the answer to begin: a backup takes as long as it takes.
+	ctx, cancel := context.WithCancel(ctx)
+	late := time.AfterFunc(c.timeout, cancel)
 	req, err := http.NewRequestWithContext(ctx, method, u, body)
 	if err != nil {
 		cancel()
@@ -60,8 +62,12 @@ func (c *httpClient) do(ctx context.Context, method, path string, query url.Valu
 		req.Header.Set("Content-Type", contentType)
 	}
 	resp, err := http.DefaultClient.Do(req)
+	inTime := late.Stop()
 	if err != nil {
 		cancel()
+		if !inTime {
+			return nil, fail(exitError, "daemon_unreachable", "try again, or allow more with --timeout", "%s gave no answer within %v", c.base, c.timeout)
+		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, fail(exitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --http`, "no daemon answers at %s", c.base)
 		}

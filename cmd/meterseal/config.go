@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/events"
@@ -26,6 +24,7 @@ type Config struct {
 	SiteName      string
 	DataDir       string // absolute; "none": no store
 	NATSURL       string
+	SyncAlways    bool // the server at NATSURL has sync_interval: always
 	MaxSizeBytes  int64
 	HTTPListen    string
 	NATSListen    string
@@ -104,6 +103,13 @@ var settings = []setting{
 	{"site.name", "", "", "label of this site; the ledger's identity is its key", text(func(c *Config) *string { return &c.SiteName })},
 	{"store.dir", "data", "./meterseal-data", `folder of everything that is kept; "none": no store`, text(func(c *Config) *string { return &c.DataDir })},
 	{"store.nats_url", "nats-url", "", "use this NATS server instead of the embedded one", text(func(c *Config) *string { return &c.NATSURL })},
+	{"store.sync_always", "", "false", "the server at nats_url has sync_interval: always, which cannot be seen from here", func(c *Config, v string) error {
+		c.SyncAlways = v == "true"
+		if v != "true" && v != "false" {
+			return fmt.Errorf("is %q, want true or false", v)
+		}
+		return nil
+	}},
 	{"store.max_size", "", "200GiB", "raw events kept at most, within what the disk has; then 503 store_full, nothing is dropped", func(c *Config, v string) (err error) {
 		c.MaxSizeBytes, err = parseSize(v)
 		return err
@@ -133,7 +139,11 @@ func configFlags(cmd *cobra.Command) {
 	f.String("config", "", "configuration file (YAML)")
 	f.StringArray("meter", nil, "declare a meter ID:AGGREGATION[:SCALE[:UNIT]]; may repeat")
 	for _, s := range settings {
-		f.String(s.flagName(), "", fmt.Sprintf("%s (default %q)", s.doc, s.value))
+		doc := s.doc
+		if s.value != "" {
+			doc += " (default " + s.value + ")"
+		}
+		f.String(s.flagName(), "", doc)
 	}
 }
 
@@ -149,10 +159,10 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 			return nil, err
 		}
 		c.path = abs
-		if file, err = readYAML(path); err != nil {
-			return nil, fail(exitUsage, "config_invalid", "correct the file", "%v", err)
+		if file, err = readYAML(abs); err != nil {
+			return nil, configFailure(err.Error())
 		}
-		problems = append(problems, file.unknown(path)...)
+		problems = append(problems, file.unknown(abs)...)
 	}
 	for _, s := range settings {
 		v, where := s.value, "default"
@@ -173,13 +183,40 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 	}
 	problems = append(problems, c.loadMeters(cmd, file)...)
 	problems = append(problems, c.contradictions()...)
+	slices.SortStableFunc(problems, func(a, b string) int { return cmp.Compare(c.lineOf(a), c.lineOf(b)) })
 	if len(problems) > 0 {
-		return nil, fail(exitUsage, "config_invalid", "correct what is named above, then try again", "%s", strings.Join(problems, "\n"))
+		return nil, configFailure(problems...)
 	}
 	if err := c.makeAbsolute(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// lineOf returns the line of the file that a mistake is about, so that mistakes
+// come in the order of the file; 0: it is not about the file.
+func (c *Config) lineOf(problem string) int {
+	rest, ok := strings.CutPrefix(problem, c.path+":")
+	if c.path == "" || !ok {
+		return 0
+	}
+	line, _, _ := strings.Cut(rest, ":")
+	n, _ := strconv.Atoi(line)
+	return n
+}
+
+// plain is the text of an error of a package without its code, which the
+// command line shows with the hint.
+func plain(err error) string { return strings.TrimPrefix(err.Error(), "config_invalid: ") }
+
+// configFailure lists every mistake at once.
+func configFailure(problems ...string) error {
+	f := &failure{Code: "config_invalid", Message: problems[0], Hint: "correct it, then try again", Exit: exitUsage}
+	if len(problems) > 1 {
+		f.Message, f.Errors = fmt.Sprintf("the configuration has %d mistakes", len(problems)), problems
+		f.Hint = "correct what is named above, then try again"
+	}
+	return f
 }
 
 // makeAbsolute counts relative paths of the file from its folder (Y-12).
@@ -196,17 +233,31 @@ func (c *Config) makeAbsolute() error {
 	return err
 }
 
-// contradictions names settings that cannot work together (Y-13).
+// contradictions names settings that cannot work together (Y-13), each where it
+// was given.
 func (c *Config) contradictions() []string {
 	var out []string
-	if err := c.Fold.Validate(); err != nil && c.Fold.Window != 0 {
-		out = append(out, strings.TrimPrefix(err.Error(), "config_invalid: "))
+	at := func(key, format string, args ...any) {
+		where := ""
+		if from := c.origin[key]; from != "default" {
+			where = from + ": "
+		}
+		out = append(out, where+fmt.Sprintf(format, args...))
 	}
-	if c.Retention < c.Fold.Horizon {
-		out = append(out, fmt.Sprintf("events.retention %s is below events.id_horizon %s: repeated events could not be compared", c.values["events.retention"], c.values["events.id_horizon"]))
+	if err := c.Fold.Validate(); err != nil && c.Fold.Window != 0 && c.Fold.Horizon != 0 {
+		text := plain(err)
+		key, _, _ := strings.Cut(text, " ")
+		at(key, "%s", text)
+	}
+	if c.Retention < c.Fold.Horizon && c.Retention != 0 {
+		key := "events.retention"
+		if c.origin[key] == "default" {
+			key = "events.id_horizon"
+		}
+		at(key, "events.retention %s is below events.id_horizon %s: repeated events could not be compared", c.values["events.retention"], c.values["events.id_horizon"])
 	}
 	if c.Future < 0 || c.Future > 24*time.Hour {
-		out = append(out, fmt.Sprintf("events.future %s is not 0 s to 24 h", c.values["events.future"]))
+		at("events.future", "events.future %s is not 0 s to 24 h", c.values["events.future"])
 	}
 	return out
 }
@@ -222,170 +273,17 @@ func (c *Config) loadMeters(cmd *cobra.Command, file yamlFile) []string {
 	for _, v := range flags {
 		m, err := events.ParseMeterFlag(v)
 		if err != nil {
-			problems = append(problems, "--meter "+v+": "+err.Error())
+			problems = append(problems, "--meter "+v+": "+plain(err))
 			continue
 		}
 		c.Meters = append(c.Meters, m)
 	}
 	if len(problems) == 0 {
 		if _, err := events.NewMeters(c.Meters); err != nil {
-			problems = append(problems, strings.TrimPrefix(err.Error(), "config_invalid: "))
+			problems = append(problems, plain(err))
 		}
 	}
 	return problems
-}
-
-// yamlFile is a parsed file: plain keys with their place, and the meters.
-type yamlFile struct {
-	plain  map[string]yamlValue
-	meters []yamlMeter
-}
-
-type yamlValue struct {
-	value        string
-	line, column int
-}
-
-type yamlMeter struct {
-	fields map[string]yamlValue
-	dims   []events.MeterDimension
-}
-
-func readYAML(path string) (yamlFile, error) {
-	f := yamlFile{plain: map[string]yamlValue{}}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return f, err
-	}
-	tree, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return f, fmt.Errorf("%s: %w", path, err)
-	}
-	docs := slices.DeleteFunc(tree.Docs, func(d *ast.DocumentNode) bool { return d.Body == nil })
-	if len(docs) > 1 {
-		return f, fmt.Errorf("%s holds %d documents, want one", path, len(docs))
-	}
-	if len(docs) == 0 {
-		return f, nil
-	}
-	return f, f.walk(path, "", docs[0].Body)
-}
-
-// walk collects scalars under their dotted keys.
-func (f *yamlFile) walk(path, key string, n ast.Node) error {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		for _, v := range n.Values {
-			if err := f.walk(path, key, v); err != nil {
-				return err
-			}
-		}
-		return nil
-	case *ast.MappingValueNode:
-		k := strings.TrimPrefix(key+"."+n.Key.GetToken().Value, ".")
-		if k == "meters" {
-			return f.readMeters(path, n.Value)
-		}
-		return f.walk(path, k, n.Value)
-	case *ast.SequenceNode:
-		return fmt.Errorf("%s:%d: %s is a list, want a value", path, n.GetToken().Position.Line, key)
-	case *ast.NullNode:
-		return nil
-	}
-	t := n.GetToken()
-	if old, ok := f.plain[key]; ok {
-		return fmt.Errorf("%s:%d:%d: %s stands twice, first in line %d", path, t.Position.Line, t.Position.Column, key, old.line)
-	}
-	f.plain[key] = yamlValue{t.Value, t.Position.Line, t.Position.Column}
-	return nil
-}
-
-func (f *yamlFile) readMeters(path string, n ast.Node) error {
-	list, ok := n.(*ast.SequenceNode)
-	if !ok {
-		return fmt.Errorf("%s:%d: meters is not a list", path, n.GetToken().Position.Line)
-	}
-	for _, item := range list.Values {
-		one := yamlFile{plain: map[string]yamlValue{}}
-		if err := one.walk(path, "", item); err != nil {
-			return err
-		}
-		m := yamlMeter{fields: one.plain}
-		for k, v := range one.plain {
-			if name, ok := strings.CutPrefix(k, "dimensions."); ok {
-				path, private := strings.CutPrefix(v.value, "private ")
-				m.dims = append(m.dims, events.MeterDimension{Name: name, Path: path, Private: private})
-				delete(m.fields, k)
-			}
-		}
-		slices.SortFunc(m.dims, func(a, b events.MeterDimension) int { return cmp.Compare(a.Name, b.Name) })
-		f.meters = append(f.meters, m)
-	}
-	return nil
-}
-
-var meterKeys = []string{"id", "unit", "scale", "aggregation", "description", "event_type", "value", "subject", "unique_max", "corrections", "undo", "rulebook"}
-
-// meter reads one element of meters.
-func (y yamlMeter) meter(path string) (m events.Meter, problems []string) {
-	m.Dimensions = y.dims
-	for k, v := range y.fields {
-		var err error
-		switch k {
-		case "id":
-			m.ID = v.value
-		case "unit":
-			m.Unit = v.value
-		case "scale":
-			m.Scale, err = strconv.Atoi(v.value)
-		case "aggregation":
-			m.Aggregation, err = events.ParseAggregation(v.value)
-		case "description":
-			m.Description = v.value
-		case "event_type":
-			m.EventType = v.value
-		case "value":
-			m.Value = v.value
-		case "subject":
-			m.Subject = v.value
-		case "unique_max":
-			m.UniqueMax, err = strconv.Atoi(v.value)
-		case "corrections":
-			m.Corrections, err = strconv.ParseBool(v.value)
-		case "undo":
-			m.Undo, err = parseDuration(v.value)
-		case "rulebook":
-			m.RuleBook = v.value
-		default:
-			err = fmt.Errorf("unknown key %q%s", k, nearest(k, meterKeys))
-		}
-		if err != nil {
-			problems = append(problems, fmt.Sprintf("%s:%d:%d: meter %s: %v", path, v.line, v.column, y.fields["id"].value, err))
-		}
-	}
-	slices.Sort(problems)
-	if len(problems) == 0 {
-		if err := m.Validate(); err != nil {
-			problems = append(problems, fmt.Sprintf("%s:%d: %s", path, y.fields["id"].line, strings.TrimPrefix(err.Error(), "config_invalid: ")))
-		}
-	}
-	return m, problems
-}
-
-// unknown names the keys that mean nothing, with the likely one.
-func (f yamlFile) unknown(path string) []string {
-	var keys []string
-	for _, s := range settings {
-		keys = append(keys, s.key)
-	}
-	var out []string
-	for k, v := range f.plain {
-		if !slices.Contains(keys, k) {
-			out = append(out, fmt.Sprintf("%s:%d:%d: unknown key %q%s", path, v.line, v.column, k, nearest(k, keys)))
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // nearest returns " (did you mean x?)" for the closest of words.

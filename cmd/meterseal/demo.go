@@ -113,7 +113,7 @@ func (d *demo) prepare() error {
 // tell does the job, step by step.
 func (d *demo) tell(ctx context.Context, r *running) error {
 	fmt.Fprintf(d.out, "1. A site starts\n")
-	fmt.Fprintf(d.out, "   nats://%s  http://%s\n\n", r.natsAddr(), r.httpAddr)
+	fmt.Fprintf(d.out, "   %s  http://%s\n\n", r.natsURL(), r.httpAddr)
 
 	fmt.Fprintf(d.out, "2. %d nodes publish every request to NASA's web server, July and August 1995\n", d.nodes)
 	res, err := d.publish(ctx, r)
@@ -158,7 +158,7 @@ func (d *demo) publish(ctx context.Context, r *running) (*replayResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := replayOptions{server: "nats://" + r.natsAddr(), format: "counts", start: start, meters: []replayMeter{{id: demoMeter}}, window: 8192}
+	o := replayOptions{server: r.natsURL(), format: "counts", start: start, meters: []replayMeter{{id: demoMeter}}, window: 8192}
 	for i := range d.nodes {
 		o.nodes = append(o.nodes, fmt.Sprintf("n%d", i+1))
 	}

@@ -104,7 +104,10 @@ func (p reporter) Report(ctx context.Context, o console.ReportOptions) (string, 
 
 // reportProblem says over HTTP why there is no report.
 func reportProblem(err error) error {
+	var f *failure
 	switch {
+	case errors.As(err, &f):
+		return &console.Problem{Status: 409, Code: f.Code, Message: f.Message, Hint: f.Hint}
 	case errors.Is(err, export.ErrNothingNew):
 		return &console.Problem{Status: 409, Code: "nothing_new", Message: "nothing was closed since that size", Hint: "wait for a window to close, or use --close-now"}
 	case errors.Is(err, export.ErrRange), errors.Is(err, export.ErrNoCheckpoint):

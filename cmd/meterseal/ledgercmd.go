@@ -68,7 +68,7 @@ must be stopped. Exit code 7 names the first record that does not hold.`,
 	f.Uint64("event", 0, "position of the event in it, from 0")
 	f.Bool("private", false, "also show the private line")
 	f.String("check", "", "verify the opening in this FILE instead; needs --site-key")
-	f.String("site-key", "", "the site's public key, for --check")
+	f.String("site-key", "", "the site's public key, or @FILE with it, for --check")
 	prove.RunE = func(cmd *cobra.Command, _ []string) error {
 		if file, _ := f.GetString("check"); file != "" {
 			key, _ := f.GetString("site-key")
@@ -105,23 +105,34 @@ func (a *app) withStore(ctx context.Context, dir string, f func(*openedStore) er
 		return fail(exitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
 	}
 	o := &openedStore{dir: dir}
-	if o.keys, err = loadKeys(dir); err != nil {
+	if o.keys, err = readKeys(dir); err != nil {
 		return err
 	}
-	o.store, err = projections.Open(projections.Options{Dir: filepath.Join(dir, projectionsDir), MustExist: true, Secrets: o.keys.secrets,
-		Sign: func(cp ledger.Checkpoint) ([]byte, error) { return ledger.SignCheckpoint(cp, o.keys.signer) }})
-	if err != nil {
+	return o.with(ctx, f)
+}
+
+// with opens what is in o.dir for f.
+func (o *openedStore) with(ctx context.Context, f func(*openedStore) error) (err error) {
+	s := &site{keys: o.keys, cfg: &Config{DataDir: o.dir}}
+	if o.store, err = s.openStore(true); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.store.Close()) }()
-	if _, err := os.Stat(filepath.Join(dir, streamDir)); err == nil {
-		o.stream, err = stream.Open(ctx, stream.Options{Dir: filepath.Join(dir, streamDir), Listen: "127.0.0.1:0"})
-		if err != nil {
+	if err := o.keys.ofThisSite(o.store); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(o.dir, streamDir)); err == nil {
+		if o.stream, err = openStreamAtRest(ctx, o.dir); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, o.stream.Close()) }()
 	}
 	return f(o)
+}
+
+// openStreamAtRest opens the stream of a data directory without listening.
+func openStreamAtRest(ctx context.Context, dir string) (*stream.Stream, error) {
+	return stream.Open(ctx, stream.Options{Dir: filepath.Join(dir, streamDir), InProcess: true})
 }
 
 func (o *openedStore) groups() projections.Groups {
@@ -159,6 +170,9 @@ func (a *app) checkLedger(ctx context.Context, o *openedStore, form string) erro
 
 // opening returns the document that discloses one event.
 func (o *openedStore) opening(ctx context.Context, record, event uint64, private bool) ([]byte, error) {
+	if o.stream == nil {
+		return nil, fail(exitStore, "store_missing", "the raw events are in the NATS server of --nats-url; this version opens events of the embedded stream only", "%s holds no stream", o.dir)
+	}
 	line, list, err := o.store.Opening(ctx, o.groups(), record, event)
 	if err != nil {
 		return nil, err
@@ -166,7 +180,7 @@ func (o *openedStore) opening(ctx context.Context, record, event uint64, private
 	size := o.store.LastClose()
 	note, err := o.store.Checkpoint(size)
 	if err != nil || record >= size {
-		return nil, fail(exitError, "not_closed", `run "meterseal report export" first: it closes the ledger`, "record %d is under no kept checkpoint yet", record)
+		return nil, fail(exitError, "not_closed", `run "meterseal report export" at the daemon first: it closes the ledger`, "record %d is under no kept checkpoint yet", record)
 	}
 	proof, err := ledger.NewTree(o.store, o.store.Status().Records).InclusionProof(record, size)
 	if err != nil {
@@ -189,9 +203,9 @@ func (a *app) checkOpening(file, key string) error {
 	if err != nil {
 		return err
 	}
-	v, err := ledger.ParseVerifier(key, ledger.RoleSite)
+	_, v, err := siteKey(key)
 	if err != nil {
-		return fail(exitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is no site key: %v", err)
+		return err
 	}
 	op, err := ledger.VerifyOpening(b, v)
 	if err != nil {

@@ -106,6 +106,14 @@ func grouped[T int | int64 | uint64](n T) string {
 	return sign + s
 }
 
+// plural writes "1 node" and "3 nodes".
+func plural[T int | int64 | uint64](n T, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return grouped(n) + " " + what
+}
+
 func byteSize(n int64) string {
 	switch {
 	case n < 10<<10:

@@ -10,9 +10,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
@@ -90,45 +92,25 @@ func (a *app) exportReport(ctx context.Context, c *httpClient, q url.Values, out
 		}
 		out += wrap.Suffix()
 	}
+	text, file, size := sha256.New(), sha256.New(), int64(0)
+	write := func(to io.Writer) error {
+		w, err := export.Wrap(io.MultiWriter(to, file), wrap)
+		if err != nil {
+			return err
+		}
+		size, err = io.Copy(io.MultiWriter(w, text), resp.Body)
+		if err = errors.Join(err, w.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", out, err)
+		}
+		return nil
+	}
 	if out == "-" {
-		_, err := io.Copy(a.out, resp.Body)
+		return write(a.out)
+	}
+	if err := writeFile(out, force, write); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(out), ".meterseal-*.part")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	text, file := sha256.New(), sha256.New()
-	w, err := export.Wrap(io.MultiWriter(tmp, file), wrap)
-	if err != nil {
-		return err
-	}
-	n, err := io.Copy(io.MultiWriter(w, text), resp.Body)
-	if err = errors.Join(err, w.Close(), tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", out, err)
-	}
-	if same, err := sameOrFree(tmp.Name(), out); err != nil || (!same && !force) {
-		return errors.Join(err, fail(exitError, "file_exists", "use --force, or another --out", "%s exists and holds something else", out))
-	}
-	if err := os.Rename(tmp.Name(), out); err != nil {
-		return err
-	}
-	return a.describeExport(out, n, text.Sum(nil), file.Sum(nil))
-}
-
-// sameOrFree tells whether path may be replaced by tmp: it is not there, or
-// holds the same bytes.
-func sameOrFree(tmp, path string) (bool, error) {
-	old, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	b, err := os.ReadFile(tmp)
-	return string(b) == string(old), err
+	return a.describeExport(out, size, text.Sum(nil), file.Sum(nil))
 }
 
 func (a *app) describeExport(path string, size int64, text, file []byte) error {
@@ -148,7 +130,7 @@ func (a *app) describeExport(path string, size int64, text, file []byte) error {
 	if string(text) != string(file) {
 		fmt.Fprintf(w, "  of file %x\n", file)
 	}
-	fmt.Fprintf(w, "next      read it: meterseal report show %s; then carry it to your vendor\n", path)
+	fmt.Fprintf(w, "next      read it, then carry it to your vendor:\n          %s report show %s\n", a.name, path)
 	return nil
 }
 
@@ -162,39 +144,45 @@ func (a *app) reportShowCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
-	f.String("format", "text", "text, json, csv or sqlite")
+	f.String("format", "text", strings.Join(showFormats, ", "))
 	f.StringP("out", "o", "-", `file to write, "-" for stdout`)
+	f.Bool("force", false, "replace a file of other content")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		format, _ := f.GetString("format")
 		out, _ := f.GetString("out")
+		force, _ := f.GetBool("force")
+		if !slices.Contains(showFormats, format) {
+			return fail(exitUsage, "config_invalid", "use "+strings.Join(showFormats, ", "), "--format %s is no format", format)
+		}
 		in, err := os.Open(args[0])
 		if err != nil {
 			return err
 		}
 		defer in.Close()
 		o := export.VerifyOptions{TrustFile: true}
-		if format == "sqlite" {
-			if out == "-" {
-				return fail(exitUsage, "config_invalid", "give -o usage.db", "a database is not written to stdout")
-			}
-			_, err := export.WriteSQLite(cmd.Context(), out, in, o)
-			return err
-		}
-		w, done := a.out, func() error { return nil }
-		if out != "-" {
-			file, err := os.Create(out)
-			if err != nil {
+		switch {
+		case format == "sqlite" && out == "-":
+			return fail(exitUsage, "config_invalid", "give -o usage.db", "a database is not written to stdout")
+		case format == "sqlite":
+			err = placeFile(out, force, func(tmp string) error {
+				_, err := export.WriteSQLite(cmd.Context(), tmp, in, o)
 				return err
-			}
-			w, done = file, file.Close
+			})
+		case out == "-":
+			err = showReport(a.out, in, format, o)
+		default:
+			err = writeFile(out, force, func(w io.Writer) error { return showReport(w, in, format, o) })
 		}
-		if err := showReport(w, in, format, o); err != nil {
-			return errors.Join(err, done())
+		var doc *export.Error
+		if errors.As(err, &doc) {
+			return documentFailure(args[0], doc)
 		}
-		return done()
+		return err
 	}
 	return cmd
 }
+
+var showFormats = []string{"text", "json", "csv", "sqlite"}
 
 func showReport(w io.Writer, in io.Reader, format string, o export.VerifyOptions) error {
 	if format == "csv" {
@@ -205,13 +193,10 @@ func showReport(w io.Writer, in io.Reader, format string, o export.VerifyOptions
 	if err != nil {
 		return err
 	}
-	switch format {
-	case "text":
-		return export.WriteText(w, r)
-	case "json":
+	if format == "json" {
 		return export.WriteJSON(w, r)
 	}
-	return fail(exitUsage, "config_invalid", "use text, json, csv or sqlite", "--format %s is no format", format)
+	return export.WriteText(w, r)
 }
 
 func (a *app) reportVerifyCommand() *cobra.Command {
@@ -238,20 +223,15 @@ not, and the first bad record is named where one can be.`,
 		}
 		r, err := verifyFile(cmd.Context(), args[0], o)
 		asJSON, _ := f.GetBool("json")
-		if !asJSON || err != nil {
-			if werr := export.WriteVerified(a.out, r, err); werr != nil {
-				return werr
-			}
-		} else if werr := export.WriteJSON(a.out, r); werr != nil {
-			return werr
+		switch {
+		case !asJSON:
+			err = errors.Join(export.WriteVerified(a.out, r, err), err)
+		case err == nil:
+			err = export.WriteJSON(a.out, r)
 		}
 		var doc *export.Error
 		if errors.As(err, &doc) {
-			hint := doc.Hint
-			if hint == "" {
-				hint = export.Hint(doc.Code)
-			}
-			return fail(exitDocument, doc.Code, hint, "%s: %s", filepath.Base(args[0]), doc.Error())
+			return documentFailure(args[0], doc)
 		}
 		if err != nil {
 			return err
@@ -264,22 +244,29 @@ not, and the first bad record is named where one can be.`,
 	return cmd
 }
 
+// siteKey reads --site-key: a public key, or @FILE with one.
+func siteKey(value string) (key string, v note.Verifier, err error) {
+	key = value
+	if file, ok := strings.CutPrefix(value, "@"); ok {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", nil, err
+		}
+		key = string(b)
+	}
+	key = strings.TrimSpace(key)
+	if v, err = ledger.ParseVerifier(key, ledger.RoleSite); err != nil {
+		return "", nil, fail(exitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is no site key: %v", err)
+	}
+	return key, v, nil
+}
+
 func verifyOptions(cmd *cobra.Command) (o export.VerifyOptions, err error) {
 	f := cmd.Flags()
 	keys, _ := f.GetStringArray("site-key")
 	for _, k := range keys {
-		if file, ok := strings.CutPrefix(k, "@"); ok {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return o, err
-			}
-			k = string(b)
-		}
-		if k = strings.TrimSpace(k); k == "" {
-			continue
-		}
-		if _, err := ledger.ParseVerifier(k, ledger.RoleSite); err != nil {
-			return o, fail(exitUsage, "config_invalid", `"meterseal keys show" prints it`, "--site-key is no site key: %v", err)
+		if k, _, err = siteKey(k); err != nil {
+			return o, err
 		}
 		o.SiteKeys = append(o.SiteKeys, k)
 	}
@@ -341,7 +328,9 @@ showing any other. The daemon must be stopped, or a copy of its data be used.`,
 	f.Uint64("event", 0, "position of the event in it, from 0")
 	f.Bool("private", false, "also show the private line (user, host, address, id)")
 	f.StringP("out", "o", "-", `file to write, "-" for stdout`)
+	f.Bool("force", false, "replace a file of other content")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		force, _ := f.GetBool("force")
 		dir, _ := f.GetString("data")
 		record, _ := f.GetUint64("record")
 		event, _ := f.GetUint64("event")
@@ -356,7 +345,10 @@ showing any other. The daemon must be stopped, or a copy of its data be used.`,
 				_, err = a.out.Write(b)
 				return err
 			}
-			return os.WriteFile(out, b, 0o600)
+			return writeFile(out, force, func(w io.Writer) error {
+				_, err := w.Write(b)
+				return err
+			})
 		})
 	}
 	return cmd

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/events"
 )
 
 func serverFlag(cmd *cobra.Command) {
@@ -19,8 +21,8 @@ func serverFlag(cmd *cobra.Command) {
 }
 
 // connect connects like any application does.
-func connect(url, name string) (*nats.Conn, error) {
-	nc, err := nats.Connect(url, nats.Name(name), nats.Timeout(5*time.Second), nats.MaxReconnects(20), nats.ReconnectWait(250*time.Millisecond))
+func connect(url, name string, more ...nats.Option) (*nats.Conn, error) {
+	nc, err := nats.Connect(url, append(more, nats.Name(name), nats.Timeout(5*time.Second), nats.ReconnectWait(250*time.Millisecond))...)
 	if err != nil {
 		return nil, fail(exitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --server`, "no NATS server at %s: %v", url, err)
 	}
@@ -85,6 +87,12 @@ func (a *app) sendCommand() *cobra.Command {
 		case *amend != "":
 			e.Kind, e.Ref = "amend", *amend
 		}
+		if !events.ValidNode(*node) {
+			return fail(exitUsage, "config_invalid", "use letters, digits, - and _; no dots or spaces", "--node %q is no name of a node", *node)
+		}
+		if !events.ValidMeter(args[0]) {
+			return fail(exitUsage, "config_invalid", "a meter is named as in documents.processed", "%q is no name of a meter", args[0])
+		}
 		url, _ := f.GetString("server")
 		return a.send(cmd, url, "usage."+*node+"."+args[0], &e)
 	}
@@ -146,6 +154,8 @@ func refusal(err error) error {
 		"session_reverted":       "load the events again in a new session, with new ids",
 		"session_full":           "go on in a new session",
 		"time_in_future":         "correct the clock of this machine",
+		"bad_quantity":           "a quantity is 0 to 2^63-1 in the smallest unit; the scale of the meter gives the decimals",
+		"wrong_node":             "use the node that this connection may speak for",
 		"busy":                   "send it again",
 	}
 	return fail(exitError, code, hints[code], "%s", msg)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"syscall"
@@ -42,14 +43,7 @@ configuration file; "meterseal config show" lists them with their origin.`,
 		if os.Getenv("GOGC") == "" {
 			debug.SetGCPercent(gcPercent)
 		}
-		return a.serve(cmd.Context(), cfg, func(r *running) {
-			fmt.Fprintf(a.err, "meterseal %s\n", version)
-			fmt.Fprintf(a.err, "ledger  %s\n", r.site.keys.site.VKey().Name)
-			fmt.Fprintf(a.err, "data    %s\n", cfg.DataDir)
-			fmt.Fprintf(a.err, "nats    nats://%s\n", r.natsAddr())
-			fmt.Fprintf(a.err, "http    http://%s\n", r.httpAddr)
-			fmt.Fprintf(a.err, "ready   %d meters; evaluating without a license, everything is counted\n", len(cfg.Meters))
-		})
+		return a.serve(cmd.Context(), cfg, func(r *running) { a.tellReady(cfg, r) })
 	}
 	return cmd
 }
@@ -58,6 +52,39 @@ configuration file; "meterseal config show" lists them with their origin.`,
 // milliseconds, and the index of their ids; collecting half as often as Go does
 // by default costs some tens of megabytes and saves about 4 % of its time.
 const gcPercent = 200
+
+// tellReady says where the daemon listens and keeps its data: for people, or as
+// one line of the log for programs.
+func (a *app) tellReady(cfg *Config, r *running) {
+	origin := "none"
+	if r.site != nil {
+		origin = r.site.keys.site.VKey().Name
+	}
+	if cfg.LogFormat == "json" {
+		newLog(a.err, cfg).Info("ready", "version", version, "ledger", origin, "path", cfg.DataDir, "nats", r.natsURL(), "http", "http://"+r.httpAddr, "meters", len(cfg.Meters))
+		return
+	}
+	fmt.Fprintf(a.err, "meterseal %s\n", version)
+	fmt.Fprintf(a.err, "ledger  %s\n", origin)
+	data := cfg.DataDir
+	if cfg.origin["store.dir"] == "default" {
+		data += "   (the default; --data chooses another)"
+	}
+	fmt.Fprintf(a.err, "data    %s\n", data)
+	if r.site != nil {
+		fmt.Fprintf(a.err, "nats    %s\n", r.natsURL())
+	}
+	fmt.Fprintf(a.err, "http    http://%s\n", r.httpAddr)
+	switch {
+	case r.site == nil:
+		fmt.Fprintln(a.err, "ready   no store: events are refused (store.dir is none)")
+	case len(cfg.Meters) == 0:
+		fmt.Fprintln(a.err, "ready   no meter is declared yet: every event will be refused")
+		fmt.Fprintf(a.err, "        declare one: %s serve --meter documents.processed:count\n", a.name)
+	default:
+		fmt.Fprintf(a.err, "ready   %s; without a license everything is counted (evaluation)\n", plural(len(cfg.Meters), "meter"))
+	}
+}
 
 // newLog returns the daemon's log.
 func newLog(w io.Writer, cfg *Config) *slog.Logger {
@@ -76,11 +103,18 @@ type running struct {
 	httpAddr string
 }
 
-func (r *running) natsAddr() string {
-	if r.site == nil || r.site.stream == nil {
+// natsURL is where applications connect.
+func (r *running) natsURL() string {
+	if r.site == nil {
 		return ""
 	}
-	return r.site.stream.Addr()
+	addr := r.site.stream.Addr()
+	u, err := url.Parse(addr)
+	if err != nil || u.Host == "" {
+		return "nats://" + addr
+	}
+	u.User = nil // credentials are not for the log
+	return u.String()
 }
 
 // serve runs the daemon until ctx ends or a part fails: it opens the parts in

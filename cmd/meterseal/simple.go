@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +16,7 @@ import (
 	"github.com/meterseal/meterseal/ledger"
 )
 
-// version is set when a release is built; otherwise it comes from the module.
+// version is that of the program; its documents and records name it.
 const version = "1.0.0"
 
 func (a *app) versionCommand() *cobra.Command {
@@ -54,7 +56,7 @@ func (a *app) keysCommand() *cobra.Command {
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir, _ := cmd.Flags().GetString("data")
 		key, err := ledger.ReadKeyFile(filepath.Join(dir, "keys", "site.key"))
-		if os.IsNotExist(err) {
+		if errors.Is(err, os.ErrNotExist) {
 			return fail(exitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no site key in %s", dir)
 		}
 		if err != nil {
@@ -84,7 +86,7 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.out, "ok: %d meters, data in %s\n", len(c.Meters), c.DataDir)
+		_, err = fmt.Fprintf(a.out, "ok: %s, data in %s\n", plural(len(c.Meters), "meter"), c.DataDir)
 		return err
 	}
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -96,8 +98,15 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		t := &table{columns: []string{"key", "value", "from"}, right: make([]bool, 3)}
-		type row struct{ Key, Value, From, Variable, Flag, Doc string }
+		t := &table{columns: []string{"key", "from", "value"}, right: make([]bool, 3)}
+		type row struct {
+			Key      string `json:"key"`
+			Value    string `json:"value"`
+			From     string `json:"from"`
+			Variable string `json:"variable"`
+			Flag     string `json:"flag"`
+			Doc      string `json:"doc"`
+		}
 		var rows []row
 		for _, s := range settings {
 			v := c.values[s.key]
@@ -105,15 +114,20 @@ func (a *app) configCommand() *cobra.Command {
 				v = c.DataDir
 			}
 			rows = append(rows, row{s.key, v, c.origin[s.key], s.variable(), "--" + s.flagName(), s.doc})
-			t.add(s.key, v, c.origin[s.key])
+			from := c.origin[s.key]
+			if form == "table" && c.path != "" {
+				from = strings.Replace(from, c.path, filepath.Base(c.path), 1)
+			}
+			t.add(s.key, from, v)
 		}
 		for _, m := range c.Meters {
-			t.add("meter "+m.ID, m.Aggregation.String(), "")
+			t.add("meter "+m.ID, "", m.Aggregation.String())
 		}
 		if form == "json" {
 			return printJSON(a.out, map[string]any{"settings": rows, "meters": c.Meters})
 		}
-		return t.print(a.out, form, true)
+		bare, _ := cmd.Flags().GetBool("no-headers")
+		return t.print(a.out, form, !bare)
 	}
 	cfg.AddCommand(check, show)
 	return cfg
@@ -193,19 +207,20 @@ func (a *app) printStatus(s *statusAnswer) error {
 	if site == "" {
 		site = "site"
 	}
-	heard := "no event yet"
+	heard, last := "no event yet", time.Time{}
 	for _, n := range s.Nodes {
-		if n.LastHeard != nil {
-			heard = "last heard " + n.LastHeard.Format("2006-01-02 15:04:05")
+		if n.LastHeard != nil && n.LastHeard.After(last) {
+			last = *n.LastHeard
+			heard = "last heard " + last.Format("2006-01-02 15:04:05 UTC")
 		}
 	}
-	fmt.Fprintf(a.out, "%-14s %-10s %d nodes, %s\n", site, s.ServiceStatus, len(s.Nodes), heard)
+	fmt.Fprintf(a.out, "%-14s %-10s %s, %s\n", site, s.ServiceStatus, plural(len(s.Nodes), "node"), heard)
 	fmt.Fprintf(a.out, "%-14s %-10s evaluating: everything is counted\n", "license", s.License.State)
 	closed := "-"
 	if s.Ledger.ClosedUntil != nil {
 		closed = s.Ledger.ClosedUntil.Format("2006-01-02 15:04 UTC")
 	}
-	fmt.Fprintf(a.out, "%-14s %-10s windows closed up to %s\n", "ledger", grouped(s.Ledger.Records), closed)
+	fmt.Fprintf(a.out, "%-14s %-10s %s, windows closed up to %s\n", "ledger", "sealed", plural(s.Ledger.Records, "record"), closed)
 	fmt.Fprintf(a.out, "  %s\n", s.Ledger.Origin)
 	t := &table{columns: []string{"node", "accepted", "counted", "open", "rejected"}, right: []bool{false, true, true, true, true}}
 	for _, n := range s.Nodes {
@@ -216,7 +231,7 @@ func (a *app) printStatus(s *statusAnswer) error {
 			return err
 		}
 	}
-	t = &table{columns: []string{"meter", "total", "adjusted"}, right: []bool{false, true, true}}
+	t = &table{columns: []string{"meter", "sealed", "adjusted"}, right: []bool{false, true, true}}
 	for _, m := range s.Meters {
 		t.add(m.ID, grouped(m.Total), grouped(m.Adjusted))
 	}

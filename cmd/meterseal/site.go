@@ -64,33 +64,38 @@ type siteKeys struct {
 // leaves the nonce behind, and the next start goes on with it.
 func loadKeys(dir string) (*siteKeys, error) {
 	folder := filepath.Join(dir, keysDir)
-	k := &siteKeys{}
-	sitePath, nonceGiven := filepath.Join(folder, "site.key"), filepath.Join(folder, openingFile)
-	var err error
-	k.site, err = ledger.ReadKeyFile(sitePath)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		if hasHistory(dir) {
-			return nil, fail(exitHistory, "site_key_missing", `put keys/ back, or see "meterseal restore --help"`, "%s has a ledger, but no site key", dir)
-		}
-		if err := makeKeys(folder, k); err != nil {
+	if _, err := os.Stat(filepath.Join(folder, "site.key")); errors.Is(err, os.ErrNotExist) && !hasHistory(dir) {
+		if err := makeKeys(folder); err != nil {
 			return nil, err
 		}
-	case err != nil:
-		return nil, err
 	}
-	if nonce, err := os.ReadFile(nonceGiven); err == nil {
+	return readKeys(dir)
+}
+
+// readKeys reads the keys of dir.
+func readKeys(dir string) (*siteKeys, error) {
+	folder := filepath.Join(dir, keysDir)
+	k := &siteKeys{}
+	var err error
+	if k.site, err = ledger.ReadKeyFile(filepath.Join(folder, "site.key")); err != nil {
+		return nil, keyFailure(err)
+	}
+	nonceGiven := filepath.Join(folder, openingFile)
+	nonce, err := os.ReadFile(nonceGiven)
+	if err == nil {
 		if k.opening, err = hex.DecodeString(strings.TrimSpace(string(nonce))); err != nil || len(k.opening) != 8 {
-			return nil, fmt.Errorf("%w: %s is not a nonce", ledger.ErrMalformed, nonceGiven)
+			return nil, keyFailure(fmt.Errorf("%w: %s is not a nonce", ledger.ErrMalformed, nonceGiven))
 		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return nil, keyFailure(err)
 	}
 	salt, err := ledger.ReadSecretFile(filepath.Join(folder, "salt.key"))
 	if err != nil {
-		return nil, err
+		return nil, keyFailure(err)
 	}
 	tag, err := ledger.ReadSecretFile(filepath.Join(folder, "tag.key"))
 	if err != nil {
-		return nil, err
+		return nil, keyFailure(err)
 	}
 	k.secrets = *ledger.NewSecrets(salt, tag, 0)
 	if k.signer, err = k.site.Signer(nil); err != nil {
@@ -99,8 +104,25 @@ func loadKeys(dir string) (*siteKeys, error) {
 	return k, nil
 }
 
+// keyFailure says that a key beside a ledger is missing or was damaged: none is
+// ever made anew in its place.
+func keyFailure(err error) error {
+	if errors.Is(err, ledger.ErrKeyExposed) {
+		return err
+	}
+	return fail(exitHistory, "site_key_missing", `put keys/ back from where it is kept, or see "meterseal restore --help"`, "%v", err)
+}
+
+// ofThisSite refuses a ledger that was opened with another key.
+func (k *siteKeys) ofThisSite(store *projections.Store) error {
+	if origin, name := store.Origin(), k.site.VKey().Name; origin != "" && origin != name {
+		return fail(exitHistory, "site_key_missing", "put the keys/ of this ledger back", "the ledger is %s, the key is that of %s", origin, name)
+	}
+	return nil
+}
+
 // makeKeys writes the site key last: where it exists, all the others do.
-func makeKeys(folder string, k *siteKeys) error {
+func makeKeys(folder string) error {
 	for _, name := range []string{"salt.key", "tag.key", openingFile} { // left by a crash
 		if err := os.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -119,17 +141,7 @@ func makeKeys(folder string, k *siteKeys) error {
 	if err := writeSynced(filepath.Join(folder, openingFile), []byte(hex.EncodeToString(nonce[:])+"\n")); err != nil {
 		return err
 	}
-	k.site = key
 	return ledger.WriteKeyFile(filepath.Join(folder, "site.key"), key)
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // hasHistory tells whether dir holds a stream or projections.
@@ -167,12 +179,16 @@ func (s *site) open(ctx context.Context) (err error) {
 	if s.store, err = s.openStore(opened); err != nil {
 		return err
 	}
-	if err := s.declarable(); err != nil {
+	if err := s.keys.ofThisSite(s.store); err != nil {
+		return err
+	}
+	if err := s.declare(); err != nil {
 		return err
 	}
 	if s.stream, err = stream.Open(ctx, s.streamOptions()); err != nil {
 		return err
 	}
+	s.sweep() // the directory is ours alone now
 	if err := s.checkCursor(ctx, opened); err != nil {
 		return err
 	}
@@ -180,6 +196,18 @@ func (s *site) open(ctx context.Context) (err error) {
 		return err
 	}
 	return s.openLedger(ctx)
+}
+
+// sweep removes what a backup or a restore left when it was killed.
+func (s *site) sweep() {
+	for _, pattern := range []string{backupPrefix + "*", ".restore-*"} {
+		left, _ := filepath.Glob(filepath.Join(s.cfg.DataDir, pattern)) // the pattern is valid
+		for _, path := range left {
+			if err := os.RemoveAll(path); err != nil {
+				s.log.Warn("remove what a backup left", "path", path, "err", err)
+			}
+		}
+	}
 }
 
 func (s *site) openStore(mustExist bool) (*projections.Store, error) {
@@ -194,18 +222,16 @@ func (s *site) sign(cp ledger.Checkpoint) ([]byte, error) {
 	return ledger.SignCheckpoint(cp, s.keys.signer)
 }
 
-// declarable takes the meters of configuration and ledger together; a changed
-// meaning is refused.
-func (s *site) declarable() error {
-	list := s.cfg.Meters
-	known := map[string]bool{}
-	for i := range list {
-		known[list[i].ID] = true
-		if _, err := s.store.CheckDeclare(&list[i]); err != nil {
+// declare takes the meters of the configuration; one whose meaning the ledger
+// knows otherwise is refused. A meter that only the ledger knows takes no more
+// events (Y-04).
+func (s *site) declare() error {
+	for i := range s.cfg.Meters {
+		if _, err := s.store.CheckDeclare(&s.cfg.Meters[i]); err != nil {
 			return err
 		}
 	}
-	set, err := events.NewMeters(list)
+	set, err := events.NewMeters(s.cfg.Meters)
 	if err != nil {
 		return err
 	}
@@ -216,8 +242,7 @@ func (s *site) declarable() error {
 func (s *site) streamOptions() stream.Options {
 	o := stream.Options{MaxBytes: s.cfg.MaxSizeBytes, Logger: s.log}
 	if s.cfg.NATSURL != "" {
-		o.URL = s.cfg.NATSURL
-		o.SyncAlways = os.Getenv("METERSEAL_STORE_SYNC_ALWAYS") == "true"
+		o.URL, o.SyncAlways = s.cfg.NATSURL, s.cfg.SyncAlways
 		return o
 	}
 	o.Dir, o.Listen = filepath.Join(s.cfg.DataDir, streamDir), s.cfg.NATSListen

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/projections"
+)
+
+func (a *app) restoreCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore",
+		Short: "Bring a data directory back from a backup, or rebuild it",
+		Long: `Bring a data directory back from a backup. The ledger gets a restore record at
+its next position: a restore by procedure is never taken for tampering, and
+never hidden. Events that came after the backup are gone unless their senders
+still have them; the report says so.
+
+With --rebuild the projections of an existing directory are folded again from
+its stream, which changes no record.`,
+		Example: `  meterseal restore --from site.backup --data ./meterseal-data
+  meterseal restore --rebuild --data ./meterseal-data`,
+		Args: cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	f.String("data", "./meterseal-data", "data directory to make, or to rebuild")
+	f.String("from", "", "backup to restore from")
+	f.Bool("rebuild", false, "fold the projections again from the stream")
+	f.String("cause", "disk-lost", "why, one word, for the restore record")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		dir, _ := f.GetString("data")
+		from, _ := f.GetString("from")
+		rebuild, _ := f.GetBool("rebuild")
+		cause, _ := f.GetString("cause")
+		switch {
+		case rebuild && from == "":
+			return a.rebuild(cmd.Context(), dir)
+		case from != "" && !rebuild:
+			return a.restore(cmd.Context(), dir, from, cause)
+		}
+		return fail(exitUsage, "config_invalid", "give one of the two", "restore needs --from FILE or --rebuild")
+	}
+	return cmd
+}
+
+// restore brings dir back. Everything is made whole in a folder of its own and
+// moved last: before that a crash leaves nothing that a daemon would start from.
+func (a *app) restore(ctx context.Context, dir, from, cause string) error {
+	if hasHistory(dir) {
+		return fail(exitHistory, "store_in_use", "move it away first; nothing is ever overwritten", "%s already holds a ledger", dir)
+	}
+	// A cut archive must not leave half a site: read all of it first.
+	hasKey := false
+	err := readBackup(from, func(name string, r io.Reader) error {
+		hasKey = hasKey || name == keysDir+"/site.key"
+		_, err := io.Copy(io.Discard, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	keys := filepath.Join(dir, keysDir)
+	if _, err := os.Stat(filepath.Join(keys, "site.key")); err == nil {
+		hasKey = false // those that are there stay
+	} else if !hasKey {
+		return fail(exitHistory, "site_key_missing", fmt.Sprintf("put the folder keys into %s, then restore again", dir), "the backup holds no keys, and %s has none", dir)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(dir, ".restore-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	groups, err := unpackBackup(ctx, work, from, hasKey)
+	if err != nil {
+		return err
+	}
+	if hasKey {
+		if err := os.RemoveAll(keys); err != nil {
+			return err
+		}
+		if err := moveSynced(filepath.Join(work, keysDir), keys); err != nil {
+			return err
+		}
+	}
+	if err := a.recordRestore(ctx, dir, work, cause); err != nil {
+		return err
+	}
+	// The stream first: without projections a daemon refuses to start.
+	for _, d := range []string{streamDir, projectionsDir} {
+		if err := moveSynced(filepath.Join(work, d), filepath.Join(dir, d)); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(a.err, "restored  %s: %s groups\nnext      %s serve --data %s\n", dir, grouped(groups), a.name, dir)
+	return err
+}
+
+// unpackBackup fills work with projections, stream and, if asked for, keys.
+func unpackBackup(ctx context.Context, work, from string, keys bool) (groups uint64, err error) {
+	str, err := openStreamAtRest(ctx, work)
+	if err != nil {
+		return 0, err
+	}
+	err = readBackup(from, func(name string, r io.Reader) error {
+		top, _, _ := strings.Cut(name, "/")
+		switch {
+		case top == groupsDir:
+			data, err := io.ReadAll(io.LimitReader(r, stream.MaxAppendBytes+1))
+			if err == nil {
+				groups, err = str.Append(ctx, groups, data)
+			}
+			return err
+		case top == keysDir && !keys:
+			return nil
+		case top != projectionsDir && top != keysDir:
+			return fail(exitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
+		}
+		path := filepath.Join(work, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, r)
+		return errors.Join(err, f.Sync(), f.Close())
+	})
+	err = errors.Join(err, str.Close())
+	for _, d := range []string{projectionsDir, keysDir} {
+		if err == nil && (d != keysDir || keys) {
+			err = syncFolder(filepath.Join(work, d))
+		}
+	}
+	return groups, err
+}
+
+// moveSynced renames a folder and makes the new name durable.
+func moveSynced(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(to))
+}
+
+// recordRestore appends the restore record to the ledger in work, through the
+// stream like any other, with the keys of dir.
+func (a *app) recordRestore(ctx context.Context, dir, work, cause string) error {
+	keys, err := readKeys(dir)
+	if err != nil {
+		return err
+	}
+	o := &openedStore{dir: work, keys: keys}
+	return o.with(ctx, func(o *openedStore) (err error) {
+		var meters events.Meters // it takes control lines only
+		g, err := stream.NewGateway(ctx, o.stream, stream.GatewayOptions{Meters: func() *events.Meters { return &meters }, Fold: o.store.Apply, Cursor: o.store.Cursor().Seq})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, g.Close(ctx)) }()
+		st := o.store.Status()
+		_, err = g.Control(ctx, fmt.Sprintf("restore @ %s %d %s - -", ledger.EscapeValue(cause), st.Records, st.Root))
+		return err
+	})
+}
+
+// rebuild folds the whole stream into new projections and keeps the old ones
+// beside them until that has worked.
+func (a *app) rebuild(ctx context.Context, dir string) error {
+	keys, err := readKeys(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, streamDir)); err != nil {
+		return fail(exitHistory, "no_history", "restore from a backup", "%s holds no stream to rebuild from", dir)
+	}
+	str, err := openStreamAtRest(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer str.Close()
+	last, err := str.Last(ctx)
+	if err != nil {
+		return err
+	}
+	if last.Seq == 0 {
+		return fail(exitHistory, "no_history", "restore from a backup", "the stream in %s is empty", dir)
+	}
+	fresh := filepath.Join(dir, projectionsDir+".new")
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	s := &site{keys: keys, cfg: &Config{DataDir: dir}}
+	store, err := projections.Open(projections.Options{Dir: fresh, Secrets: keys.secrets, Sign: s.sign})
+	if err != nil {
+		return err
+	}
+	total := last.Group.First + uint64(last.Group.Count)
+	if err := a.foldAll(ctx, str, store, total); err != nil {
+		return errors.Join(err, store.Close())
+	}
+	if err := sameLedger(ctx, keys, dir, store); err != nil {
+		return errors.Join(err, store.Close())
+	}
+	if err := store.Close(); err != nil {
+		return err
+	}
+	old := filepath.Join(dir, projectionsDir)
+	kept := ""
+	if _, err := os.Stat(old); err == nil {
+		kept = old + time.Now().UTC().Format(".old-20060102T150405.000Z")
+		if err := moveSynced(old, kept); err != nil {
+			return err
+		}
+	}
+	if err := moveSynced(fresh, old); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "rebuilt   %s events from %s groups\n", grouped(total), grouped(last.Seq))
+	if kept != "" {
+		fmt.Fprintf(a.err, "kept      %s: the old projections; remove them when all is well\n", filepath.Base(kept))
+	}
+	_, err = fmt.Fprintf(a.err, "next      %s ledger check --data %s\n", a.name, dir)
+	return err
+}
+
+// sameLedger compares what was folded again with the newest checkpoint that the
+// old projections still hold, if they can be opened at all: a stream that gives
+// other records would be a second history under one key.
+func sameLedger(ctx context.Context, keys *siteKeys, dir string, fresh *projections.Store) error {
+	s := &site{keys: keys, cfg: &Config{DataDir: dir}}
+	old, err := s.openStore(true)
+	if err != nil {
+		if codeOf(err) == "store_in_use" {
+			return err
+		}
+		return nil
+	}
+	size, root := old.Status().Records, old.Status().Root
+	if err := old.Close(); err != nil || size == 0 {
+		return nil
+	}
+	if n := fresh.Status().Records; n < size {
+		return fail(exitHistory, "stream_behind_cursor", "restore from a backup", "the stream gives %d records, the ledger had %d", n, size)
+	}
+	again, err := ledger.NewTree(fresh, fresh.Status().Records).RootAt(size)
+	if err != nil {
+		return err
+	}
+	if again != root {
+		return fail(exitHistory, "ledger_damaged", "restore from a backup", "the stream does not give the records of the ledger as it was at size %d", size)
+	}
+	return nil
+}
+
+func (a *app) foldAll(ctx context.Context, str *stream.Stream, store *projections.Store, total uint64) error {
+	bar := a.progress("rebuild", int64(total))
+	defer bar.finish()
+	for g, err := range str.Read(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if _, err := store.Apply(g.Seq, g.Group, nil); err != nil {
+			return err
+		}
+		bar.set(int64(g.Group.First) + int64(g.Group.Count))
+	}
+	return nil
+}
