@@ -29,7 +29,9 @@ func (st *State) appendRecord(r bookedRecord) {
 }
 
 // appendControl folds a control line that becomes a record. A TIME of "@" is
-// the group's; "#" in a boot record is the number of this boot.
+// the group's; "#" in a boot record is the number of this boot; SIZE and ROOT of
+// a restore record, given as "# #", are those of the ledger before it: only the
+// fold knows what this group closed.
 func (st *State) appendControl(line string) error {
 	fields := strings.Split(line, " ")
 	now := max(st.lastTime, floorDiv(st.cursor.WallNS, 1e9))
@@ -59,6 +61,10 @@ func (st *State) appendControl(line string) error {
 			if f == "#" {
 				fields[i] = strconv.FormatUint(st.boots, 10)
 			}
+		}
+	case "restore":
+		if len(fields) > 4 && fields[3] == "#" && fields[4] == "#" {
+			fields[3], fields[4] = strconv.FormatUint(st.frontier.Size(), 10), st.frontier.Root().String()
 		}
 	case "license":
 		if len(fields) > 3 {

@@ -32,6 +32,7 @@ func (st *State) closeDue() error {
 
 // closeUntil closes the windows up to until, oldest first.
 func (st *State) closeUntil(until int64) error {
+	st.splitDown(until)
 	for w := st.closedUntil; w < until; w = st.closedUntil {
 		if len(st.nodeList) == 0 && len(st.downs) == 0 && len(st.rejects) == 0 {
 			// Nothing can be in these windows; a clock that jumps by decades
@@ -44,6 +45,18 @@ func (st *State) closeUntil(until int64) error {
 		}
 	}
 	return nil
+}
+
+// splitDown cuts a span without a daemon in two at until, so that no gap record
+// says more than the windows that are closed with it.
+func (st *State) splitDown(until int64) {
+	for i, d := range st.downs {
+		if d.from < until && until < d.to {
+			st.downs[i].to, st.fx.core = until, true
+			st.downs = slices.Insert(st.downs, i+1, span{from: until, to: d.to})
+			return
+		}
+	}
 }
 
 // closeWindow books what the window that begins at w holds, in an order that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -307,13 +309,60 @@ func TestCoverage(t *testing.T) {
 		fmt.Sprintf("gap n1 %d %d offline - - -", u+2700, u+6300),
 		fmt.Sprintf("beat n2 %d %d", u, u+900),
 		fmt.Sprintf("gap n2 %d %d offline - - -", u+900, u+6300),
-		fmt.Sprintf("gap * %d %d daemon-down - - -", u+8100, u+10800),
+		fmt.Sprintf("gap * %d %d daemon-down - - -", u+8100, u+9900), // what the group after it closes
+		fmt.Sprintf("gap * %d %d daemon-down - - -", u+9900, u+10800),
 	}
 	got := append(append(w.recordsOf("beat"), w.recordsOf("gap")...), "")
 	for _, line := range want {
 		if !strings.Contains(strings.Join(got, "\n")+"\n", line+"\n") {
 			t.Errorf("no record %q in\n%s", line, strings.Join(got, "\n"))
 		}
+	}
+	w.check()
+}
+
+// A close in the middle of a downtime says nothing of the part whose windows are
+// still open. Windows are of 15 minutes, lateness is 10.
+func TestCloseWithinDowntime(t *testing.T) {
+	w := newWorld(t, defaults, pages)
+	w.mustApply(usage("n1", ev("a", "render.pages", t0, 1)))
+	w.term++
+	w.at(48*time.Hour + 5*time.Minute).mustApply(control("close @")) // 5 minutes after the last window of the downtime
+	w.at(49 * time.Hour).mustApply(control("close @"))
+	u, h := t0.Unix(), int64(48*3600)
+	want := []string{
+		fmt.Sprintf("gap * %d %d daemon-down - - -", u+900, u+h-900),
+		fmt.Sprintf("gap * %d %d daemon-down - - -", u+h-900, u+h),
+	}
+	got := w.recordsOf("gap")
+	for i, line := range want {
+		if len(got) <= i || got[i] != line {
+			t.Errorf("gap records %q, want them to begin with %q", got, want)
+			break
+		}
+	}
+	w.check()
+}
+
+// P-30: a restore record stands at the size that it names, whatever its group
+// closes before it.
+func TestP30RestoreRecord(t *testing.T) {
+	w := newWorld(t, defaults, pages)
+	w.mustApply(usage("n1", ev("a", "render.pages", t0, 1)))
+	w.term++
+	w.at(30 * time.Hour).mustApply(control("restore @ disk-lost # # - -"))
+	w.sync()
+	records := w.records()
+	i := slices.IndexFunc(records, func(r string) bool { return strings.HasPrefix(r, "restore ") })
+	if i < 3 {
+		t.Fatalf("restore is record %d of %q, want it after what the group closed", i, records)
+	}
+	var tree ledger.Frontier
+	for _, r := range records[:i] {
+		tree.Append(ledger.LeafHash([]byte(r)))
+	}
+	if want := fmt.Sprintf("restore %d disk-lost %d %v - -", t0.Add(30*time.Hour).Unix(), i, tree.Root()); records[i] != want {
+		t.Errorf("record %q, want %q", records[i], want)
 	}
 	w.check()
 }
