@@ -155,7 +155,7 @@ func (a *app) checkLedger(ctx context.Context, o *openedStore, form string) erro
 		return err
 	}
 	if form == "json" {
-		return printJSON(a.out, r)
+		return printJSON(a.out, checkAnswer(r))
 	}
 	fmt.Fprintf(a.out, "records     ok  %s, root %s\n", grouped(r.Records), r.Root)
 	fmt.Fprintf(a.out, "tree        ok  %s tiles, %s signed checkpoints\n", grouped(r.Tiles), grouped(r.Checkpoints))
@@ -166,6 +166,18 @@ func (a *app) checkLedger(ctx context.Context, o *openedStore, form string) erro
 	}
 	_, err = fmt.Fprintf(a.out, "\nopen        %s events in windows that are not closed\n", grouped(r.OpenEvents))
 	return err
+}
+
+// checkAnswer is the report of "ledger check" as JSON.
+func checkAnswer(r *projections.CheckReport) map[string]any {
+	findings := []map[string]any{}
+	for _, f := range r.Findings {
+		findings = append(findings, map[string]any{"code": f.Code, "record": f.Index, "detail": f.Detail})
+	}
+	return map[string]any{
+		"records": r.Records, "root": r.Root.String(), "tiles": r.Tiles, "checkpoints": r.Checkpoints, "verdict": r.Verdict.String(), "findings": findings,
+		"events": r.Events, "records_opened": r.Opened, "records_without_events": r.RawGone, "open_events": r.OpenEvents,
+	}
 }
 
 // opening returns the document that discloses one event.

@@ -166,14 +166,17 @@ func (a *app) recordRestore(ctx context.Context, dir, work, cause string) error 
 	}
 	o := &openedStore{dir: work, keys: keys}
 	return o.with(ctx, func(o *openedStore) (err error) {
-		var meters events.Meters // it takes control lines only
-		g, err := stream.NewGateway(ctx, o.stream, stream.GatewayOptions{Meters: func() *events.Meters { return &meters }, Fold: o.store.Apply, Cursor: o.store.Cursor().Seq})
+		var none events.Meters // it takes control lines only
+		opts := stream.GatewayOptions{Meters: func() *events.Meters { return &none }, Fold: o.store.Apply, Cursor: o.store.Cursor().Seq}
+		if o.store.Status().Settings.Trace {
+			opts.Clock = stream.ClockTrace // it goes on where it was
+		}
+		g, err := stream.NewGateway(ctx, o.stream, opts)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, g.Close(ctx)) }()
-		st := o.store.Status()
-		_, err = g.Control(ctx, fmt.Sprintf("restore @ %s %d %s - -", ledger.EscapeValue(cause), st.Records, st.Root))
+		_, err = g.Control(ctx, "restore @ "+ledger.EscapeValue(cause)+" # # - -")
 		return err
 	})
 }
@@ -181,6 +184,9 @@ func (a *app) recordRestore(ctx context.Context, dir, work, cause string) error 
 // rebuild folds the whole stream into new projections and keeps the old ones
 // beside them until that has worked.
 func (a *app) rebuild(ctx context.Context, dir string) error {
+	if !hasHistory(dir) {
+		return fail(exitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
+	}
 	keys, err := readKeys(dir)
 	if err != nil {
 		return err
@@ -213,7 +219,10 @@ func (a *app) rebuild(ctx context.Context, dir string) error {
 	if err := a.foldAll(ctx, str, store, total); err != nil {
 		return errors.Join(err, store.Close())
 	}
-	if err := sameLedger(ctx, keys, dir, store); err != nil {
+	if _, err := store.Sync(ctx); err != nil {
+		return errors.Join(err, store.Close())
+	}
+	if err := sameLedger(keys, dir, store); err != nil {
 		return errors.Join(err, store.Close())
 	}
 	if err := store.Close(); err != nil {
@@ -232,7 +241,7 @@ func (a *app) rebuild(ctx context.Context, dir string) error {
 	}
 	fmt.Fprintf(a.err, "rebuilt   %s events from %s groups\n", grouped(total), grouped(last.Seq))
 	if kept != "" {
-		fmt.Fprintf(a.err, "kept      %s: the old projections; remove them when all is well\n", filepath.Base(kept))
+		fmt.Fprintf(a.err, "kept      %s\n          the old projections: remove them when all is well\n", filepath.Base(kept))
 	}
 	_, err = fmt.Fprintf(a.err, "next      %s ledger check --data %s\n", a.name, dir)
 	return err
@@ -241,7 +250,7 @@ func (a *app) rebuild(ctx context.Context, dir string) error {
 // sameLedger compares what was folded again with the newest checkpoint that the
 // old projections still hold, if they can be opened at all: a stream that gives
 // other records would be a second history under one key.
-func sameLedger(ctx context.Context, keys *siteKeys, dir string, fresh *projections.Store) error {
+func sameLedger(keys *siteKeys, dir string, fresh *projections.Store) error {
 	s := &site{keys: keys, cfg: &Config{DataDir: dir}}
 	old, err := s.openStore(true)
 	if err != nil {

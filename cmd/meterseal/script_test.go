@@ -162,15 +162,6 @@ func cmdLike(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: like FILE GOLDEN")
 	}
 	got, want := ts.ReadFile(args[0]), ts.ReadFile(args[1])
-	if os.Getenv("MS_DEV") != "" { // DEV
-		fmt.Printf("@@ %s %s\n%s@@end\n", ts.Name(), args[1], got) // DEV
-		for line := range strings.Lines(got) {                     // DEV
-			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 && !strings.Contains(args[1], "json") { // DEV
-				fmt.Printf("!!%d\n", n) // DEV
-			} // DEV
-		} // DEV
-		return // DEV
-	} // DEV
 	want = os.Expand(want, ts.Getenv)
 	var re strings.Builder
 	for i, part := range strings.Split(want, "<...>") {
