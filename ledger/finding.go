@@ -57,6 +57,7 @@ func (f Finding) Verdict() Verdict {
 	return VerdictReject
 }
 
+// String returns code, record and detail, for messages.
 func (f Finding) String() string { return fmt.Sprintf("%s: record %d: %s", f.Code, f.Index, f.Detail) }
 
 // FindingsMax is how many findings are kept: always the first, and always at

@@ -40,7 +40,7 @@ func (m Month) String() string { return fmt.Sprintf("%04d-%02d", m/12, m%12+1) }
 type Secrets struct {
 	Salt  [32]byte // period key of Month
 	Tag   [32]byte
-	Month Month // the month of open; see docs/decisions/period-keys.md
+	Month Month // the month of open; see docs/decisions/0012-period-keys.md
 
 	cached   Month
 	cacheKey [32]byte
@@ -208,6 +208,7 @@ func (t *Tagger) Tag(subject string) [TagBytes]byte {
 // FormatTag spells a tag as in an event line.
 func FormatTag(t [TagBytes]byte) string { return string(AppendB16(nil, t)) }
 
+// String returns what names the cell, for messages.
 func (c Cell) String() string {
 	return c.Kind + " " + c.Node + " " + c.Meter + " " + strconv.FormatInt(c.From, 10)
 }

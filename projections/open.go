@@ -362,6 +362,7 @@ type RecordError struct {
 	Reason string
 }
 
+// Error names the record and what is wrong with it.
 func (e *RecordError) Error() string {
 	return fmt.Sprintf("ledger_damaged: record %d: %s", e.Index, e.Reason)
 }

@@ -22,7 +22,7 @@ type Settings struct {
 	Horizon time.Duration
 	// Trace says that the gateway's time follows replayed data: old events are
 	// quarantined only if their ids may be forgotten. See
-	// docs/decisions/stream-trace-clock.md.
+	// docs/decisions/0004-trace-clock.md.
 	Trace bool
 }
 

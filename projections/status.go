@@ -120,6 +120,7 @@ func (s *Store) CheckDeclare(m *events.Meter) (changed bool, err error) {
 // Its code is meter_conflict; the way out is another id for the new meaning.
 type MeterConflictError struct{ Old, New events.Meter }
 
+// Error says what the meter is in the ledger and in the configuration.
 func (e *MeterConflictError) Error() string {
 	return "meter_conflict: meter " + e.New.ID + " is " + describe(&e.Old) + " in the ledger, " + describe(&e.New) + " in the configuration"
 }

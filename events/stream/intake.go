@@ -54,9 +54,8 @@ const (
 // wireIntake speaks the NATS protocol with the embedded server: it parses
 // events straight out of large read buffers, which their groups then hold, and
 // writes the answers of a group in few pieces. A general client copies each
-// message, wakes a goroutine and takes locks for it, which costs as much as
-// everything else that the gateway does; docs/decisions/stream-intake.md has
-// the figures.
+// message, wakes a goroutine and takes locks for it;
+// docs/decisions/0003-stream-intake.md says what that saves.
 type wireIntake struct {
 	g    *Gateway
 	r    *receiver
