@@ -5,9 +5,10 @@ go 1.26.0
 // What the product links. Each line says why it is here; internal/tidy asks for it.
 require (
 	filippo.io/age v1.3.2 // reports wrapped for one recipient: age encryption
+	filippo.io/mldsa v0.0.0-20260215214346-43d0283efc3e // ML-DSA-44 keys of checkpoints, verified where a site has enrolled one
 	github.com/cespare/xxhash/v2 v2.3.0 // hash of event ids in the duplicates index; Pebble links it anyway
 	github.com/cockroachdb/pebble/v2 v2.1.7 // the store under projections: atomic batches, a crashable file system for tests
-	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 and validation for the HTTP API, from code
+	github.com/danielgtaylor/huma/v2 v2.37.2 // JSON schemas of the OpenAPI document, from Go types
 	github.com/goccy/go-yaml v1.19.2 // the configuration file: errors with line and column
 	github.com/klauspost/compress v1.20.3 // zstd of stream groups and reports
 	github.com/nats-io/nats-server/v2 v2.15.2 // the embedded JetStream under events/stream
@@ -33,8 +34,6 @@ require (
 
 // Tools and their versions: tools/*/go.mod.
 tool github.com/meterseal/meterseal/internal/task
-
-require filippo.io/mldsa v0.0.0-20260215214346-43d0283efc3e
 
 require (
 	filippo.io/hpke v0.4.0 // indirect

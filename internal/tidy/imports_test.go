@@ -1,0 +1,255 @@
+package tidy
+
+import (
+	"fmt"
+	"go/ast"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// may says what the released files of a package may import besides the standard
+// library, and what its tests may import beyond that. Ours are folders, outside
+// are import paths; one that ends in "/..." means everything below it too.
+//
+// The table is the third lock between the two sides and the shape of the
+// product at once: imports point down the path of an event and never back
+// (docs/architecture.md). A new import belongs into it on purpose or not at all.
+type may struct {
+	pkg           string
+	what          string
+	ours, outside []string
+	tests         []string // more for tests: ours and outside together
+}
+
+const (
+	pebbleModule = "github.com/cockroachdb/pebble/v2"
+	natsServer   = "github.com/nats-io/nats-server/v2"
+	natsGo       = "github.com/nats-io/nats.go"
+	sumdbNote    = "golang.org/x/mod/sumdb/note"
+	sqliteDriver = "modernc.org/sqlite"
+	zstdPackage  = "github.com/klauspost/compress/zstd"
+	huma         = "github.com/danielgtaylor/huma/v2"
+)
+
+var policy = []may{
+	{"events", "what a usage event is: type, limits, encodings", nil, []string{zstdPackage}, nil},
+	{"ledger", "records, tree, checkpoints, proofs", []string{"events"},
+		[]string{"golang.org/x/mod/sumdb/...", "github.com/transparency-dev/formats/...", "filippo.io/mldsa"},
+		[]string{"internal/vectors", "github.com/transparency-dev/merkle/..."}},
+	{"export", "usage reports: write, verify, render", []string{"events", "ledger"},
+		[]string{sumdbNote, zstdPackage, sqliteDriver, "filippo.io/age"}, []string{"export/exporttest", "internal/vectors"}},
+	{"export/exporttest", "a ledger in memory, for tests", []string{"events", "ledger", "export"}, []string{sumdbNote}, nil},
+	{"events/stream", "keeps events durably in one order", []string{"events"}, []string{natsServer + "/...", natsGo + "/..."},
+		[]string{"internal/fakelog", "internal/crashtest"}},
+	{"events/stream/streamtest", "streams in virtual time, for tests", nil, []string{natsServer + "/..."}, []string{"events", "events/stream"}},
+	{"projections", "folds batches into totals, windows, quotas", []string{"events", "ledger", "internal/durablefs"},
+		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"internal/crashtest", "internal/fakelog", "events/stream"}},
+	{"console", "site HTTP API", []string{"events", "ledger", "export", "projections"},
+		[]string{huma + "/...", zstdPackage, "golang.org/x/sync/errgroup"}, nil},
+	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "ledger", "projections"},
+		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
+			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"},
+		[]string{"internal/crashtest", "internal/vectors", "export/exporttest"}},
+	{"examples/traces", "recorded traces, for demo and tests", nil, nil, nil},
+	{"bench", "canonical workloads and their peers", []string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections"},
+		[]string{natsServer + "/...", natsGo + "/...", sqliteDriver, "github.com/HdrHistogram/hdrhistogram-go"}, nil},
+	{"internal/crashtest", "power cuts and killed processes, for tests", nil, []string{pebbleModule + "/vfs/..."}, []string{"internal/durablefs", pebbleModule}},
+	{"internal/durablefs", "order of Pebble's marker files", nil, []string{pebbleModule + "/vfs"}, []string{"internal/crashtest", pebbleModule}},
+	{"internal/fakelog", "a log that misbehaves, for tests", []string{"events/stream", "events"}, nil, nil},
+	{"internal/model", "random operations against a small model, for tests",
+		[]string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections", "internal/crashtest", "internal/fakelog", "internal/vectors"},
+		[]string{natsGo + "/...", sumdbNote, pebbleModule + "/...", sqliteDriver}, []string{"console", "internal/durablefs"}},
+	{"internal/task", "starts the task runner", nil, nil, nil},
+	{"internal/tidy", "these rules", nil, nil, []string{"golang.org/x/mod/modfile"}},
+	{"internal/vectors", "keys and files of the examples, for tests", []string{"ledger"}, nil, nil},
+}
+
+// forTests may be imported by the tests of every package.
+var forTests = []string{
+	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
+	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
+	"golang.org/x/sync/errgroup",
+}
+
+// sole names what has few importers on purpose, released files and tests alike.
+var sole = []struct {
+	path string
+	by   []string
+	why  string
+}{
+	{natsServer, []string{"events/stream", "events/stream/...", "bench"},
+		"the stream is the one place that knows which log there is; bench runs a raw one as peer"},
+	{pebbleModule, []string{"projections", "internal/crashtest", "internal/durablefs", "internal/model"},
+		"projections is the one place that knows which store there is; the others break or wrap its file system"},
+	{sqliteDriver, []string{"export", "bench", "internal/model"}, "SQLite is a rendering of reports, not a store of the site"},
+	{"filippo.io/age", []string{"export"}, "encryption wraps a report and nothing else"},
+	{"golang.org/x/mod/sumdb/tlog", []string{"ledger"}, "there is one tree, and everybody asks ledger for it"},
+	{"github.com/transparency-dev/formats", []string{"ledger"}, "there is one reader of notes and proofs"},
+	{"filippo.io/mldsa", []string{"ledger"}, "keys are the ledger's"},
+	{"github.com/cespare/xxhash/v2", []string{"projections"}, "a hash that does not resist anybody has one use: the duplicates index"},
+	{"github.com/spf13/cobra", []string{"cmd/..."}, "only a program has commands"},
+	{"github.com/goccy/go-yaml", []string{"cmd/..."}, "parts take options, only a program reads a configuration file"},
+	{"github.com/prometheus/client_golang", []string{"cmd/..."}, "parts hand out counters; how they are exposed is the program's"},
+	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}, "only a program talks to a terminal"},
+	{huma, []string{"console"}, "it writes the schemas of the OpenAPI document and nothing else"},
+}
+
+// covers tells whether a pattern of the table covers an import path or folder.
+func covers(pattern, p string) bool {
+	below, all := strings.CutSuffix(pattern, "/...")
+	return p == below || all && strings.HasPrefix(p, below+"/")
+}
+
+func coversAny(patterns []string, p string) bool {
+	return slices.ContainsFunc(patterns, func(x string) bool { return covers(x, p) })
+}
+
+// isStandard tells a package of the standard library by its first element.
+func isStandard(p string) bool {
+	first, _, _ := strings.Cut(p, "/")
+	return !strings.Contains(first, ".")
+}
+
+// checkImports compares every import with the table.
+func checkImports(list []*source) (violations []string) {
+	for _, s := range list {
+		i := slices.IndexFunc(policy, func(m may) bool { return m.pkg == s.dir })
+		if i < 0 {
+			violations = append(violations, fmt.Sprintf("%s: package %s is not in the table of internal/tidy/imports_test.go: say what it may import", s.path, s.dir))
+			continue
+		}
+		m := &policy[i]
+		for _, p := range s.imports() {
+			name := strings.TrimPrefix(p, module+"/")
+			allowed := isStandard(p) || coversAny(m.ours, name) || coversAny(m.outside, p)
+			if s.test {
+				allowed = allowed || name == s.dir || coversAny(forTests, p) || coversAny(m.tests, name)
+			}
+			if !allowed {
+				violations = append(violations, fmt.Sprintf("%s: %s (%s) may not import %s", s.path, s.dir, m.what, name))
+			}
+		}
+	}
+	return violations
+}
+
+// checkSole finds importers of what has few.
+func checkSole(list []*source) (violations []string) {
+	for _, s := range list {
+		for _, p := range s.imports() {
+			for _, o := range sole {
+				if covers(o.path+"/...", p) && !coversAny(o.by, s.dir) && !(s.test && testMay(o.path, p)) {
+					violations = append(violations, fmt.Sprintf("%s imports %s, which only %s may: %s", s.path, p, strings.Join(o.by, ", "), o.why))
+				}
+			}
+		}
+	}
+	return violations
+}
+
+// testMay lists what tests may reach past a sole importer: a server to connect
+// to, a file system to cut, a second tree to compare with, YAML to write.
+func testMay(path, p string) bool {
+	return path == natsServer || covers(pebbleModule+"/vfs/...", p) || p == "golang.org/x/mod/sumdb/tlog"
+}
+
+// pure packages know no network, no clock, no goroutine, no randomness and no
+// disk but for the exceptions, each with its reason. Projections is held to the
+// same for all but its disk: the fold must give the same bytes on every replay.
+var pure = []string{"events", "ledger", "export", "projections"}
+
+var impureImports = []string{"net/...", "os/...", "syscall", "log/...", "math/rand/...", "crypto/rand", "database/sql/...", "io/ioutil", "plugin"}
+
+var impureTime = []string{"Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Sleep"}
+
+var pureExceptions = []struct{ file, what, why string }{
+	{"ledger/keyfile.go", "os", "key files: the mode of the file is part of the rule"},
+	{"ledger/keyfile.go", "crypto/rand", "a new secret"},
+	{"export/sqlite.go", "os", "usage.db is a file"},
+	{"export/sqlite.go", "database/sql", "usage.db"},
+	{"export/sqlite.go", "go", "verifies while it writes, in step over a pipe; both ends before it returns"},
+	{"export/sqliteread.go", "os", "usage.db is a file"},
+	{"export/sqliteread.go", "database/sql", "usage.db"},
+	{"export/sqliteread.go", "database/sql/driver", "usage.db"},
+	{"projections/store.go", "os", "exit when Pebble says that its log cannot be written"},
+	{"projections/store.go", "log/slog", "what Pebble reports, and nothing of the fold"},
+}
+
+func excepted(file, what string) bool {
+	return slices.ContainsFunc(pureExceptions, func(e struct{ file, what, why string }) bool { return e.file == file && e.what == what })
+}
+
+// checkPure looks at imports, calls of package time, and go statements.
+func checkPure(list []*source) (violations []string) {
+	for _, s := range list {
+		if s.test || !slices.Contains(pure, s.dir) {
+			continue
+		}
+		bad := func(at, what string) {
+			violations = append(violations, fmt.Sprintf("%s: %s is pure and may not use %s", at, s.dir, what))
+		}
+		for _, p := range s.imports() {
+			if coversAny(impureImports, p) && !excepted(s.path, p) {
+				bad(s.path, p)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				if !excepted(s.path, "go") {
+					bad(s.at(n.Pos()), "a goroutine")
+				}
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(impureTime, n.Sel.Name) {
+					bad(s.at(n.Pos()), "time."+n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+	return violations
+}
+
+func TestImports(t *testing.T) {
+	r := load(t)
+	report(t, "imports point down the path of an event and never back; the table in imports_test.go says what each package may import", checkImports(r.sources))
+	report(t, "few packages know which log, store or library there is, so that each can be exchanged and reviewed in one place", checkSole(r.sources))
+	report(t, "the same input gives the same bytes, on every replica and in every simulation: time and randomness are handed in", checkPure(r.sources))
+}
+
+// The table itself must not go stale.
+func TestImportTable(t *testing.T) {
+	r := load(t)
+	for _, m := range policy {
+		if !r.has(m.pkg) && m.pkg != "internal/model" {
+			t.Errorf("the table names %s, which is not there", m.pkg)
+		}
+	}
+	for _, e := range pureExceptions {
+		if !r.has(e.file) {
+			t.Errorf("the exceptions name %s, which is not there", e.file)
+		}
+	}
+}
+
+func TestImportRulesBite(t *testing.T) {
+	wrong := []*source{
+		parse(t, "ledger/x.go", "package ledger\nimport (\n_ \"github.com/meterseal/meterseal/projections\"\n_ \"github.com/cockroachdb/pebble/v2\"\n)"),
+		parse(t, "console/x.go", "package console\nimport _ \"github.com/meterseal/meterseal/events/stream\""),
+		parse(t, "console/x_test.go", "package console_test\nimport _ \"github.com/spf13/cobra\""),
+		parse(t, "export/x.go", "package export\nimport (\n\"net\"\n\"time\"\n)\nvar _ = time.Now\nvar _ net.Addr\nfunc f() { go f() }"),
+		parse(t, "newthing/x.go", "package newthing"),
+	}
+	bites(t, checkImports(wrong), "ledger (records, tree, checkpoints, proofs) may not import projections", "may not import github.com/cockroachdb/pebble/v2",
+		"may not import events/stream", "console/x_test.go: console", "newthing is not in the table")
+	bites(t, checkSole(wrong), "ledger/x.go imports github.com/cockroachdb/pebble/v2", "console/x_test.go imports github.com/spf13/cobra")
+	bites(t, checkPure(wrong), "export/x.go: export is pure and may not use net", "may not use time.Now", "may not use a goroutine")
+	right := []*source{
+		parse(t, "ledger/x.go", "package ledger\nimport (\n\"time\"\n_ \"github.com/meterseal/meterseal/events\"\n_ \"golang.org/x/mod/sumdb/tlog\"\n)\nvar _ = time.Unix"),
+		parse(t, "ledger/x_test.go", "package ledger_test\nimport (\n\"os\"\n_ \"github.com/google/go-cmp/cmp\"\n_ \"github.com/meterseal/meterseal/ledger\"\n)\nvar _ = os.Args"),
+	}
+	passes(t, checkImports(right))
+	passes(t, checkSole(right))
+	passes(t, checkPure(right))
+}
