@@ -66,7 +66,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/vectors", "export/exporttest",
+	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/vectors", "export/exporttest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",
