@@ -141,13 +141,15 @@ func (g *Gateway) appendLoop(at chain) {
 		if p.err == nil {
 			p.err = g.store(ctx, &w, &at, p)
 		}
-		g.foldCh <- p // waits for a slow fold, so that more gathers meanwhile
-		g.mu.Lock()
 		if errors.Is(p.err, ErrFull) {
+			g.mu.Lock()
 			g.serial = true
 			q := g.queue[len(g.queue)-1]
 			q.refusals = append(q.refusals, p.refusals...) // they were answered, so they count
+			g.mu.Unlock()
 		}
+		g.foldCh <- p // waits for a slow fold, so that more gathers meanwhile; p is no longer ours
+		g.mu.Lock()
 		if g.inflight--; g.inflight == 0 {
 			wall := g.chain.wall
 			g.chain, g.serial = at, false
