@@ -208,7 +208,10 @@ func (a *Audit) addCloseTotal(r *CloseTotal) {
 		m.span.Value = max(m.span.Value, r.Value)
 	case r.Value != m.since.Value:
 		a.find(CodeTotals, "meter %s: stated %d, the records give %d", r.Meter, r.Value, m.since.Value)
-	case r.AllValue != m.all.Value && !(m.fromBase && m.lateTotal.Used && r.AllValue == m.lateTotal.Value):
+	case r.AllValue == m.all.Value:
+	case m.fromBase && m.lateTotal.Used && r.AllValue == m.lateTotal.Value:
+		m.all.Value = r.AllValue // which of the two it is only the close can say
+	default:
 		a.find(CodeTotals, "meter %s: stated %d since open, the records give %d", r.Meter, r.AllValue, m.all.Value)
 	}
 }
