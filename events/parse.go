@@ -115,7 +115,7 @@ func (p *Parser) parse(in *Input, dst []Event) (string, []Event, *Error) {
 	case form == formStructured:
 		return p.parseStructured(in, dst)
 	case form == formBatch:
-		return "", nil, malformed("batch", "", "send a batch over HTTP or as one message with a batch content type", "a batch stands where one event is expected")
+		return "", nil, malformed("batch", "", "send a batch over HTTP, and its events one by one over NATS", "a batch stands where one event is expected")
 	}
 	return p.parsePlain(in, dst)
 }

@@ -51,7 +51,7 @@ func (w *world) session(name, meter string) (projections.Session, projections.Se
 }
 
 // backfill is a story: a session with events in an open and in a closed window
-// of two nodes and two meters, one of them voided and one amended before the
+// of three nodes, one of which numbers its events, and two meters; one of them voided and one amended before the
 // session is taken back.
 func backfill(w *world, step func()) {
 	w.t.Helper()
@@ -60,7 +60,8 @@ func backfill(w *world, step func()) {
 	late, now := t0.Add(5*time.Minute), t0.Add(2*time.Hour)
 	w.mustApply(usage("n1", in("july", ev("a", "render.pages", late, 10)), in("july", ev("b", "render.pages", late, 20)), in("july", ev("c", "render.pages", now, 40)),
 		in("july", ev("d", "renders", late, 7)), ev("e", "render.pages", late, 3)),
-		usage("n2", in("july", ev("a", "render.pages", late, 5)), in("july", ev("f", "renders", now, 1))))
+		usage("n2", in("july", ev("a", "render.pages", late, 5)), in("july", ev("f", "renders", now, 1))),
+		batch("n3", 1, 0, in("july", ev("a", "render.pages", late, 2)), ev("", "render.pages", late, 4)))
 	step()
 	w.at(2*time.Hour + time.Minute).mustApply(usage("n1", correction("c1", "render.pages", events.KindVoid, "a", 0), correction("c2", "render.pages", events.KindAmend, "b", 25)))
 	step()
@@ -86,6 +87,8 @@ func TestY06SessionIsReverted(t *testing.T) {
 		late("n1", "render.pages", "sum", 2, 30) + " session=july",
 		late("n1", "renders", "count", 1, 1) + " session=july",
 		late("n2", "render.pages", "sum", 1, 5) + " session=july",
+		late("n3", "render.pages", "sum", 1, 4),
+		late("n3", "render.pages", "sum", 1, 2) + " session=july",
 		adjust("n1", "render.pages", "sum", 0, 0, 5, "amend", 1), // single corrections
 		adjust("n1", "render.pages", "sum", 0, -1, -10, "void", 1),
 		adjust("n1", "render.pages", "sum", 0, -1, -25, "void", 1) + " session=july",
@@ -93,6 +96,7 @@ func TestY06SessionIsReverted(t *testing.T) {
 		adjust("n1", "renders", "count", 0, -1, -1, "void", 1) + " session=july",
 		adjust("n2", "render.pages", "sum", 0, -1, -5, "void", 1) + " session=july",
 		adjust("n2", "renders", "count", 2*time.Hour, -1, -1, "void", 1) + " session=july",
+		adjust("n3", "render.pages", "sum", 0, -1, -2, "void", 1) + " session=july",
 	}
 	var got []string
 	for _, line := range append(w.recordsOf("late"), w.recordsOf("adjust")...) {
@@ -109,18 +113,18 @@ func TestY06SessionIsReverted(t *testing.T) {
 		t.Errorf("records (-want +got):\n%s", d)
 	}
 	s, pages := w.session("july", "render.pages")
-	if !s.Reverted || s.Events != 6 || s.Reason != "wrong file, 100 %" || s.Actor != "kim ö" || !s.RevertedAt.Equal(t0.Add(4*time.Hour)) || !s.First.Equal(t0.Add(2*time.Hour)) {
-		t.Errorf("session = %+v, want reverted at 12:00 with 6 events", s)
+	if !s.Reverted || s.Events != 7 || s.Reason != "wrong file, 100 %" || s.Actor != "kim ö" || !s.RevertedAt.Equal(t0.Add(4*time.Hour)) || !s.First.Equal(t0.Add(2*time.Hour)) {
+		t.Errorf("session = %+v, want reverted at 12:00 with 7 events", s)
 	}
-	if pages.Events != 4 || pages.Quantity != 75 || pages.Adjusted != -75 || pages.Net() != 0 {
-		t.Errorf("session counts %d events of render.pages, %d adjusted %d, want 4, 75 and -75", pages.Events, pages.Quantity, pages.Adjusted)
+	if pages.Events != 5 || pages.Quantity != 77 || pages.Adjusted != -77 || pages.Net() != 0 {
+		t.Errorf("session counts %d events of render.pages, %d adjusted %d, want 5, 77 and -77", pages.Events, pages.Quantity, pages.Adjusted)
 	}
 	if _, n := w.session("july", "renders"); n.Events != 2 || n.Quantity != 2 || n.Adjusted != -2 {
 		t.Errorf("session counts %d renders, %d adjusted %d, want 2, 2 and -2", n.Events, n.Quantity, n.Adjusted)
 	}
 	row := w.usage(projections.Query{Span: projections.SpanTotal, Meter: "render.pages"})[0]
-	if row.Quantity != 179 || row.Adjusted != -75 {
-		t.Errorf("render.pages: quantity %d adjusted %d, want 179 and -75", row.Quantity, row.Adjusted)
+	if row.Quantity != 185 || row.Adjusted != -77 {
+		t.Errorf("render.pages: quantity %d adjusted %d, want 185 and -77", row.Quantity, row.Adjusted)
 	}
 	w.check()
 }
@@ -201,18 +205,31 @@ func TestO10UndoOfSession(t *testing.T) {
 }
 
 // A restart between any two steps gives the same records and the same sessions,
-// as does a replay of the whole stream from nothing.
+// with or without what was not yet committed, as does a replay of the whole
+// stream from nothing.
 func TestSessionSurvivesRestart(t *testing.T) {
-	live, restarted := newWorld(t, defaults, fixable, counted, fixed), newWorld(t, defaults, fixable, counted, fixed)
+	live, restarted, crashed := newWorld(t, defaults, fixable, counted, fixed), newWorld(t, defaults, fixable, counted, fixed), newWorld(t, defaults, fixable, counted, fixed)
 	backfill(live, func() {})
 	backfill(restarted, restarted.reopen)
-	live.sync()
-	restarted.sync()
+	steps := 0
+	backfill(crashed, func() {
+		if steps++; steps%2 == 0 { // every other step is only in the stream
+			crashed.sync()
+		}
+		if err := crashed.store.Abandon(); err != nil {
+			t.Fatal(err)
+		}
+		crashed.open()
+		crashed.catchUp()
+	})
+	for _, w := range []*world{live, restarted, crashed} {
+		w.sync()
+	}
 	replayed := newWorld(t, defaults, fixable, counted, fixed)
 	replayed.groups = live.groups
 	replayed.catchUp()
 	replayed.sync()
-	for name, w := range map[string]*world{"restarted": restarted, "replayed": replayed} {
+	for name, w := range map[string]*world{"restarted": restarted, "crashed": crashed, "replayed": replayed} {
 		if d := cmp.Diff(live.records(), w.records()); d != "" {
 			t.Errorf("records of %s (-live +it):\n%s", name, d)
 		}
