@@ -158,6 +158,11 @@ func (st *State) revertible(s *session) *events.Error {
 			return &events.Error{Code: events.CodeUndoOver, Field: "session", Message: fmt.Sprintf("session %s began more than %v ago, the undo interval of meter %s", s.name, m.def.Undo, m.def.ID),
 				Hint: "it counts for good; the vendor can credit it"}
 		}
+		m := st.meterList[t.meter]
+		if _, err := addInt(m.lowered, t.quantity+t.adjusted); err != nil {
+			return &events.Error{Code: events.CodeOverflow, Field: "session", Message: "corrections of meter " + m.def.ID + " would have taken back more than 2^63-1 in all",
+				Hint: "it counts for good; the vendor can credit it"}
+		}
 	}
 	return nil
 }
@@ -215,7 +220,7 @@ func (a *applier) revert(rest string) error {
 		m := st.meterList[ev.meter]
 		diff := ev.voidDiff(m)
 		if !m.correctable(diff) {
-			continue // only after 2^63-1 was taken back already; it counts on
+			return fmt.Errorf("void of event %d of session %s: %w", i, s.name, ErrOverflow) // revertible made sure that it is
 		}
 		void := s.void(&ev)
 		key := cellKey{kind: cellAdjust, node: ev.node, meter: ev.meter, from: st.window(ev.timeMS), booked: st.arrival(), session: s.name, reason: void.Kind().String()}

@@ -305,6 +305,24 @@ func TestYD3SessionOfInt64(t *testing.T) {
 	w.check()
 }
 
+// What corrections of a meter take back stays in int64 in all. A session that
+// would go beyond is not taken back in part.
+func TestYD3RevertAsAWhole(t *testing.T) {
+	w := newWorld(t, defaults, fixable, counted)
+	w.mustApply(usage("n1", ev("x", "render.pages", t0, 1<<62), in("s", ev("a", "renders", t0, 1)), in("s", ev("b", "render.pages", t0, 1)), in("s", ev("c", "render.pages", t0, 1<<62-2))))
+	w.mustApply(usage("n1", correction("c1", "render.pages", events.KindAmend, "x", 0), correction("c2", "render.pages", events.KindAmend, "x", 1), correction("c3", "render.pages", events.KindAmend, "x", 0)))
+	if _, e, _ := w.store.Session("s"); e == nil || e.Code != events.CodeOverflow {
+		t.Fatalf("revertible = %v, want %s", e, events.CodeOverflow)
+	}
+	w.mustApply(revert(t, "s"))
+	s, m := w.session("s", "render.pages")
+	if _, n := w.session("s", "renders"); s.Reverted || m.Net() != 1<<62-1 || n.Net() != 1 {
+		t.Errorf("session = %+v, want open, with all of it", s)
+	}
+	w.at(time.Hour).mustApply(control("close @ now"))
+	w.check()
+}
+
 func TestRevertLineRefuses(t *testing.T) {
 	for name, parts := range map[string][3]string{
 		"session": {"a/b", "why", "kim"}, "no reason": {"a", "", "kim"}, "no actor": {"a", "why", ""},
