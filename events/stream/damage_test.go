@@ -207,3 +207,16 @@ func TestSequenceUsedAgain(t *testing.T) {
 		t.Errorf("NewGateway beyond the end: %v, want stream_behind_cursor", err)
 	}
 }
+
+// A group of a newer program is no damage: its way out is that program.
+func TestNewerGroup(t *testing.T) {
+	data := must(events.AppendGroup(nil, &events.Group{WallNS: 1}))
+	data[4] = 2
+	for _, err := range stream.Verify(stream.Stored{}, 1, func(yield func(stream.Raw, error) bool) { yield(stream.Raw{Seq: 1, Data: data}, nil) }) {
+		if !errors.Is(err, stream.ErrNewer) || errors.Is(err, stream.ErrStreamDamaged) || stream.Code(err) != events.CodeUpgradeNeeded {
+			t.Errorf("Verify: %v (%s), want ErrNewer (%s)", err, stream.Code(err), events.CodeUpgradeNeeded)
+		}
+		return
+	}
+	t.Error("Verify yields nothing")
+}
