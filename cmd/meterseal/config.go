@@ -26,6 +26,7 @@ type Config struct {
 	NATSURL       string
 	SyncAlways    bool // the server at NATSURL has sync_interval: always
 	MaxSizeBytes  int64
+	StartWait     time.Duration
 	HTTPListen    string
 	NATSListen    string
 	Future        time.Duration
@@ -114,6 +115,7 @@ var settings = []setting{
 		c.MaxSizeBytes, err = parseSize(v)
 		return err
 	}},
+	{"store.start_wait", "", "30s", "how long a start waits for the store", span(func(c *Config) *time.Duration { return &c.StartWait })},
 	{"http.listen", "http", "127.0.0.1:8633", "address of the HTTP API", address(func(c *Config) *string { return &c.HTTPListen })},
 	{"nats.listen", "nats", "127.0.0.1:4222", "address of the embedded NATS server", address(func(c *Config) *string { return &c.NATSListen })},
 	{"events.future", "", "5m", "how far ahead the time of an event may be", span(func(c *Config) *time.Duration { return &c.Future })},

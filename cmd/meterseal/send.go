@@ -20,9 +20,10 @@ func serverFlag(cmd *cobra.Command) {
 	cmd.Flags().String("server", "nats://127.0.0.1:4222", "NATS server of the site")
 }
 
-// connect connects like any application does.
+// connect connects like any application does. Errors of the connection come back
+// from what is published; nats.go would print them as well.
 func connect(url, name string, more ...nats.Option) (*nats.Conn, error) {
-	nc, err := nats.Connect(url, append(more, nats.Name(name), nats.Timeout(5*time.Second), nats.ReconnectWait(250*time.Millisecond))...)
+	nc, err := nats.Connect(url, append(more, nats.Name(name), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.Timeout(5*time.Second), nats.ReconnectWait(250*time.Millisecond))...)
 	if err != nil {
 		return nil, fail(exitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --server`, "no NATS server at %s: %v", url, err)
 	}

@@ -240,7 +240,7 @@ func (s *site) declare() error {
 }
 
 func (s *site) streamOptions() stream.Options {
-	o := stream.Options{MaxBytes: s.cfg.MaxSizeBytes, Logger: s.log}
+	o := stream.Options{MaxBytes: s.cfg.MaxSizeBytes, StartWait: s.cfg.StartWait, Logger: s.log}
 	if s.cfg.NATSURL != "" {
 		o.URL, o.SyncAlways = s.cfg.NATSURL, s.cfg.SyncAlways
 		return o

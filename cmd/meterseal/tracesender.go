@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -291,6 +292,10 @@ func again(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		return api.Code == 429 || api.Code == 503
+	}
+	var broken *net.OpError // the connection ended within a call
+	if errors.As(err, &broken) {
+		return true
 	}
 	for _, e := range []error{
 		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrStaleConnection,
