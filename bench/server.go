@@ -308,7 +308,7 @@ func (p *process) finish() (res jobResult, err error) {
 
 func (p *process) failed(err error) error {
 	p.kill()
-	return fmt.Errorf("publisher: %v: %s", err, strings.TrimSpace(p.err.String()))
+	return fmt.Errorf("publisher: %w: %s", err, strings.TrimSpace(p.err.String()))
 }
 
 func (p *process) kill() {

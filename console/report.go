@@ -95,7 +95,7 @@ func (s *server) postReport(w http.ResponseWriter, r *http.Request, q values) er
 		return badRequest("body.message", fmt.Sprintf("has %d bytes, at most %d are allowed", len(ask.Message), maxMessageBytes), "shorten it")
 	}
 	begin := s.Now()
-	name, write, err := s.Reporter.Report(r.Context(), ReportOptions{ask.From, ask.Level, ask.CloseNow, ask.Message})
+	name, write, err := s.Reporter.Report(r.Context(), ReportOptions(ask))
 	if err != nil {
 		return err
 	}

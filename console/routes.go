@@ -122,7 +122,7 @@ func parseQuery(params []param, raw string) (values, *Problem) {
 	var faults []FieldError
 	for _, name := range sorted(query) {
 		i := slices.IndexFunc(params, func(p param) bool { return p.in == "" && p.name == name })
-		fault := ""
+		var fault string
 		switch {
 		case i < 0:
 			fault = "is not known"

@@ -272,11 +272,11 @@ func (s *server) getRejected(w http.ResponseWriter, _ *http.Request, q values) e
 // getHealth is for monitors that look at the status only: an empty body says
 // that this is no answer of an application (P-24).
 func (s *server) getHealth(w http.ResponseWriter, _ *http.Request, _ values) error {
-	if s.Ready() != nil {
-		w.WriteHeader(http.StatusInternalServerError)
-		return nil
+	if s.Ready() == nil {
+		return s.text(w, textType, "OK")
 	}
-	return s.text(w, textType, "OK")
+	w.WriteHeader(http.StatusInternalServerError)
+	return nil
 }
 
 // getReady says whether events are taken. Without ?licensed=1 it says nothing

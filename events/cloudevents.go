@@ -59,7 +59,7 @@ func (p *Parser) isCloudEvent(data []byte) bool {
 	s := scanner{b: data}
 	// What is found counts even if the rest is wrong: then the CloudEvent is
 	// what is refused.
-	s.walk(&root, slots[:], 0, MaxDataDepth)
+	_ = s.walk(&root, slots[:], 0, MaxDataDepth)
 	return slots[0].kind != noToken
 }
 
@@ -240,7 +240,7 @@ func (p *Parser) resolveCloudEvent(in *Input, dst []Event) (string, []Event, *Er
 	}
 	ms := int64(0)
 	if c.has(aTime) {
-		cause := ""
+		var cause string
 		if ms, cause = parseTime(c.text[aTime]); cause != "" {
 			return "", nil, badTime(cause, c.text[aTime])
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -160,8 +161,7 @@ func rawGroup(nodes int, table, payload []byte, events, size uint32, flags byte)
 	binary.LittleEndian.PutUint32(b[44:], size)
 	binary.LittleEndian.PutUint32(b[48:], uint32(len(table)))
 	binary.LittleEndian.PutUint32(b[52:], uint32(len(payload)))
-	b = append(append(b, table...), payload...)
-	return summed(b)
+	return summed(slices.Concat(b, table, payload))
 }
 
 // summed puts the right sum on a group that was changed.

@@ -3,7 +3,6 @@ package events_test
 import (
 	"encoding/hex"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -75,13 +74,4 @@ func unhex(t testing.TB, s string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func readFile(t testing.TB, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

@@ -164,7 +164,7 @@ func (f *feed) add(m *Meter) {
 		return slices.ContainsFunc(p.dimensions, func(d dimensionSlot) bool { return d.name == name })
 	}
 	for _, d := range m.Dimensions {
-		slot := 0
+		var slot int
 		if d.Path == "" {
 			slot = f.slotOf("$."+d.Name, d.Name)
 		} else {

@@ -41,7 +41,7 @@ func (c *cellReader) line(v *verifier, line []byte) error {
 	bad := func(code, format string, args ...any) error {
 		e := refuse(code, format, args...).at(v.l.line)
 		if c.open {
-			e.record(c.index)
+			e = e.record(c.index)
 		}
 		return e
 	}

@@ -58,18 +58,18 @@ func (x *explainer) words(words string) error {
 
 func (x *explainer) head(h VisitedHead) error {
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(h.Head), "\n"), "\n") {
-		x.line(line, headWords(line))
+		_ = x.line(line, headWords(line))
 	}
-	x.line("", "")
+	_ = x.line("", "") // an error stays in the writer, and the last line returns it
 	if h.BaseNote != nil {
-		x.note(h.BaseNote, fmt.Sprintf("the checkpoint that this report continues from: the first %s records, signed by the site and, once accepted, by the vendor", group(int64(h.Base))))
+		_ = x.note(h.BaseNote, fmt.Sprintf("the checkpoint that this report continues from: the first %s records, signed by the site and, once accepted, by the vendor", group(int64(h.Base))))
 	}
 	return x.note(h.Note, fmt.Sprintf("the new checkpoint: %s records and their root, signed by the site", group(int64(h.Size))))
 }
 
 func (x *explainer) note(note []byte, words string) error {
 	x.w.Write(note)
-	x.words(words)
+	_ = x.words(words)
 	return x.line("", "")
 }
 

@@ -229,4 +229,7 @@ func TestSQLiteSchemaIsDocumented(t *testing.T) {
 			t.Errorf("docs/formats/report.md does not have: %s", line)
 		}
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -230,10 +230,10 @@ func newSQLiteText(ctx context.Context, db querier) (*sqliteText, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.records, err = db.QueryContext(ctx, `SELECT idx, substr(line, 1, 4097) FROM record ORDER BY idx`); err != nil {
+	if t.records, err = db.QueryContext(ctx, `SELECT idx, substr(line, 1, 4097) FROM record ORDER BY idx`); err != nil { //nolint:rowserrcheck // where they are read to the end
 		return nil, err
 	}
-	t.events, err = db.QueryContext(ctx, `SELECT idx, pos, substr(line, 1, 4097), substr(private, 1, 4097) FROM event ORDER BY idx, pos`)
+	t.events, err = db.QueryContext(ctx, `SELECT idx, pos, substr(line, 1, 4097), substr(private, 1, 4097) FROM event ORDER BY idx, pos`) //nolint:rowserrcheck // where they are read to the end
 	return t, err
 }
 
@@ -370,7 +370,7 @@ type usageTable struct {
 }
 
 func newUsageTable(ctx context.Context, db querier) (*usageTable, error) {
-	rows, err := db.QueryContext(ctx, `SELECT idx, kind, node, meter, aggregation, window_start, window_end, count, value, first, next FROM usage ORDER BY idx`)
+	rows, err := db.QueryContext(ctx, `SELECT idx, kind, node, meter, aggregation, window_start, window_end, count, value, first, next FROM usage ORDER BY idx`) //nolint:rowserrcheck // where they are read to the end
 	return &usageTable{rows: rows}, err
 }
 
@@ -378,7 +378,7 @@ func newUsageTable(ctx context.Context, db querier) (*usageTable, error) {
 func (t *usageTable) compare(v *Visited) error {
 	c, ok := cellRow(string(v.Line))
 	if t.err != nil {
-		return nil // the first one stays; the text itself may say more
+		return nil //nolint:nilerr // the first one stays; the text itself may say more
 	}
 	t.load()
 	switch {

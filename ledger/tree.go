@@ -193,7 +193,7 @@ func CheckInclusion(leaf Hash, index, size uint64, root Hash, proof []Hash) erro
 		return fmt.Errorf("%w: index %d of %d", ErrProof, index, size)
 	}
 	if err := tlog.CheckRecord(proof, int64(size), root, int64(index), leaf); err != nil {
-		return fmt.Errorf("%w: index %d of %d: %v", ErrProof, index, size, err)
+		return fmt.Errorf("%w: index %d of %d: %w", ErrProof, index, size, err)
 	}
 	return nil
 }
@@ -216,7 +216,7 @@ func CheckConsistency(old uint64, oldRoot Hash, size uint64, root Hash, proof []
 		return nil
 	}
 	if err := tlog.CheckTree(proof, int64(size), root, int64(old), oldRoot); err != nil {
-		return fmt.Errorf("%w: from %d to %d: %v", ErrProof, old, size, err)
+		return fmt.Errorf("%w: from %d to %d: %w", ErrProof, old, size, err)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ const (
 	idPageEntries  = 512            // entries in a page of the store
 	idEntryBytes   = 12             // hash and content
 	idBucketNS     = 7 * 24 * 36e11 // a run spans at most a week of stream time
-	idFilterBits   = 20 // per entry
+	idFilterBits   = 20             // per entry
 	idFilterProbes = 7
 )
 

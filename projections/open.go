@@ -111,13 +111,13 @@ func (s *Store) cellRef(i uint64) (c cellRef, ok bool, err error) {
 	}
 	switch r := rec.(type) {
 	case *ledger.Usage:
-		c = cellRef{kind: cellUsage, node: r.Node, meter: r.Meter, from: int64(r.From), to: int64(r.To), count: r.Count, root: r.Root}
+		c = cellRef{kind: cellUsage, node: r.Node, meter: r.Meter, from: r.From, to: r.To, count: r.Count, root: r.Root}
 		if r.Late {
 			c.kind = cellLate
 		}
 		c.session, _ = r.Attrs.Get("session")
 	case *ledger.Adjust:
-		c = cellRef{kind: cellAdjust, node: r.Node, meter: r.Meter, from: int64(r.From), to: int64(r.To), count: r.Count, root: r.Root, reason: r.Reason}
+		c = cellRef{kind: cellAdjust, node: r.Node, meter: r.Meter, from: r.From, to: r.To, count: r.Count, root: r.Root, reason: r.Reason}
 		c.session, _ = r.Attrs.Get("session")
 	default:
 		return c, false, nil

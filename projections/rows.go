@@ -58,12 +58,12 @@ func (s Span) end(start, windowSeconds int64) int64 {
 // time lies in the span, late or not; late is their part that came too late for
 // its window; adjusted is what corrections changed, apart.
 type rowValue struct {
-	count              uint64
-	value              int64
-	lateCount          uint64
-	lateValue          int64
-	adjusted, dcount   int64
-	newestMS, earliest int64 // latest: time of value; newest window otherwise
+	count            uint64
+	value            int64
+	lateCount        uint64
+	lateValue        int64
+	adjusted, dcount int64
+	newestMS         int64 // latest: time of value
 }
 
 func (v *rowValue) append(b []byte) []byte {

@@ -233,7 +233,7 @@ func (d *demo) tamper(ctx context.Context) error {
 	_, err = verifyFile(ctx, copied, export.VerifyOptions{SiteKeys: []string{d.key}})
 	var refused *export.Error
 	if !errors.As(err, &refused) {
-		return fmt.Errorf("the tampered copy was not refused: %v", err)
+		return fmt.Errorf("the tampered copy was not refused: %w", err)
 	}
 	fmt.Fprintf(d.out, "   refused: %s [%s]\n\n", refused, refused.Code)
 	return nil

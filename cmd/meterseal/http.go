@@ -71,9 +71,9 @@ func gatewayError(err error) error {
 
 // Refuse is console.Intake.
 func (i intake) Refuse(node, reason, _ string, data []byte, err error) {
-	ev := &events.Error{Code: reason, Message: err.Error()}
-	if e, ok := err.(*events.Error); ok {
-		ev = e
+	var ev *events.Error
+	if !errors.As(err, &ev) {
+		ev = &events.Error{Code: reason, Message: err.Error()}
 	}
 	i.gateway.Refuse(node, "", ev, data)
 }

@@ -160,7 +160,7 @@ func hasHistory(dir string) bool {
 func openSite(ctx context.Context, cfg *Config, log *slog.Logger) (*site, error) {
 	s := &site{cfg: cfg, log: log, fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	if err := s.open(ctx); err != nil {
-		s.closeParts(context.WithoutCancel(ctx))
+		_ = s.closeParts(context.WithoutCancel(ctx)) // err says why; what follows from it would only hide that
 		return nil, err
 	}
 	go s.syncLoop()

@@ -18,7 +18,6 @@ type reportSource struct {
 	store  *projections.Store
 	groups projections.Groups
 	key    string
-	err    error // of CellEvents, which cannot return one
 
 	opened map[uint64][]projections.OpenedEvent
 	upTo   uint64

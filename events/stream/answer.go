@@ -2,7 +2,6 @@ package stream
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/meterseal/meterseal/events"
 )
@@ -275,6 +274,3 @@ func appendJSON(b []byte, s string) []byte {
 }
 
 func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
-
-// sinceMS is how long ago t was.
-func sinceMS(t time.Time) float64 { return float64(time.Since(t)) / float64(time.Millisecond) }

@@ -75,12 +75,10 @@ func isLoopback(a net.Addr) bool {
 // node if it is empty. They are enough for an unmodified JetStream publish,
 // and hold neither the API of JetStream nor the subject of the stream.
 func permissions(node string) *server.Permissions {
-	rest, one := ".>", ".*"
-	if node != "" {
-		rest, one = "."+node+".>", "."+node
-	} else {
-		rest = ".*.>"
+	if node == "" {
+		node = "*"
 	}
+	rest, one := "."+node+".>", "."+node
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: []string{
 			"usage" + rest, "usage_batch" + one, "beat" + one, "seen" + one, "allow.>", "seat.>"}},

@@ -362,7 +362,7 @@ func (in *wireIntake) flushIfQueued() { in.flush() }
 // clients whose answers are lost send again.
 func (in *wireIntake) sendLocked() {
 	if len(in.out) > 0 {
-		in.conn.Write(in.out)
+		_, _ = in.conn.Write(in.out)
 		in.out = in.out[:0]
 	}
 }

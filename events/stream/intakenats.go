@@ -62,7 +62,9 @@ func (in *natsIntake) message(r *receiver, m *nats.Msg) {
 	r.end()
 }
 
-func (in *natsIntake) reply(subject string, body []byte) { in.nc.Publish(subject, body) }
+func (in *natsIntake) reply(subject string, body []byte) {
+	_ = in.nc.Publish(subject, body) // only fails when closed; who gets no answer sends again
+}
 
 // flush does nothing: nats.go sends soon what it has.
 func (in *natsIntake) flush() {}

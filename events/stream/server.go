@@ -167,7 +167,7 @@ func storeLimit(dir string) (int64, error) {
 	var used int64
 	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			return nil // a file that went away meanwhile is not used
+			return nil //nolint:nilerr // a file that went away meanwhile is not used
 		}
 		if i, err := d.Info(); err == nil {
 			used += i.Size()

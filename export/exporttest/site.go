@@ -52,7 +52,7 @@ type Site struct {
 	scratch []byte
 }
 
-type account struct{ counted, open uint64 }
+type account struct{ counted uint64 }
 
 type total struct {
 	agg        events.Aggregation

@@ -115,7 +115,6 @@ type sent struct {
 	meter string
 	data  []byte
 	e     model.Event
-	again bool // it was sent with other content under its id
 }
 
 func simulate(t *testing.T, rng *rand.Rand, seen map[string]int, p path) {
