@@ -1,0 +1,338 @@
+package tidy
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/meterseal/meterseal/events"
+)
+
+const (
+	errorsPage   = "docs/reference/errors.md"
+	configPage   = "docs/reference/config.md"
+	commandsPage = "docs/reference/commands.md"
+)
+
+// stableCode is what a code looks like: busy, id_conflict, format/truncated.
+var stableCode = regexp.MustCompile(`^[a-z]+(_[a-z]+)*(/[a-z]+(_[a-z]+)*)?$`)
+
+// codeUse is a code with the exit codes that the program ends with for it.
+type codeUse struct {
+	at    string
+	exits []string
+}
+
+// codesOf finds every stable code of the released packages: constants called
+// Code…, the field Code of a literal, the second argument of fail, the keys of
+// the table codes, the table of stream.Code.
+func codesOf(list []*source) map[string]*codeUse {
+	found := map[string]*codeUse{}
+	add := func(s *source, e ast.Expr) *codeUse {
+		v, ok := stringOf(e)
+		if !ok || !stableCode.MatchString(v) {
+			return &codeUse{}
+		}
+		if found[v] == nil {
+			found[v] = &codeUse{at: s.at(e.Pos())}
+		}
+		return found[v]
+	}
+	for _, s := range list {
+		if s.test || !slices.Contains([]string{"events", "events/stream", "export", "ledger", "projections", "console", "cmd/meterseal"}, s.dir) {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				for i, name := range n.Names {
+					if i < len(n.Values) && (strings.HasPrefix(name.Name, "Code") || strings.HasPrefix(name.Name, "code") && name.Name != "codes") {
+						add(s, n.Values[i])
+					}
+					if lit, ok := literal(n, i); ok && name.Name == "codes" {
+						for _, e := range lit.Elts {
+							kv, _ := e.(*ast.KeyValueExpr)
+							if kv == nil {
+								continue
+							}
+							u := add(s, kv.Key)
+							if inner, ok := kv.Value.(*ast.CompositeLit); ok && len(inner.Elts) > 0 {
+								u.exits = append(u.exits, nameOf(inner.Elts[0]))
+							}
+						}
+					}
+				}
+			case *ast.KeyValueExpr:
+				if nameOf(n.Key) == "Code" {
+					add(s, n.Value)
+				}
+			case *ast.CallExpr:
+				if nameOf(n.Fun) == "fail" && len(n.Args) > 2 {
+					u := add(s, n.Args[1])
+					u.exits = append(u.exits, nameOf(n.Args[0]))
+				}
+			case *ast.FuncDecl:
+				if n.Name.Name == "Code" && s.dir == "events/stream" {
+					ast.Inspect(n, func(m ast.Node) bool {
+						if lit, ok := m.(*ast.CompositeLit); ok && len(lit.Elts) == 2 {
+							add(s, lit.Elts[1])
+						}
+						return true
+					})
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+func literal(n *ast.ValueSpec, i int) (*ast.CompositeLit, bool) {
+	if i >= len(n.Values) {
+		return nil, false
+	}
+	lit, ok := n.Values[i].(*ast.CompositeLit)
+	return lit, ok
+}
+
+func stringOf(e ast.Expr) (string, bool) {
+	lit, ok := e.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return "", false
+	}
+	v, err := strconv.Unquote(lit.Value)
+	return v, err == nil
+}
+
+func nameOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	}
+	return ""
+}
+
+// exitCodes reads the constants exit… of cmd/meterseal.
+func exitCodes(list []*source) map[string]string {
+	exits := map[string]string{}
+	for _, s := range list {
+		if s.dir != "cmd/meterseal" || s.test {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "exit") && len(v.Values) == 1 {
+				if lit, ok := v.Values[0].(*ast.BasicLit); ok && lit.Kind == token.INT {
+					exits[v.Names[0].Name] = lit.Value
+				}
+			}
+			return true
+		})
+	}
+	return exits
+}
+
+// tableRow is a line of a table whose first cell holds names in backquotes.
+type tableRow struct {
+	names   []string
+	cells   []string
+	section string
+}
+
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+// rowsOf returns the rows of a page with the heading that they stand under.
+func rowsOf(page string) (rows []tableRow) {
+	section := ""
+	for line := range strings.Lines(page) {
+		line = strings.TrimSpace(line)
+		if h, ok := strings.CutPrefix(line, "## "); ok {
+			section = h
+		}
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		r := tableRow{section: section}
+		for _, c := range strings.Split(strings.Trim(line, "|"), " |") {
+			r.cells = append(r.cells, strings.TrimSpace(c))
+		}
+		for _, m := range quoted.FindAllStringSubmatch(r.cells[0], -1) {
+			r.names = append(r.names, m[1])
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// checkErrors compares the page of errors with the codes of the program.
+func checkErrors(page string, codes map[string]*codeUse, exits map[string]string) (violations []string) {
+	documented := map[string]bool{}
+	exitOf := map[string][]string{}
+	for _, r := range rowsOf(page) {
+		for _, name := range r.names {
+			documented[name] = true
+			if codes[name] == nil {
+				violations = append(violations, fmt.Sprintf("%s lists %s, which no code has", errorsPage, name))
+			}
+			switch r.section {
+			case "Events":
+				if want := strconv.Itoa(events.StatusOf(name)); r.cells[1] != want {
+					violations = append(violations, fmt.Sprintf("%s: %s is answered with %s, not %s", errorsPage, name, want, r.cells[1]))
+				}
+			case "A daemon that does not start, a command that fails":
+				exitOf[name] = strings.Split(r.cells[1], ", ")
+			}
+		}
+	}
+	for name, use := range codes {
+		if !documented[name] {
+			violations = append(violations, fmt.Sprintf("%s: code %s is not in %s: say when it occurs and the way out", use.at, name, errorsPage))
+		}
+		for _, e := range use.exits {
+			want, isExit := exits[e]
+			if isExit && strings.Contains(name, "/") {
+				continue // documents have one exit code, said above their table
+			}
+			if isExit && !slices.Contains(exitOf[name], want) {
+				violations = append(violations, fmt.Sprintf("%s: code %s ends the program with %s, which %s does not say", use.at, name, want, errorsPage))
+			}
+		}
+	}
+	return violations
+}
+
+// settingOf is a plain setting of cmd/meterseal.
+type settingOf struct{ key, flag, value string }
+
+// settingsOf reads the table settings of cmd/meterseal/config.go.
+func settingsOf(list []*source) (settings []settingOf) {
+	for _, s := range list {
+		if s.dir != "cmd/meterseal" || s.test {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			v, ok := n.(*ast.ValueSpec)
+			if !ok || v.Names[0].Name != "settings" {
+				return true
+			}
+			lit, ok := literal(v, 0)
+			if !ok {
+				return true
+			}
+			for _, e := range lit.Elts {
+				row, ok := e.(*ast.CompositeLit)
+				if !ok || len(row.Elts) < 3 {
+					continue
+				}
+				var f [3]string
+				for i := range f {
+					f[i], _ = stringOf(row.Elts[i])
+				}
+				if f[1] == "" {
+					f[1] = strings.NewReplacer(".", "-", "_", "-").Replace(f[0])
+				}
+				settings = append(settings, settingOf{f[0], "--" + f[1], f[2]})
+			}
+			return false
+		})
+	}
+	return settings
+}
+
+// checkConfig compares the page of settings with the table of the program.
+func checkConfig(page string, settings []settingOf) (violations []string) {
+	var listed []string
+	for _, r := range rowsOf(page) {
+		if r.section != "Settings" {
+			continue
+		}
+		key := r.names[0]
+		listed = append(listed, key)
+		i := slices.IndexFunc(settings, func(s settingOf) bool { return s.key == key })
+		if i < 0 {
+			violations = append(violations, fmt.Sprintf("%s lists %s, which is no setting", configPage, key))
+			continue
+		}
+		s := settings[i]
+		variable := "METERSEAL_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+		for column, want := range []string{"`" + key + "`", "`" + s.flag + "`", "`" + variable + "`", "`" + s.value + "`"} {
+			if got := r.cells[column]; got != want && (got != "" || want != "``") {
+				violations = append(violations, fmt.Sprintf("%s: %s: %s, want %s", configPage, key, got, want))
+			}
+		}
+	}
+	for _, s := range settings {
+		if !slices.Contains(listed, s.key) {
+			violations = append(violations, fmt.Sprintf("%s does not list the setting %s", configPage, s.key))
+		}
+	}
+	return violations
+}
+
+// commandsOf returns the words of each command as its Use line has them.
+func commandsOf(list []*source) (uses []string) {
+	for _, s := range list {
+		if s.dir != "cmd/meterseal" || s.test {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if kv, ok := n.(*ast.KeyValueExpr); ok && nameOf(kv.Key) == "Use" {
+				if v, ok := stringOf(kv.Value); ok && v != "meterseal" {
+					uses = append(uses, v)
+				}
+			}
+			return true
+		})
+	}
+	return uses
+}
+
+// checkCommands wants every command on the page, with its arguments.
+func checkCommands(page string, uses []string) (violations []string) {
+	names := " "
+	for _, r := range rowsOf(page) {
+		names += strings.Join(append(r.names, r.cells[1]), " ") + " "
+	}
+	for _, u := range uses {
+		if !strings.Contains(names, " "+u+" ") && !strings.Contains(names, "`"+u+"`") {
+			violations = append(violations, fmt.Sprintf("%s does not show the command %q", commandsPage, u))
+		}
+	}
+	return violations
+}
+
+func TestReference(t *testing.T) {
+	r := load(t)
+	codes, exits, settings, uses := codesOf(r.sources), exitCodes(r.sources), settingsOf(r.sources), commandsOf(r.sources)
+	if len(codes) < 60 || len(exits) < 6 || len(settings) < 10 || len(uses) < 15 {
+		t.Fatalf("found %d codes, %d exit codes, %d settings, %d commands: this test would not see anything", len(codes), len(exits), len(settings), len(uses))
+	}
+	report(t, "a code that is not documented leaves somebody without a way out", checkErrors(r.read(t, errorsPage), codes, exits))
+	report(t, "the page of settings is what operators copy from", checkConfig(r.read(t, configPage), settings))
+	report(t, "a command that is not listed is not found", checkCommands(r.read(t, commandsPage), uses))
+}
+
+func TestReferenceRulesBite(t *testing.T) {
+	src := []*source{
+		parse(t, "events/errors.go", "package events\nconst CodeBusy = `busy`\nconst CodeNew = `brand_new`\nvar _ = Error{Code: `not_listed`}\n"),
+		parse(t, "cmd/meterseal/x.go", "package main\nconst exitStore = 6\nvar _ = fail(exitStore, `store_lost`, ``)\nvar codes = map[string]x{`key_gone`: {exitStore, ``}}\n"+
+			"var settings = []setting{{`a.b`, ``, `1s`, ``}, {`c`, `see`, ``, ``}, {`d`, ``, ``, ``}}\nvar _ = Command{Use: `fly FILE`}\n"),
+	}
+	page := "## Events\n| `busy` | 500 | x | y |\n| `gone` | 500 | x | y |\n## A daemon that does not start, a command that fails\n| `store_lost` | 7 | x | y |\n| `key_gone` | 6, 7 | x | y |\n"
+	got := checkErrors(page, codesOf(src), exitCodes(src))
+	bites(t, got, "busy is answered with 429, not 500", "lists gone, which no code has", "code brand_new is not in", "code not_listed is not in", "code store_lost ends the program with 6")
+	if strings.Contains(strings.Join(got, "\n"), "key_gone") {
+		t.Errorf("%q, want nothing of key_gone", got)
+	}
+	bites(t, checkConfig("## Settings\n| `a.b` | `--a-b` | `METERSEAL_A_B` | `2s` | x |\n| `c` | `--c` | `METERSEAL_C` | | x |\n| `e` | `--e` | `METERSEAL_E` | | x |\n", settingsOf(src)),
+		"a.b: `2s`, want `1s`", "c: `--c`, want `--see`", "lists e, which is no setting", "does not list the setting d")
+	passes(t, checkConfig("## Settings\n| `a.b` | `--a-b` | `METERSEAL_A_B` | `1s` | x |\n| `c` | `--see` | `METERSEAL_C` | | x |\n| `d` | `--d` | `METERSEAL_D` | | x |\n", settingsOf(src)))
+	bites(t, checkCommands("| `meterseal walk` | x |\n", commandsOf(src)), `the command "fly FILE"`)
+	passes(t, checkCommands("| `meterseal fly FILE` | x |\n", commandsOf(src)))
+}
