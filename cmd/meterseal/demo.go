@@ -100,14 +100,34 @@ func (d *demo) prepare() error {
 		if _, err := os.Stat(filepath.Join(d.dir, demoMarker)); err != nil {
 			return fail(exitUsage, "file_exists", "choose another --dir", "%s holds files that are not of a demo", d.dir)
 		}
+		if err := d.notServed(); err != nil {
+			return err
+		}
 		if err := os.RemoveAll(d.dir); err != nil {
 			return err
 		}
 	}
-	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(d.dir, demoMarker), nil, 0o600)
+}
+
+// notServed refuses to remove the data of an earlier demo while a daemon runs on
+// it, as the end of the demo suggests.
+func (d *demo) notServed() error {
+	data := filepath.Join(d.dir, "data")
+	if !hasHistory(data) {
+		return nil
+	}
+	str, err := openStreamAtRest(context.Background(), data)
+	if err != nil {
+		if codeOf(err) == "store_in_use" {
+			return fail(exitStore, "store_in_use", "stop that daemon, or choose another --dir", "a daemon runs on the earlier demo in %s", data)
+		}
+		return nil // it is damaged, and goes
+	}
+	return str.Close()
 }
 
 // tell does the job, step by step.
@@ -145,7 +165,7 @@ func (d *demo) tell(ctx context.Context, r *running) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "   %s, %s of plain text\n\n", d.report, byteSize(st.Size()))
+	fmt.Fprintf(d.out, "   site.usage, %s of plain text\n\n", byteSize(st.Size()))
 
 	if err := d.verify(ctx); err != nil {
 		return err
@@ -235,22 +255,45 @@ func (d *demo) tamper(ctx context.Context) error {
 	if !errors.As(err, &refused) {
 		return fmt.Errorf("the tampered copy was not refused: %w", err)
 	}
-	fmt.Fprintf(d.out, "   refused: %s [%s]\n\n", refused, refused.Code)
+	fmt.Fprintf(d.out, "   %s\n\n", wrap(fmt.Sprintf("refused: %s [%s]", refused, refused.Code), columns-3, "     "))
 	return nil
 }
 
+// next says where the files are and what to try: commands that work as printed.
 func (d *demo) next() {
-	rel := d.dir
+	dir := d.dir
 	if wd, err := os.Getwd(); err == nil {
-		if r, err := filepath.Rel(wd, d.dir); err == nil && len(r) < len(rel) {
-			rel = r
+		if r, err := filepath.Rel(wd, dir); err == nil && len(r) < len(dir) {
+			dir = r
 		}
 	}
-	fmt.Fprintf(d.out, `Files are in %s: site.usage, site.pub, tampered.usage, data/
+	dir = shellWord(dir)
+	fmt.Fprintf(d.out, `Files are in %s:
+  site.usage      the signed report     site.pub  the site's public key
+  tampered.usage  the changed copy      data/     what the site keeps
+
 Try next:
-  meterseal report show %[1]s/site.usage
-  meterseal report verify --site-key @%[1]s/site.pub %[1]s/tampered.usage
-  meterseal ledger check --data %[1]s/data
-  meterseal serve --data %[1]s/data --clock trace --meter %s:count
-`, rel, demoMeter)
+`, dir)
+	for _, c := range []string{
+		"report show " + dir + "/site.usage",
+		"report verify --site-key @" + dir + "/site.pub " + dir + "/tampered.usage",
+		"ledger check --data " + dir + "/data",
+		"serve --data " + dir + "/data --clock trace --meter " + demoMeter + ":count:0:document",
+	} {
+		fmt.Fprintln(d.out, commandLines(d.name+" "+c))
+	}
+	fmt.Fprintf(d.out, "and, while that runs, in another terminal:\n%s\n", commandLines(d.name+" usage --window month"))
+}
+
+// commandLines indents a command and breaks it as a shell allows.
+func commandLines(c string) string {
+	return strings.ReplaceAll("  "+wrap(c, columns-4, "\x00"), "\n\x00", " \\\n      ")
+}
+
+// shellWord quotes a path if a shell would take it apart.
+func shellWord(s string) string {
+	if strings.ContainsAny(s, " \t\"'$&|;<>()*?[]{}~`\\!#") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
 }

@@ -178,20 +178,19 @@ func (f *failure) printJSON(w io.Writer) {
 // be copied.
 func wrap(s string, width int, indent string) string {
 	var b strings.Builder
-	at := 0 // characters in this line
-	for i, word := range words(s) {
+	at, begun := 0, false // characters of this line; whether it has a word
+	for _, word := range words(s) {
 		n := visible(word)
 		switch {
-		case i == 0:
-		case at+1+n > width && at > len(indent):
+		case begun && at+1+n > width:
 			b.WriteString("\n" + indent)
 			at = len(indent)
-		default:
+		case begun:
 			b.WriteByte(' ')
 			at++
 		}
 		b.WriteString(word)
-		at += n
+		at, begun = at+n, true
 	}
 	return b.String()
 }

@@ -98,7 +98,7 @@ func (s *sessionsAnswer) table(plain bool) *table {
 func (a *app) eventRevertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revert SESSION",
-		Short: "Take a backfill session back: void each of its events that still counts",
+		Short: "Take a backfill session back: void what of it still counts",
 		Long: `Take a backfill session back. Nothing is deleted: each event that still counts
 gets a void, and the next report shows original, correction and net. Later
 events of the session are refused; doing it again changes nothing.`,

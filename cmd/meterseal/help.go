@@ -82,7 +82,8 @@ func programName() string {
 	if err != nil {
 		return "meterseal"
 	}
-	if strings.Contains(filepath.ToSlash(exe), "/go-build") && filepath.Base(filepath.Dir(exe)) == "exe" {
+	// "go run" builds into a temporary folder, or keeps the program in its cache.
+	if strings.Contains(filepath.ToSlash(exe), "/go-build") {
 		return "go run ./cmd/meterseal"
 	}
 	if path, err := exec.LookPath("meterseal"); err == nil {

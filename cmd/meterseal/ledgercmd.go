@@ -27,7 +27,7 @@ must be stopped. Exit code 7 names the first record that does not hold.`,
 		Args:    cobra.NoArgs,
 	}
 	check.Flags().String("data", "./meterseal-data", "data directory")
-	outputFlags(check)
+	formFlags(check)
 	check.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir, _ := cmd.Flags().GetString("data")
 		form, err := outputForm(cmd)
@@ -59,7 +59,7 @@ must be stopped. Exit code 7 names the first record that does not hold.`,
 	prove := &cobra.Command{
 		Use:     "prove",
 		Short:   "Prove one event of one record under the newest kept checkpoint",
-		Example: "  meterseal ledger prove --data ./meterseal-data --record 12 --event 0 > event.opening",
+		Example: "  meterseal ledger prove --record 12 --event 0 > event.opening",
 		Args:    cobra.NoArgs,
 	}
 	f := prove.Flags()

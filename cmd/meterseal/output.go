@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,7 +16,13 @@ import (
 	"golang.org/x/term"
 )
 
-// outputFlags adds -o table|json|csv and --json.
+// formFlags adds -o table|json and --json, for commands that do not print a list.
+func formFlags(cmd *cobra.Command) {
+	cmd.Flags().StringP("output", "o", "table", "table or json")
+	cmd.Flags().Bool("json", false, "short for -o json")
+}
+
+// outputFlags adds -o table|json|csv and --json, for commands that print a list.
 func outputFlags(cmd *cobra.Command) {
 	cmd.Flags().StringP("output", "o", "table", "table, json or csv")
 	cmd.Flags().Bool("json", false, "short for -o json")
@@ -27,11 +34,14 @@ func outputForm(cmd *cobra.Command) (string, error) {
 	if j, _ := cmd.Flags().GetBool("json"); j {
 		form = "json"
 	}
-	switch form {
-	case "table", "json", "csv":
-		return form, nil
+	forms := []string{"table", "json"}
+	if cmd.Flags().Lookup("no-headers") != nil {
+		forms = append(forms, "csv")
 	}
-	return "", fail(exitUsage, "config_invalid", "use table, json or csv", "-o %s is no form of output", form)
+	if !slices.Contains(forms, form) {
+		return "", fail(exitUsage, "config_invalid", "use "+strings.Join(forms, " or "), "-o %s is no form of output", form)
+	}
+	return form, nil
 }
 
 // table is what list commands print: columns by name, numbers to the right.
@@ -124,8 +134,15 @@ func byteSize(n int64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// progress shows how far a long job is: one line redrawn on a terminal, one
-// line each 10 s elsewhere, nothing with --quiet.
+// Where there is no terminal, progress is a line after the first second, so that
+// nobody wonders, and then one each 10 s.
+const (
+	progressFirst = time.Second
+	progressEvery = 10 * time.Second
+)
+
+// progress shows how far a long job is: one line redrawn on a terminal, a line
+// now and then elsewhere, nothing with --quiet.
 type progress struct {
 	bar   *progressbar.ProgressBar
 	w     io.Writer
@@ -138,7 +155,7 @@ type progress struct {
 
 func (a *app) progress(what string, total int64) *progress {
 	now := time.Now()
-	p := &progress{w: a.err, what: what, total: total, start: now, next: now.Add(10 * time.Second)}
+	p := &progress{w: a.err, what: what, total: total, start: now, next: now.Add(progressFirst)}
 	if a.quiet {
 		p.w = io.Discard
 		return p
@@ -163,13 +180,13 @@ func (p *progress) set(done int64) {
 	if now.Before(p.next) {
 		return
 	}
-	p.next = now.Add(10 * time.Second)
+	p.next = now.Add(progressEvery)
 	rate := float64(done) / now.Sub(p.start).Seconds()
 	eta := "unknown"
 	if rate > 0 && p.total > 0 {
 		eta = (time.Duration(float64(p.total-done)/rate) * time.Second).String()
 	}
-	fmt.Fprintf(p.w, "%s  %d %%  %s events  %s/s  ETA %s\n", p.what, 100*done/max(p.total, 1), grouped(done), grouped(int64(rate)), eta)
+	fmt.Fprintf(p.w, "%s  %d %%  %s events  %s events/s  ETA %s\n", p.what, 100*done/max(p.total, 1), grouped(done), grouped(int64(rate)), eta)
 }
 
 func (p *progress) finish() {

@@ -45,13 +45,16 @@ past start the daemon with --clock trace: its time then follows the data.
 
 Formats: counts (one number per second: that many events), csv (a header
 line; one event per line and --meter ID=COLUMN), jsonl (one event per line, as
-in docs/formats/events.md, with node and meter unless --node, --meter give them).`,
-		Example: `  meterseal replay --format counts --start 1995-07-01T04:00:01Z --meter documents.processed --nodes 3 nasa-http-1995.txt.gz
-  meterseal replay --format csv --time-column TIMESTAMP --meter llm.context_tokens=ContextTokens --node n1 azure-llm-code-2023.csv.gz`,
+in docs/formats/events.md, with node and meter unless --node and --meter give
+them).`,
+		Example: `  meterseal replay --format counts --start 1995-07-01T04:00:01Z \
+      --meter documents.processed --nodes 3 nasa-http-1995.txt.gz
+  meterseal replay --format csv --time-column TIMESTAMP --node n1 \
+      --meter llm.context_tokens=ContextTokens azure-llm-code-2023.csv.gz`,
 		Args: cobra.ExactArgs(1),
 	}
 	serverFlag(cmd)
-	outputFlags(cmd)
+	formFlags(cmd)
 	f := cmd.Flags()
 	var o replayOptions
 	f.StringVar(&o.format, "format", "", "counts, csv or jsonl")

@@ -319,7 +319,7 @@ func (a *app) reportOpenCommand() *cobra.Command {
 		Long: `Write an opening: one event of a record with the proofs that it stands under a
 signed checkpoint, so that a disputed event can be shown months later without
 showing any other. The daemon must be stopped, or a copy of its data be used.`,
-		Example: `  meterseal report open --data ./meterseal-data --record 12 --event 0 --out event.opening`,
+		Example: `  meterseal report open --record 12 --event 0 --out event.opening`,
 		Args:    cobra.NoArgs,
 	}
 	f := cmd.Flags()

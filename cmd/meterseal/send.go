@@ -52,12 +52,12 @@ func (a *app) sendCommand() *cobra.Command {
 		Short: "Send one event and wait until it is on disk",
 		Example: `  meterseal send documents.processed
   meterseal send render.pages 12 --node n1 --id job-4711 --user ana
-  meterseal send render.pages --void job-4711 --reason "wrong document" --actor kim
-  meterseal send render.pages 9 --amend job-4711 --reason "3 pages failed" --actor kim`,
+  meterseal send render.pages --void job-4711 --reason "wrong" --actor kim
+  meterseal send render.pages 9 --amend job-4711 --reason "3 failed" --actor kim`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	serverFlag(cmd)
-	outputFlags(cmd)
+	formFlags(cmd)
 	f := cmd.Flags()
 	var e sentEvent
 	host, _ := os.Hostname()

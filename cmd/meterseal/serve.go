@@ -30,7 +30,7 @@ server, or POST them to /v1/events. Without any option it keeps its data in
 Every setting is also a variable (METERSEAL_STORE_DIR) and a key of the
 configuration file; "meterseal config show" lists them with their origin.`,
 		Example: `  meterseal serve --meter documents.processed:count
-  meterseal serve --data /var/lib/meterseal --config /etc/meterseal/meterseal.yaml
+  meterseal serve --config /etc/meterseal/meterseal.yaml
   nats pub usage.n1.documents.processed '{"id":"a1"}'`,
 		Args: cobra.NoArgs,
 	}

@@ -21,7 +21,7 @@ const version = "1.0.0"
 
 func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Version, and the modules it was built from", Args: cobra.NoArgs}
-	outputFlags(cmd)
+	formFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := outputForm(cmd)
 		if err != nil {
@@ -171,7 +171,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	httpFlags(cmd)
-	outputFlags(cmd)
+	formFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := outputForm(cmd)
 		if err != nil {
