@@ -35,7 +35,7 @@ type reportCase struct {
 	random  bool
 }
 
-// reportCases are those of formats.md 10.2 that concern reports.
+// reportCases are the cases of docs/formats/vectors that concern reports.
 func reportCases() []reportCase {
 	cases := slices.Concat(acceptCases(), textCases(), signedCases(), databaseCases())
 	slices.SortFunc(cases, func(a, b reportCase) int { return strings.Compare(a.file, b.file) })

@@ -31,7 +31,7 @@ func refused(t testing.TB, what string, text []byte, o export.VerifyOptions) {
 	}
 }
 
-// formats.md 10.2, attack row 28: every single-bit flip of b.
+// Attack row 28: every single-bit flip of b.
 func TestEveryBitFlip(t *testing.T) {
 	text, o := vector(t, "b.usage"), auditor(t)
 	for bit := range len(text) * 8 {

@@ -84,7 +84,7 @@ var exampleReports = []struct {
 	{"c.usage", 17, 34, export.Detailed, []uint64{5, 17}},
 }
 
-// formats.md 10.2: the example reports verify with keys.txt alone, and for a
+// The example reports verify with keys.txt alone, and for a
 // vendor that accepted the ones before.
 func TestVectorsVerify(t *testing.T) {
 	for _, x := range exampleReports {
@@ -104,7 +104,7 @@ func TestVectorsVerify(t *testing.T) {
 	}
 }
 
-// formats.md 4.1, P-12: the same range gives the same bytes, from any source.
+// P-12: the same range gives the same bytes, from any source.
 func TestVectorsWriteAgain(t *testing.T) {
 	l := exampleLedger(t)
 	for _, x := range exampleReports {

@@ -218,7 +218,7 @@ func (c *cell) touch(st *State) {
 	}
 }
 
-// leaf appends the salted event to the tree of the cell. See formats.md 3.3.
+// leaf appends the salted event to the tree of the cell. See docs/formats/ledger.md.
 func (c *cell) leaf(st *State, e *events.Event, quantity int64, tag [16]byte, tagged bool) {
 	i := c.count
 	if c.key.kind != cellUsage {
@@ -246,7 +246,7 @@ func (st *State) tag(m *meter, e *events.Event) (tag [16]byte, ok bool) {
 	return st.tagger.Tag(subject), true
 }
 
-// result returns the VALUE of the record that c becomes. See formats.md 3.2.
+// result returns the VALUE of the record that c becomes. See docs/formats/ledger.md.
 func (c *cell) result(agg events.Aggregation, windowSeconds int64) (int64, error) {
 	switch {
 	case c.key.kind == cellAdjust:

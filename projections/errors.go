@@ -3,7 +3,7 @@ package projections
 import "errors"
 
 // Errors of the store and the fold. Those that stop a daemon carry the code of
-// requirements 4.2 in their text; docs/reference/errors.md has the way out.
+// docs/reference/errors.md in their text, which has the way out.
 var (
 	// ErrDamaged: something stored cannot be read or does not add up. Run
 	// "meterseal ledger check", then "meterseal restore".

@@ -3,7 +3,7 @@ package projections
 import "encoding/binary"
 
 // The keys of the store: one letter, then big-endian numbers, so that they sort
-// by number. Those of the ledger are formats.md 3.1.
+// by number; docs/formats/store.md draws them.
 const (
 	keyCursor       = 'a' // → cursor
 	keyCheckpoint   = 'c' // → newest signed checkpoint

@@ -7,7 +7,7 @@ import (
 	"github.com/meterseal/meterseal/ledger"
 )
 
-// eventLines builds the two lines of an event (formats.md 3.3) and hashes them.
+// eventLines builds the two lines of an event (docs/formats/ledger.md) and hashes them.
 // Its buffers are reused; the hot path allocates nothing.
 type eventLines struct {
 	hasher  ledger.EventHasher

@@ -26,8 +26,8 @@ type Settings struct {
 	Trace bool
 }
 
-// DefaultSettings are those of design.md: windows of 15 minutes, 10 minutes of
-// lateness, ids remembered for 35 days.
+// DefaultSettings are windows of 15 minutes, 10 minutes of lateness, ids
+// remembered for 35 days.
 func DefaultSettings() Settings {
 	return Settings{Window: 15 * time.Minute, Lateness: 10 * time.Minute, Horizon: 35 * 24 * time.Hour}
 }

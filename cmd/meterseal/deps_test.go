@@ -40,8 +40,9 @@ const (
 	promClient = "github.com/prometheus/client_golang/prometheus"
 )
 
-// YD-8, O-22: style.md calls this the second lock between the two sides. It
-// asks what a release would link, so it is built without cgo.
+// YD-8, O-22: the second lock between the two sides; the first is Go's own
+// rule for internal packages, the third internal/tidy. It asks what a release
+// would link, so it is built without cgo.
 func TestNotLinked(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", "-f", `{{.ImportPath}} {{join .Imports " "}}`, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

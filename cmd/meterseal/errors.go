@@ -18,7 +18,7 @@ import (
 	"github.com/meterseal/meterseal/projections"
 )
 
-// Exit codes of requirements 4.3.
+// Exit codes: docs/reference/commands.md.
 const (
 	exitOK       = 0
 	exitError    = 1
@@ -118,7 +118,7 @@ func codeOf(err error) string {
 
 const hintRestore = `run "meterseal ledger check", then "meterseal restore --help"`
 
-// codes are exit code and way out of what stops the daemon (requirements 4.2).
+// codes are exit code and way out of what stops the daemon (docs/reference/errors.md).
 var codes = map[string]struct {
 	exit int
 	hint string

@@ -30,7 +30,7 @@ func connect(url, name string, more ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// sentEvent is the JSON of one event (formats.md 8).
+// sentEvent is the JSON of one event (docs/formats/events.md).
 type sentEvent struct {
 	ID         string            `json:"id,omitempty"`
 	Time       string            `json:"time,omitempty"`

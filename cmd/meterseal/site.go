@@ -156,7 +156,7 @@ func hasHistory(dir string) bool {
 
 // openSite opens the parts along the path of an event and brings the
 // projections up to the end of the stream. What is missing or does not fit
-// stops it with a code of requirements 4.2; it never starts afresh in silence.
+// stops it with a code of docs/reference/errors.md; it never starts afresh in silence.
 func openSite(ctx context.Context, cfg *Config, log *slog.Logger) (*site, error) {
 	s := &site{cfg: cfg, log: log, fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	if err := s.open(ctx); err != nil {
