@@ -13,6 +13,7 @@ var (
 	markdownLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading      = regexp.MustCompile(`(?m)^#{1,6} +(.+?) *$`)
 	docsPath     = regexp.MustCompile(`(^|[^/\w.])(docs/[\w./-]+)`)
+	pageName     = regexp.MustCompile(`(^|[^/\w.-])([\w-]+\.md)\b`)
 	codeFence    = regexp.MustCompile("(?ms)^```.*?^```")
 	privatePath  = regexp.MustCompile("(^|[\\s\"'(`=])(/(?:tmp|root|work|home)(?:/[\\w./-]*)?)\\b")
 )
@@ -62,10 +63,15 @@ func checkLinks(page, text string, read func(string) (string, bool)) (violations
 }
 
 // checkMentions looks for docs/... in the text of a file that is no page.
-func checkMentions(name, text string, has func(string) bool) (violations []string) {
+func checkMentions(name, text string, has, isPageName func(string) bool) (violations []string) {
 	for _, m := range docsPath.FindAllStringSubmatch(text, -1) {
 		if p := strings.TrimRight(m[2], "./-"); !has(p) {
 			violations = append(violations, fmt.Sprintf("%s mentions %s, which is not there", name, p))
+		}
+	}
+	for _, m := range pageName.FindAllStringSubmatch(text, -1) {
+		if !isPageName(m[2]) {
+			violations = append(violations, fmt.Sprintf("%s mentions the page %s: name one of this repository by its path", name, m[2]))
 		}
 	}
 	return violations
@@ -79,9 +85,6 @@ func checkPrivate(page, text string) (violations []string) {
 	return violations
 }
 
-// awaited are pages that other pages may name before they are written.
-var awaited = []string{"docs/reference/report-json.md", "docs/formats/ledger.md", "docs/formats/store.md", "bench/README.md"}
-
 // isPage tells what is read as documentation.
 func isPage(name string) bool {
 	return strings.HasSuffix(name, ".md") && !strings.Contains("/"+name, "/testdata/")
@@ -90,10 +93,10 @@ func isPage(name string) bool {
 func TestLinks(t *testing.T) {
 	r := load(t)
 	read := func(name string) (string, bool) {
-		if !r.has(name) && !slices.Contains(awaited, name) {
+		if !r.has(name) {
 			return "", false
 		}
-		if !isPage(name) || slices.Contains(awaited, name) {
+		if !isPage(name) {
 			return "", true
 		}
 		return r.read(t, name), true
@@ -110,7 +113,9 @@ func TestLinks(t *testing.T) {
 		case strings.HasPrefix(name, "internal/tidy/"):
 			// this file writes paths that are not there
 		case strings.HasSuffix(name, ".go"), name == "Taskfile.yml", name == "go.mod", name == ".golangci.yml":
-			violations = append(violations, checkMentions(name, r.read(t, name), func(p string) bool { return r.has(p) || slices.Contains(awaited, p) })...)
+			violations = append(violations, checkMentions(name, r.read(t, name), r.has, func(page string) bool {
+				return slices.ContainsFunc(r.files, func(f string) bool { return path.Base(f) == page })
+			})...)
 		}
 	}
 	if pages < 5 {
@@ -127,8 +132,9 @@ func TestLinkRulesBite(t *testing.T) {
 	bites(t, checkLinks("docs/a.md", pages["docs/a.md"]+"[z](#no-heading)", read), "#no-heading")
 	passes(t, checkLinks("docs/b/c.md", "[x](../a.md) [y](../a.md#two-things-really) [z](https://example.com/no.md)\n```\n[x](no.md)\n```\n", read))
 	has := func(name string) bool { _, ok := pages[name]; return ok }
-	bites(t, checkMentions("x.go", "// See docs/nothing.md.\n", has), "docs/nothing.md, which is not there")
-	passes(t, checkMentions("x.go", "// See docs/a.md. The type is /docs/errors/busy, at example.com/docs/no.md.\n", has))
+	bites(t, checkMentions("x.go", "// See docs/nothing.md and formats.md 3.\n", has, has), "docs/nothing.md, which is not there", "mentions the page formats.md")
+	passes(t, checkMentions("x.go", "// See docs/a.md and README.md. The type is /docs/errors/busy, at example.com/docs/no.md.\n", has,
+		func(page string) bool { return page == "README.md" }))
 	bites(t, checkPrivate("docs/a.md", "run it in `/tmp/x` or /root"), "/tmp/x", "/root")
 	passes(t, checkPrivate("docs/a.md", "GET /v1/work and examples/tmp, a/root"))
 }

@@ -17,6 +17,9 @@ const (
 	errorsPage   = "docs/reference/errors.md"
 	configPage   = "docs/reference/config.md"
 	commandsPage = "docs/reference/commands.md"
+	storePage    = "docs/formats/store.md"
+
+	reportJSONPage = "docs/reference/report-json.md"
 )
 
 // stableCode is what a code looks like: busy, id_conflict, format/truncated.
@@ -307,6 +310,77 @@ func checkCommands(page string, uses []string) (violations []string) {
 	return violations
 }
 
+// storeKeysOf returns the letters of the keys of the store with their constants.
+func storeKeysOf(list []*source) map[string]string {
+	keys := map[string]string{}
+	for _, s := range list {
+		if s.path != "projections/keys.go" {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "key") && len(v.Values) == 1 {
+				if lit, ok := v.Values[0].(*ast.BasicLit); ok && lit.Kind == token.CHAR {
+					keys[strings.Trim(lit.Value, "'")] = v.Names[0].Name
+				}
+			}
+			return true
+		})
+	}
+	return keys
+}
+
+// checkStoreKeys wants every key of the store on its page, and no other.
+func checkStoreKeys(page string, keys map[string]string) (violations []string) {
+	listed := map[string]bool{}
+	for _, r := range rowsOf(page) {
+		if len(r.names) == 0 || len(r.names[0]) != 1 {
+			continue
+		}
+		listed[r.names[0]] = true
+		if keys[r.names[0]] == "" {
+			violations = append(violations, fmt.Sprintf("%s lists the key %s, which the store does not have", storePage, r.names[0]))
+		}
+	}
+	for letter, name := range keys {
+		if !listed[letter] {
+			violations = append(violations, fmt.Sprintf("%s does not list the key %s (%s)", storePage, letter, name))
+		}
+	}
+	return violations
+}
+
+// jsonFieldsOf returns the names of the JSON fields of the report.
+func jsonFieldsOf(list []*source) (names []string) {
+	for _, s := range list {
+		if s.path != "export/report.go" {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			f, ok := n.(*ast.Field)
+			if !ok || f.Tag == nil {
+				return true
+			}
+			if m := jsonTag.FindStringSubmatch(f.Tag.Value); m != nil && m[1] != "-" {
+				names = append(names, m[1])
+			}
+			return true
+		})
+	}
+	return names
+}
+
+var jsonTag = regexp.MustCompile(`json:"([^",]+)`)
+
+// checkJSONFields wants every field of the JSON rendering on its page.
+func checkJSONFields(page string, names []string) (violations []string) {
+	for _, n := range names {
+		if !strings.Contains(page, "`"+n+"`") {
+			violations = append(violations, fmt.Sprintf("%s does not document the field %s", reportJSONPage, n))
+		}
+	}
+	return violations
+}
+
 func TestReference(t *testing.T) {
 	r := load(t)
 	codes, exits, settings, uses := codesOf(r.sources), exitCodes(r.sources), settingsOf(r.sources), commandsOf(r.sources)
@@ -316,6 +390,12 @@ func TestReference(t *testing.T) {
 	report(t, "a code that is not documented leaves somebody without a way out", checkErrors(r.read(t, errorsPage), codes, exits))
 	report(t, "the page of settings is what operators copy from", checkConfig(r.read(t, configPage), settings))
 	report(t, "a command that is not listed is not found", checkCommands(r.read(t, commandsPage), uses))
+	keys, fields := storeKeysOf(r.sources), jsonFieldsOf(r.sources)
+	if len(keys) < 20 || len(fields) < 40 {
+		t.Fatalf("found %d keys, %d fields: this test would not see anything", len(keys), len(fields))
+	}
+	report(t, "an auditor reads the store with this page", checkStoreKeys(r.read(t, storePage), keys))
+	report(t, "programs read reports by this page", checkJSONFields(r.read(t, reportJSONPage), fields))
 }
 
 func TestReferenceRulesBite(t *testing.T) {
@@ -335,4 +415,9 @@ func TestReferenceRulesBite(t *testing.T) {
 	passes(t, checkConfig("## Settings\n| `a.b` | `--a-b` | `METERSEAL_A_B` | `1s` | x |\n| `c` | `--see` | `METERSEAL_C` | | x |\n| `d` | `--d` | `METERSEAL_D` | | x |\n", settingsOf(src)))
 	bites(t, checkCommands("| `meterseal walk` | x |\n", commandsOf(src)), `the command "fly FILE"`)
 	passes(t, checkCommands("| `meterseal fly FILE` | x |\n", commandsOf(src)))
+	store := []*source{parse(t, "projections/keys.go", "package projections\nconst (\nkeyCursor = 'a'\nkeyNew = 'N'\n)\n")}
+	bites(t, checkStoreKeys("| `a` | x |\n| `b` index(8) | x |\n", storeKeysOf(store)), "lists the key b", "does not list the key N (keyNew)")
+	fields := []*source{parse(t, "export/report.go", "package export\ntype Report struct {\nA int `json:\"one\"`\nB int `json:\"-\"`\nC int `json:\"two,omitempty\"`\n}\n")}
+	bites(t, checkJSONFields("| `one` | x |", jsonFieldsOf(fields)), "does not document the field two")
+	passes(t, checkJSONFields("| `one`, `two` | x |", jsonFieldsOf(fields)))
 }
