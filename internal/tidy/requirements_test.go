@@ -57,8 +57,13 @@ func testsOf(sources []*source) (list []proof) {
 var testName = regexp.MustCompile(`^(Test|Fuzz|Example)[A-Z_]`)
 
 // names tells whether a test names a row: as P-08, as P08 in its own name, or as
-// attack row 9, Attacks/09.
-func (p *proof) names(row string) bool { return rowPattern(row).MatchString(p.text) }
+// attack row 9, Attacks/09, or the subtest "09" of TestAttacks.
+func (p *proof) names(row string) bool {
+	if n, ok := strings.CutPrefix(row, "attack "); ok && p.name == "TestAttacks" {
+		return strings.Contains(p.text, `Run("`+fmt.Sprintf("%02s", n)+`"`)
+	}
+	return rowPattern(row).MatchString(p.text)
+}
 
 var rowPatterns = map[string]*regexp.Regexp{}
 
@@ -150,10 +155,11 @@ func TestRequirements(t *testing.T) {
 }
 
 func TestRequirementsRuleBites(t *testing.T) {
-	list := testsOf([]*source{parse(t, "a/x_test.go", "package a\n// P-08, YD-3: says so.\nfunc TestOne(t *testing.T) { _ = `TestAttacks/09` }\nfunc TestP11Two(t *testing.T) {}\nfunc helper() { _ = `P-12` }\n")})
+	list := testsOf([]*source{parse(t, "a/x_test.go", "package a\n// P-08, YD-3: says so.\nfunc TestOne(t *testing.T) { _ = `TestAttacks/09` }\nfunc TestP11Two(t *testing.T) {}\nfunc helper() { _ = `P-12` }\nfunc TestAttacks(t *testing.T) { t.Run(\"09\", f); t.Run(\"33\", f) }\n")})
 	bites(t, checkProofs("| P-08 | x | `TestNone` a |\n| P-09 | x | `TestOne` a |\n| P-10 | x |  |\n| attack 19 | x | `TestOne` a |\n", list),
 		"row P-08: there is no TestNone in a", "row P-09: TestOne of a does not name it", "row P-10 names no test", "row attack 19: TestOne of a does not name it")
-	passes(t, checkProofs("| P-08 | x | `TestOne` a |\n| YD-3 | x | `TestOne` a |\n| attack 9 | x | `TestOne` a |\n| P-11 | x | `TestP11Two` a |\n| P-12 | x | none yet |\n", list))
+	passes(t, checkProofs("| P-08 | x | `TestOne` a |\n| YD-3 | x | `TestOne` a |\n| attack 9 | x | `TestOne` a |\n| P-11 | x | `TestP11Two` a |\n| P-12 | x | none yet |\n| attack 9 | x | `TestAttacks` a |\n| attack 33 | x | `TestAttacks` a |\n", list))
+	bites(t, checkProofs("| attack 3 | x | `TestAttacks` a |\n", list), "TestAttacks of a does not name it")
 	if got, want := cell("P-12", list), noTest; got != want {
 		t.Errorf("cell(P-12) = %q, want %q: only tests prove something", got, want)
 	}
