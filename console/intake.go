@@ -313,7 +313,7 @@ func explain(d events.Disposition, node string, e *events.Event) (message, hint 
 	switch d {
 	case events.Quarantined:
 		return "event " + id + " of " + node + " is older than ids are remembered, so it may be a repetition",
-			"it is kept and does not count until it is released"
+			"it is kept and reported as quarantined, but does not count; raise events.id_horizon before you load older events, and give them new ids"
 	case events.Conflict:
 		return "id " + id + " of " + node + " was stored with other content", "give every event an id of its own"
 	case events.CorrectionNotAllowed:

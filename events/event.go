@@ -121,7 +121,7 @@ const (
 	// Conflict: an event of the same id and other content was stored before.
 	Conflict
 	// Quarantined: the event is older than the id horizon, so it cannot be told
-	// from a repetition; it is kept and counts once it is released.
+	// from a repetition; it is kept in the stream and reported as quarantined, and does not count.
 	Quarantined
 	// OutOfOrder: the batch begins beyond the number that is next for its node,
 	// so events before it are missing.
