@@ -2,6 +2,7 @@ package stream
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/meterseal/meterseal/events"
 )
@@ -36,6 +37,7 @@ func (g *Gateway) answerLoop() {
 		w.group(g, p)
 		g.stats.group(p)
 		if g.opts.Reject != nil && p.err == nil {
+			p.rejectFolded()
 			for i := range p.rejected {
 				p.rejected[i].Seq, p.rejected[i].WallNS = p.seq, p.group.WallNS
 				g.opts.Reject(p.rejected[i])
@@ -51,6 +53,25 @@ func (g *Gateway) answerLoop() {
 		}
 		g.cond.Broadcast()
 		g.mu.Unlock()
+	}
+}
+
+// rejectFolded adds the events that the fold refused to those that never reached
+// it. A batch out of order is not among them: it is sent again.
+func (p *pending) rejectFolded() {
+	at := 0
+	for i := range p.group.Runs {
+		r := &p.group.Runs[i]
+		for j := range r.Events {
+			d, e := p.disp[at], &r.Events[j]
+			if at++; !d.Refused() || d == events.OutOfOrder {
+				continue
+			}
+			sample := appendJSON([]byte(`{"id":`), e.ID)
+			sample = strconv.AppendInt(append(sample, `,"time_ms":`...), e.TimeMS, 10)
+			sample = append(strconv.AppendInt(append(sample, `,"quantity":`...), e.Quantity, 10), '}')
+			p.rejected = append(p.rejected, RejectedEvent{Node: r.Node, Meter: strings.Clone(e.Meter), Err: refusalBy(d, r.Node, e.ID), Sample: sample})
+		}
 	}
 }
 

@@ -54,7 +54,8 @@ type GatewayOptions struct {
 	// Cursor is the position up to which the fold is already; groups after it
 	// are folded before the gateway takes anything.
 	Cursor uint64
-	// Reject gets every event that is refused before it reaches the stream;
+	// Reject gets every event that is refused, before it reaches the stream or by
+	// the fold, but those of batches out of order, which are sent again;
 	// nil: they are only counted. It is called on one goroutine, after the
 	// group that counts the refusal is stored.
 	Reject func(RejectedEvent)
@@ -123,13 +124,13 @@ func (o GatewayOptions) withDefaults() (GatewayOptions, error) {
 	return o, nil
 }
 
-// A RejectedEvent is one that was refused before it reached the stream.
+// A RejectedEvent is one that was refused.
 type RejectedEvent struct {
 	Node, Meter string // as of the subject or token; may be empty
 	Err         *events.Error
-	Seq         uint64 // the group that counts it
+	Seq         uint64 // the group that counts or holds it
 	WallNS      int64  // time of that group
-	Sample      []byte // the beginning of what was sent, at most 1 KiB; may be empty
+	Sample      []byte // the beginning of what was sent, at most 1 KiB, or of what the stream holds; may be empty
 }
 
 // Gateway gathers events into groups, one stream message and one fsync each,
