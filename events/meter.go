@@ -51,11 +51,11 @@ type Meter struct {
 }
 
 // A MeterDimension declares a dimension of a meter: which part of a CloudEvent
-// it is read from, and whether a detailed report may show it.
+// it is read from, and whether a pseudonymous report may show it.
 type MeterDimension struct {
 	Name    string // [A-Za-z][A-Za-z0-9._-]{0,47}
 	Path    string // "$.a.b" in CloudEvents data, or "subject" for that attribute; empty: "$.Name"
-	Private bool   // only its hash leaves the site in a detailed report
+	Private bool   // only its hash leaves the site, unless the report is a detailed one
 }
 
 // String returns the spelling of a.
