@@ -9,7 +9,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/ledger"
 )
 
@@ -29,9 +28,10 @@ type CheckReport struct {
 }
 
 // Check recomputes everything from the records: leaves, tiles, frontier, every
-// kept checkpoint's root, the account and totals (ledger.Audit), the totals of
-// the state and the usage rows; and with groups, from the raw events, the root
-// of every record that still has them. Progress is called now and then with the
+// kept checkpoint's root, the account and totals (ledger.Audit), the accounts and
+// totals of the state and the usage rows; and with groups, from the raw events,
+// the root of every record and open cell that still has them, and the sums that
+// the closes put under the ledger. Progress is called now and then with the
 // records done.
 //
 // Errors: [*RecordError] names the first record that does not hold; everything
@@ -47,8 +47,11 @@ func (s *Store) Check(ctx context.Context, groups Groups, progress func(done, to
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{s: s, r: &CheckReport{Records: size}, audit: ledger.NewAudit(0, nil), totals: map[string]*auditTotal{}}
+	c := &checker{s: s, r: &CheckReport{Records: size}, audit: ledger.NewAudit(0, nil)}
 	c.audit.Origin = origin
+	if err := c.state.begin(s); err != nil {
+		return c.r, err
+	}
 	if err := c.records(ctx, size, progress); err != nil {
 		return c.r, err
 	}
@@ -60,7 +63,7 @@ func (s *Store) Check(ctx context.Context, groups Groups, progress func(done, to
 		f := c.r.Findings[slices.IndexFunc(c.r.Findings, func(f ledger.Finding) bool { return f.Verdict() == ledger.VerdictReject })]
 		return c.r, &RecordError{Index: f.Index, Reason: f.Code + ": " + f.Detail}
 	}
-	if err := c.compareTotals(); err != nil {
+	if err := c.state.compare(c.audit, c.r); err != nil {
 		return c.r, err
 	}
 	if err := c.sessions(ctx); err != nil {
@@ -78,13 +81,8 @@ type checker struct {
 	audit    *ledger.Audit
 	frontier ledger.Frontier
 	tiler    *ledger.Tiler
-	totals   map[string]*auditTotal
-}
-
-type auditTotal struct {
-	count    uint64
-	sum      int64
-	adjusted int64
+	state    stateCheck
+	closes   []closeCursor // what the closes say of the stream, in order
 }
 
 func (c *checker) records(ctx context.Context, size uint64, progress func(done, total uint64)) error {
@@ -146,72 +144,20 @@ func (c *checker) kept(size uint64) error {
 	return nil
 }
 
+// sum takes what a record says of the state beside the ledger.
 func (c *checker) sum(line string) error {
 	rec, err := ledger.ParseRecord(line)
 	if err != nil {
 		return err
 	}
-	total := func(meter string) *auditTotal {
-		t := c.totals[meter]
-		if t == nil {
-			t = &auditTotal{}
-			c.totals[meter] = t
-		}
-		return t
-	}
 	switch r := rec.(type) {
 	case *ledger.Usage:
-		t := total(r.Meter)
-		t.count += r.Count
-		if mergesBySum(r.Aggregation) {
-			t.sum, err = addInt(t.sum, r.Value)
-		}
+		return c.state.usage(r)
 	case *ledger.Adjust:
-		t := total(r.Meter)
-		t.adjusted, err = addInt(t.adjusted, r.DValue)
-	}
-	return err
-}
-
-func mergesBySum(a events.Aggregation) bool {
-	return a == events.Count || a == events.Sum || a == events.Weighted
-}
-
-// compareTotals compares state and usage rows with the records. The rows also
-// hold the events of open windows.
-func (c *checker) compareTotals() error {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	st := c.s.st
-	open := make([]auditTotal, len(st.meterList))
-	for _, cl := range st.cells {
-		o := &open[cl.key.meter]
-		if cl.key.kind == cellAdjust {
-			o.adjusted += cl.value
-			continue
-		}
-		o.count += cl.count
-		o.sum += cl.flushed.value
-		c.r.OpenEvents += cl.count
-	}
-	for _, m := range st.meterList {
-		t := c.totals[m.def.ID]
-		if t == nil {
-			t = &auditTotal{}
-		}
-		if m.all.count != t.count || m.all.adjusted != t.adjusted || (mergesBySum(m.def.Aggregation) && m.all.value != t.sum) {
-			return fmt.Errorf("%w: meter %s: the records hold %d events of %d, adjusted by %d; the state %d of %d, by %d", ErrDamaged,
-				m.def.ID, t.count, t.sum, t.adjusted, m.all.count, m.all.value, m.all.adjusted)
-		}
-		row, err := c.allTime(m)
-		if err != nil {
-			return err
-		}
-		o := open[m.index]
-		if row.count != t.count+o.count || row.adjusted != t.adjusted+o.adjusted || (mergesBySum(m.def.Aggregation) && row.value != t.sum+o.sum) {
-			return fmt.Errorf("%w: meter %s: records and open windows hold %d events of %d, the usage rows %d of %d", ErrDamaged,
-				m.def.ID, t.count+o.count, t.sum+o.sum, row.count, row.value)
-		}
+		return c.state.adjust(r)
+	case *ledger.CloseEnd:
+		clear(c.state.since)
+		c.closes = append(c.closes, closeCursor{r.Cursor, r.Sum})
 	}
 	return nil
 }
@@ -271,24 +217,14 @@ func (c *checker) session(snap *pebble.Snapshot, index uint32, v *Session, meter
 	return nil
 }
 
-// allTime sums the all-time rows of a meter over its nodes.
-func (c *checker) allTime(m *meter) (rowValue, error) {
-	var sum rowValue
-	prefix := append([]byte{keyRow, byte(SpanTotal)}, key4(0, m.index)[1:]...)
-	err := c.s.scan(append(prefix, 0), func(_, v []byte) error {
-		var r rowValue
-		d := decoder{b: v}
-		r.decode(&d)
-		if err := d.done("usage row"); err != nil {
-			return err
-		}
-		c.r.UsageChecked++
-		return sum.merge(&r, m.def.Aggregation)
-	})
-	return sum, err
+// closeCursor is what a close says of the stream.
+type closeCursor struct {
+	seq uint64
+	sum ledger.Hash
 }
 
-// rawEvents opens every record whose raw events are still kept.
+// rawEvents opens every record, and every open cell, whose raw events are still
+// kept, and compares the stream as a whole with what the closes say of it.
 func (c *checker) rawEvents(ctx context.Context, groups Groups, size uint64) error {
 	first, err := firstGroup(ctx, groups)
 	if err != nil {
@@ -301,11 +237,41 @@ func (c *checker) rawEvents(ctx context.Context, groups Groups, size uint64) err
 		c.r.RawGone++
 		return true
 	}
-	return c.s.openRecords(ctx, groups, 0, size, gone, func(_ uint64, list []OpenedEvent) error {
+	err = c.s.openRecords(ctx, groups, 0, size, gone, func(_ uint64, list []OpenedEvent) error {
 		c.r.Opened++
 		c.r.Events += uint64(len(list))
 		return ctx.Err()
 	})
+	if err == nil {
+		err = c.s.checkOpenCells(ctx, groups, first)
+	}
+	if err != nil {
+		return err
+	}
+	return c.stream(ctx, groups)
+}
+
+// stream compares the groups that closes and cursor name with those in the
+// stream. Each group holds the sum of the one before it, so this finds any
+// change, also of events that no record counts.
+func (c *checker) stream(ctx context.Context, groups Groups) error {
+	cur := c.s.Cursor()
+	named := append(slices.Clip(c.closes), closeCursor{cur.Seq, cur.Sum})
+	for g, err := range groups(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		for len(named) > 0 && named[0].seq < g.Seq {
+			named = named[1:] // it is no longer kept, or there was none yet
+		}
+		for len(named) > 0 && named[0].seq == g.Seq {
+			if named[0].sum != g.Group.Sum {
+				return fmt.Errorf("%w: group %d or one before it was changed", ErrStreamChanged, g.Seq)
+			}
+			named = named[1:]
+		}
+	}
+	return nil
 }
 
 // firstGroup returns the oldest position that the stream still has; 0: none.

@@ -37,6 +37,7 @@ func (o *OpenedEvent) Leaf() ledger.Hash { return ledger.EventLeaf(o.Salt, []byt
 // cellRef is what a record says of the cell that it was.
 type cellRef struct {
 	index       uint64
+	open        bool // it is no record yet
 	kind        cellKind
 	node, meter string
 	from, to    int64
@@ -46,6 +47,10 @@ type cellRef struct {
 	root        ledger.Hash
 	first, last uint64
 	close       uint64
+}
+
+func (c *cellRef) place() eventPlace {
+	return eventPlace{c.kind, c.node, c.meter, c.from, c.session, c.reason}
 }
 
 // maxOpenSpan bounds how many records are opened in one pass over the stream:
@@ -148,8 +153,7 @@ func (s *Store) openSpan(ctx context.Context, groups Groups, span []cellRef) ([]
 	byPlace := map[eventPlace][]int{}
 	for i, c := range span {
 		first, last = min(first, c.first), max(last, c.last)
-		p := eventPlace{c.kind, c.node, c.meter, c.from, c.session, c.reason}
-		byPlace[p] = append(byPlace[p], i)
+		byPlace[c.place()] = append(byPlace[c.place()], i)
 	}
 	o := opener{s: s, span: span, byPlace: byPlace, out: make([][]OpenedEvent, len(span)), salts: make([]*ledger.Salts, len(span))}
 	s.mu.Lock()
@@ -349,8 +353,12 @@ func (o *opener) check() error {
 			tree.Append(o.out[i][j].Leaf())
 		}
 		if uint64(len(o.out[i])) != c.count || tree.Root() != c.root {
-			return &RecordError{Index: c.index, Reason: fmt.Sprintf("%s of %s, meter %s: the %d raw events in groups %d to %d do not give its root",
-				cellKinds[c.kind], c.node, c.meter, len(o.out[i]), c.first, c.last)}
+			reason := fmt.Sprintf("%s of %s, meter %s, window from %d: the %d raw events in groups %d to %d do not give its root",
+				cellKinds[c.kind], c.node, c.meter, c.from, len(o.out[i]), c.first, c.last)
+			if c.open {
+				return fmt.Errorf("%w: not closed yet: %s", ErrDamaged, reason)
+			}
+			return &RecordError{Index: c.index, Reason: reason}
 		}
 	}
 	return nil

@@ -1,0 +1,254 @@
+package projections
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// stateCheck compares the part of the state that stands beside the ledger with
+// its records: totals, accounts and usage rows.
+type stateCheck struct {
+	s     *Store
+	since map[string]*ledger.Total // since the last close
+	rows  map[spanOf]*rowSums
+	seed  []byte
+}
+
+// spanOf selects the rows of a meter of one span.
+type spanOf struct {
+	meter uint32
+	span  Span
+}
+
+// rowSums are sums over usage rows, each row multiplied by a number drawn for its
+// key, modulo 2^64. Records and open cells give the same sums as the rows do only
+// if they give the same rows; so a single pass over each, in any order and in
+// constant memory, finds a row that was changed.
+type rowSums struct{ count, value, lateCount, lateValue, adjusted, dcount uint64 }
+
+func (r *rowSums) add(weight uint64, v *rowValue, agg events.Aggregation) {
+	r.count += weight * v.count
+	r.lateCount += weight * v.lateCount
+	r.adjusted += weight * uint64(v.adjusted)
+	r.dcount += weight * uint64(v.dcount)
+	if addsUp(agg) {
+		r.value += weight * uint64(v.value)
+		r.lateValue += weight * uint64(v.lateValue)
+	}
+}
+
+// addsUp tells whether the values of a meter's cells add up to that of a span.
+func addsUp(a events.Aggregation) bool {
+	return a == events.Count || a == events.Sum || a == events.Weighted
+}
+
+var allSpans = [...]Span{SpanWindow, SpanHour, SpanDay, SpanMonth, SpanTotal}
+
+// begin draws the numbers of the rows from the rows themselves: whoever edits
+// them changes the numbers too, and cannot choose edits that cancel.
+func (c *stateCheck) begin(s *Store) error {
+	c.s, c.since, c.rows = s, map[string]*ledger.Total{}, map[spanOf]*rowSums{}
+	h := sha256.New()
+	err := s.scan([]byte{keyRow}, func(key, value []byte) error {
+		h.Write(key)
+		h.Write(value)
+		return nil
+	})
+	c.seed = h.Sum(nil)
+	return err
+}
+
+// weight returns the number of a row.
+func (c *stateCheck) weight(k rowKey) uint64 { return xxhash.Sum64(k.append(c.seed[:8:8])) }
+
+// cell adds what a cell of a node, meter and window gives to the rows.
+func (c *stateCheck) cell(m *meter, node uint32, from int64, v *rowValue) {
+	for _, span := range allSpans {
+		c.sums(m.index, span).add(c.weight(rowKey{span: span, meter: m.index, node: node, start: span.start(from)}), v, m.def.Aggregation)
+	}
+}
+
+func (c *stateCheck) sums(meter uint32, span Span) *rowSums {
+	k := spanOf{meter, span}
+	if c.rows[k] == nil {
+		c.rows[k] = &rowSums{}
+	}
+	return c.rows[k]
+}
+
+// of returns meter and node of a record.
+func (c *stateCheck) of(meterID, node string) (*meter, uint32, error) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	m, n := c.s.st.meters[meterID], c.s.st.nodes[node]
+	if m == nil || n == nil {
+		return nil, 0, fmt.Errorf("the state knows no node %s or no meter %s", node, meterID)
+	}
+	return m, n.index, nil
+}
+
+func (c *stateCheck) total(meterID string) *ledger.Total {
+	if c.since[meterID] == nil {
+		c.since[meterID] = &ledger.Total{}
+	}
+	return c.since[meterID]
+}
+
+func (c *stateCheck) usage(r *ledger.Usage) error {
+	m, node, err := c.of(r.Meter, r.Node)
+	if err != nil {
+		return err
+	}
+	v := rowValue{count: r.Count, value: r.Value}
+	if r.Late {
+		v.lateCount, v.lateValue = v.count, v.value
+	}
+	c.cell(m, node, int64(r.From), &v)
+	if t := c.total(r.Meter); r.Aggregation == events.Unique {
+		t.Count += r.Count
+	} else {
+		err = t.Add(r.Aggregation, r.Count, r.Value, int64(r.To))
+	}
+	return err
+}
+
+func (c *stateCheck) adjust(r *ledger.Adjust) error {
+	m, node, err := c.of(r.Meter, r.Node)
+	if err != nil {
+		return err
+	}
+	c.cell(m, node, int64(r.From), &rowValue{adjusted: r.DValue, dcount: r.DCount})
+	c.total(r.Meter).DValue += r.DValue
+	return nil
+}
+
+// compare compares all of it. What the windows that are not closed hold is taken
+// from the state; checkOpenCells compares that with the raw events.
+func (c *stateCheck) compare(audit *ledger.Audit, report *CheckReport) error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	st := c.s.st
+	all := map[string]ledger.Total{}
+	for _, t := range audit.Totals() {
+		all[t.Meter] = t.All
+	}
+	for _, m := range st.meterList {
+		since := c.since[m.def.ID]
+		if since == nil {
+			since = &ledger.Total{}
+		}
+		if err := m.compare("since open", &m.all, all[m.def.ID]); err != nil {
+			return err
+		}
+		if err := m.compare("since the last close", &m.since, *since); err != nil {
+			return err
+		}
+	}
+	for _, a := range audit.Nodes() {
+		n := st.nodes[a.Node]
+		if n == nil || n.counted != a.Counted || n.recorded != [...]uint64{a.Duplicate, a.Rejected, a.Quarantined} {
+			return fmt.Errorf("%w: the account of node %s is not that of the records", ErrDamaged, a.Node)
+		}
+	}
+	for _, cl := range st.cells {
+		if cl.key.kind != cellAdjust {
+			report.OpenEvents += cl.count
+		}
+		c.cell(cl.meter, cl.node.index, cl.key.from, &cl.flushed)
+	}
+	return c.compareRows(report)
+}
+
+// compare compares a total of the state with that of the records.
+func (m *meter) compare(what string, t *ledgerTotal, want ledger.Total) error {
+	if t.count == want.Count && t.adjusted == want.DValue && (t.value == want.Value || m.def.Aggregation == events.Unique) {
+		return nil
+	}
+	return fmt.Errorf("%w: meter %s, %s: the records hold %d events of %d, adjusted by %d; the state %d of %d, by %d", ErrDamaged,
+		m.def.ID, what, want.Count, want.Value, want.DValue, t.count, t.value, t.adjusted)
+}
+
+// compareRows compares the sums of records and open cells with the rows.
+func (c *stateCheck) compareRows(report *CheckReport) error {
+	for _, m := range c.s.st.meterList {
+		for _, span := range allSpans {
+			var got rowSums
+			prefix := append([]byte{keyRow, byte(span)}, key4(0, m.index)[1:]...)
+			err := c.s.scan(append(prefix, 0), func(key, value []byte) error {
+				k, err := decodeRowKey(key)
+				if err != nil {
+					return err
+				}
+				var v rowValue
+				d := decoder{b: value}
+				v.decode(&d)
+				report.UsageChecked++
+				got.add(c.weight(k), &v, m.def.Aggregation)
+				return d.done("usage row")
+			})
+			if err != nil {
+				return err
+			}
+			if got != *c.sums(m.index, span) {
+				return fmt.Errorf("%w: meter %s: the usage rows by %s are not those of records and open windows", ErrDamaged, m.def.ID, spanNames[span])
+			}
+		}
+	}
+	return nil
+}
+
+var spanNames = map[Span]string{SpanWindow: "window", SpanHour: "hour", SpanDay: "day", SpanMonth: "month", SpanTotal: "all time"}
+
+// checkOpenCells compares the windows that are not closed with their raw events,
+// of those cells that begin at group first or later.
+func (s *Store) checkOpenCells(ctx context.Context, groups Groups, first uint64) error {
+	s.mu.Lock()
+	var refs []cellRef
+	values := map[eventPlace]int64{}
+	for _, c := range s.st.cells {
+		k := c.key
+		if first == 0 || c.firstSeq < first {
+			continue
+		}
+		refs = append(refs, cellRef{open: true, kind: k.kind, node: c.node.name, meter: c.meter.def.ID, from: k.from, to: k.from + s.st.windowSeconds(),
+			session: k.session, reason: k.reason, count: c.count, root: c.tree.Root(), first: c.firstSeq, last: c.lastSeq, close: c.close})
+		if c.meter.def.Aggregation == events.Sum || k.kind == cellAdjust {
+			values[refs[len(refs)-1].place()] += c.value
+		}
+	}
+	s.mu.Unlock()
+	for len(refs) > 0 {
+		part := refs[:min(len(refs), maxOpenSpan)]
+		refs = refs[len(part):]
+		opened, err := s.openSpan(ctx, groups, part)
+		if err != nil {
+			return err
+		}
+		for i := range part {
+			p := part[i].place()
+			for _, e := range opened[i] {
+				line, err := ledger.ParseEventLine(e.Line)
+				if err != nil {
+					return fmt.Errorf("%w: event of an open window: %w", ErrDamaged, err)
+				}
+				if _, ok := values[p]; ok {
+					values[p] -= line.Quantity
+				}
+			}
+		}
+	}
+	var errs []error
+	for p, left := range values {
+		if left != 0 {
+			errs = append(errs, fmt.Errorf("%w: open window from %d of %s, meter %s, is off by %d from its raw events", ErrDamaged, p.from, p.node, p.meter, left))
+		}
+	}
+	return errors.Join(errs...)
+}
