@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,6 +65,9 @@ func describeError(err error) *failure {
 	case errors.As(err, &conflict):
 		return &failure{Code: "meter_conflict", Message: strings.TrimPrefix(conflict.Error(), "meter_conflict: "),
 			Hint: "give the new meaning another id; what a meter counts never changes", Exit: exitUsage}
+	}
+	if errors.Is(err, context.Canceled) {
+		return &failure{Message: "stopped before it was done", Hint: "run it again: what was stored before counts once", Exit: exitError}
 	}
 	if code := codeOf(err); code != "" {
 		k := codes[code]

@@ -93,9 +93,14 @@ func writeSynced(path string, data []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncFolder makes names in a folder durable, where the system can.
+// syncFolder makes names in a folder durable, where the system can: a folder
+// that this user may not read, such as the one above a data directory, is for
+// whoever made it.
 func syncFolder(path string) error {
 	d, err := os.Open(path)
+	if errors.Is(err, os.ErrPermission) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -185,7 +185,7 @@ func TestRefusalsToStart(t *testing.T) {
 		}, "store_settings_unsafe", exitStore, "sync_interval: always"},
 		{"Denied", func(t *testing.T, s *testSite) {
 			url := streamtest.Server(t, streamtest.ServerOptions{Deny: []string{"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.INFO.>"}})
-			s.args = append(s.args, "--nats-url", url, "--store-sync-always", "true")
+			s.args = append(s.args, "--nats-url", url, "--store-sync-always", "true", "--store-start-wait", "2s")
 		}, "store_no_permission", exitStore, "$JS.API.STREAM.INFO.USAGE"},
 		{"NoRight", func(t *testing.T, s *testSite) {
 			if runtime.GOOS != "linux" {

@@ -189,6 +189,12 @@ func (s *site) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.sweep() // the directory is ours alone now
+	// What is acknowledged must be found again: the names on the way to it too.
+	for _, dir := range []string{cfg.DataDir, filepath.Dir(cfg.DataDir)} {
+		if err := syncFolder(dir); err != nil {
+			return err
+		}
+	}
 	if err := s.checkCursor(ctx, opened); err != nil {
 		return err
 	}
