@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -40,12 +39,14 @@ type cell struct {
 	meter *meter
 
 	count    uint64
-	value    int64 // by aggregation; for weighted and peak see levels
-	newestMS int64 // latest: time of value
+	value    int64 // by aggregation; of peak without start
+	newestMS int64 // latest: time of value; weighted, peak: of newest
+	newest   int64 // weighted, peak: the level with which the window ends
 	dcount   int64 // adjust
 	reason   string
-	start    int64 // weighted, peak: level at the start of the window, set when it closes
-	levels   []level
+	start    int64 // weighted, peak: level at the start of the window, once begun
+	begun    bool  // the window before is closed, so start is known
+	levels   levels
 	tags     map[[16]byte]struct{} // unique
 	tree     ledger.Frontier
 	close    uint64 // number of the next close when the cell was opened
@@ -58,10 +59,10 @@ type cell struct {
 	flushed rowValue             // what of it the usage rows hold
 	fresh   [][16]byte           // tags that the usage rows lack
 	dims    map[dimKey]*rowValue // by dimension, since the rows were written
+	values  map[uint64]struct{}  // hashes of the dimension values that are kept apart
+	parts   []cellPart           // not yet in the store
+	stored  bool                 // parts of it are
 }
-
-// level is a quantity of a weighted or peak meter, in force from its time on.
-type level struct{ ms, quantity int64 }
 
 // usageCell returns the cell of (node, meter, window): the open one, or the
 // late one of the session if the window is closed.
@@ -100,10 +101,15 @@ func (st *State) openCell(c *cell) {
 	st.cells[c.key] = c
 	if c.key.kind == cellUsage {
 		st.byWindow[c.key.from] = append(st.byWindow[c.key.from], c)
+		if c.key.from <= st.closedUntil {
+			c.begin(st)
+		}
 	} else {
 		st.pending = append(st.pending, c)
 	}
 }
+
+func (m *meter) isWeighted() bool { return m.def.Aggregation == events.Weighted }
 
 func (m *meter) isLevel() bool {
 	return m.def.Aggregation == events.Weighted || m.def.Aggregation == events.Peak
@@ -138,8 +144,10 @@ func (c *cell) room(st *State, e *events.Event, tag [16]byte) events.Disposition
 			return events.Overflow
 		}
 	case events.Weighted:
-		// A level can last for a whole window, and windows add up.
-		if e.Quantity > (1<<62)/secondsPerDay {
+		if e.Quantity > maxLevel {
+			return events.Overflow
+		}
+		if _, err := addInt(m.running, c.levels.change(c.endMS(st), e.TimeMS, e.Quantity)); err != nil {
 			return events.Overflow
 		}
 	case events.Unique:
@@ -186,11 +194,18 @@ func (c *cell) add(st *State, e *events.Event, seq uint64) events.Disposition {
 		if _, ok := c.tags[tag]; !ok {
 			c.tags[tag] = struct{}{}
 			c.fresh = append(c.fresh, tag)
+			c.parts = append(c.parts, tagPart(tag))
 		}
 		c.value = int64(len(c.tags))
 	case events.Weighted, events.Peak:
-		i, _ := slices.BinarySearchFunc(c.levels, e.TimeMS+1, func(l level, ms int64) int { return cmp.Compare(l.ms, ms) })
-		c.levels = slices.Insert(c.levels, i, level{e.TimeMS, e.Quantity})
+		if e.TimeMS >= c.newestMS || c.count == 0 {
+			c.newest, c.newestMS = e.Quantity, e.TimeMS
+		}
+		if m.def.Aggregation == events.Peak {
+			c.value = max(c.value, e.Quantity)
+		} else {
+			c.set(st, e.TimeMS, e.Quantity)
+		}
 	}
 	c.leaf(st, e, e.Quantity, tag, tagged)
 	c.count++
@@ -247,36 +262,11 @@ func (st *State) tag(m *meter, e *events.Event) (tag [16]byte, ok bool) {
 }
 
 // result returns the VALUE of the record that c becomes. See docs/formats/ledger.md.
-func (c *cell) result(agg events.Aggregation, windowSeconds int64) (int64, error) {
-	switch {
-	case c.key.kind == cellAdjust:
-		return c.value, nil
-	case agg == events.Peak:
-		v := c.start
-		for _, l := range c.levels {
-			v = max(v, l.quantity)
-		}
-		return v, nil
-	case agg == events.Weighted:
-		return c.weighted((c.key.from + windowSeconds) * 1000)
+func (c *cell) result() int64 {
+	if c.meter.def.Aggregation == events.Peak && c.key.kind != cellAdjust {
+		return max(c.value, c.start)
 	}
-	return c.value, nil
-}
-
-// weighted returns level times seconds from the start of the window to endMS.
-func (c *cell) weighted(endMS int64) (int64, error) {
-	at, lv := c.key.from*1000, c.start
-	var sum uint128
-	for _, l := range c.levels {
-		sum.addMul(uint64(lv), uint64(max(l.ms-at, 0)))
-		at, lv = max(at, l.ms), l.quantity
-	}
-	sum.addMul(uint64(lv), uint64(max(endMS-at, 0)))
-	v, ok := sum.div1000()
-	if !ok {
-		return 0, fmt.Errorf("unit-seconds of %s: %w", c.meter.def.ID, ErrOverflow)
-	}
-	return v, nil
+	return c.value
 }
 
 // carryLevels prepares the cells of level meters when the window of an alive
@@ -293,7 +283,11 @@ func (st *State) carryLevels(n *node, cells []*cell, w int64) []*cell {
 	for _, m := range st.meterList {
 		if lv := n.level[m.index]; lv > 0 && !have[m.index] {
 			key := cellKey{kind: cellUsage, node: n.index, meter: m.index, from: w}
-			c := &cell{key: key, node: n, meter: m, start: lv, firstSeq: st.cursor.Seq, lastSeq: st.cursor.Seq}
+			c := &cell{key: key, node: n, meter: m, firstSeq: st.cursor.Seq, lastSeq: st.cursor.Seq}
+			if c.begin(st); c.start == 0 {
+				delete(n.level, m.index) // it had to end
+				continue
+			}
 			cells = append(slices.Clip(cells), c)
 		}
 	}
@@ -301,24 +295,15 @@ func (st *State) carryLevels(n *node, cells []*cell, w int64) []*cell {
 	return cells
 }
 
-// appendCell encodes what of an open cell the store keeps.
+// appendCellState encodes what of an open cell the store keeps beside its parts.
 func appendCellState(b []byte, c *cell) []byte {
 	b = binary.AppendUvarint(b, c.count)
-	b = binary.AppendVarint(b, c.value)
-	b = binary.AppendVarint(b, c.newestMS)
-	b = binary.AppendVarint(b, c.dcount)
-	b = binary.AppendVarint(b, c.start)
-	b = binary.AppendUvarint(b, c.close)
-	b = binary.AppendUvarint(b, c.firstSeq)
-	b = binary.AppendUvarint(b, c.lastSeq)
-	b = binary.AppendUvarint(b, uint64(len(c.levels)))
-	for _, l := range c.levels {
-		b = binary.AppendVarint(b, l.ms)
-		b = binary.AppendVarint(b, l.quantity)
+	for _, v := range [...]int64{c.value, c.newestMS, c.newest, c.dcount, c.start} {
+		b = binary.AppendVarint(b, v)
 	}
-	b = binary.AppendUvarint(b, uint64(len(c.tags)))
-	for _, t := range sortedTags(c.tags) {
-		b = append(b, t[:]...)
+	b = appendBool(b, c.begun)
+	for _, v := range [...]uint64{c.close, c.firstSeq, c.lastSeq, uint64(len(c.tags)), uint64(len(c.levels.list)), uint64(len(c.values))} {
+		b = binary.AppendUvarint(b, v)
 	}
 	b = c.flushed.append(b)
 	for _, h := range c.tree.Hashes() {
@@ -327,28 +312,19 @@ func appendCellState(b []byte, c *cell) []byte {
 	return b
 }
 
-func sortedTags(m map[[16]byte]struct{}) [][16]byte {
-	out := make([][16]byte, 0, len(m))
-	for t := range m {
-		out = append(out, t)
-	}
-	slices.SortFunc(out, func(a, b [16]byte) int { return slices.Compare(a[:], b[:]) })
-	return out
-}
+// cellCounts says how many parts of each kind belong to a cell.
+type cellCounts struct{ tags, levels, values uint64 }
 
 // decodeCellState is the inverse of appendCellState.
-func decodeCellState(b []byte, c *cell) error {
+func decodeCellState(b []byte, c *cell) (want cellCounts, err error) {
 	d := decoder{b: b}
-	c.count, c.value, c.newestMS, c.dcount, c.start = d.uvarint(), d.varint(), d.varint(), d.varint(), d.varint()
-	c.close, c.firstSeq, c.lastSeq = d.uvarint(), d.uvarint(), d.uvarint()
-	for range d.count(2) {
-		c.levels = append(c.levels, level{d.varint(), d.varint()})
+	c.count = d.uvarint()
+	for _, p := range [...]*int64{&c.value, &c.newestMS, &c.newest, &c.dcount, &c.start} {
+		*p = d.varint()
 	}
-	if n := d.count(16); n > 0 {
-		c.tags = make(map[[16]byte]struct{}, n)
-		for range n {
-			c.tags[[16]byte(d.bytes(16))] = struct{}{}
-		}
+	c.begun = d.bool()
+	for _, p := range [...]*uint64{&c.close, &c.firstSeq, &c.lastSeq, &want.tags, &want.levels, &want.values} {
+		*p = d.uvarint()
 	}
 	c.flushed.decode(&d)
 	var hashes []ledger.Hash
@@ -356,12 +332,12 @@ func decodeCellState(b []byte, c *cell) error {
 		hashes = append(hashes, ledger.Hash(d.bytes(32)))
 	}
 	if err := d.done("cell"); err != nil {
-		return err
+		return want, err
 	}
 	tree, err := ledger.NewFrontier(c.count, hashes)
 	if err != nil {
-		return fmt.Errorf("%w: cell of %s: %w", ErrDamaged, c.meter.def.ID, err)
+		return want, fmt.Errorf("%w: cell of %s: %w", ErrDamaged, c.meter.def.ID, err)
 	}
 	c.tree = *tree
-	return nil
+	return want, nil
 }

@@ -34,17 +34,50 @@ func (st *State) closeDue() error {
 func (st *State) closeUntil(until int64) error {
 	st.splitDown(until)
 	for w := st.closedUntil; w < until; w = st.closedUntil {
-		if len(st.nodeList) == 0 && len(st.downs) == 0 && len(st.rejects) == 0 {
-			// Nothing can be in these windows; a clock that jumps by decades
-			// must not cost a step for each.
-			st.closedUntil, st.fx.core = until, true
-			break
+		if next := st.quietUntil(w, until); next > w {
+			for _, n := range st.byName {
+				if n.covered != 0 && n.covered < next {
+					st.extend(n, spanOffline, max(w, n.covered), next)
+				}
+			}
+			st.closedTo(next)
+			continue
 		}
 		if err := st.closeWindow(w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// quietUntil returns the first window from w on, or until, that something is
+// known of; all before it are alike: nobody was heard of. A clock that jumps by
+// years must not cost a step for each window and node.
+func (st *State) quietUntil(w, until int64) int64 {
+	if len(st.downs) > 0 {
+		until = min(until, max(st.downs[0].from, w))
+	}
+	for bw := range st.byWindow {
+		until = min(until, max(bw, w))
+	}
+	for _, c := range st.pending {
+		until = min(until, max(c.key.booked, w))
+	}
+	for k := range st.rejects {
+		until = min(until, max(k.window, w))
+	}
+	for _, n := range st.byName {
+		if until == w {
+			break
+		}
+		if len(n.alive) > 0 {
+			until = min(until, max(n.alive[0], w))
+		}
+		if len(n.gaps) > 0 {
+			until = min(until, max(n.gaps[0].from, w))
+		}
+	}
+	return until
 }
 
 // splitDown cuts a span without a daemon in two at until, so that no gap record
@@ -81,13 +114,20 @@ func (st *State) closeWindow(w int64) error {
 		return err
 	}
 	st.bookRejects(w)
+	st.closedTo(to)
+	return nil
+}
+
+// closedTo notes that all windows up to a time are closed. The levels with which
+// the next one begins are known from then on.
+func (st *State) closedTo(to int64) {
 	st.closedUntil, st.fx.core = to, true
 	for _, c := range st.byWindow[to] {
 		if c.meter.isLevel() {
-			c.touch(st) // the level at its start is known now
+			c.begin(st)
+			c.touch(st)
 		}
 	}
-	return nil
 }
 
 func compareCells(a, b *cell) int {
@@ -219,7 +259,7 @@ func (st *State) bookRejects(w int64) {
 	for _, k := range st.rejectKeys(w) {
 		count := st.rejects[k]
 		delete(st.rejects, k)
-		st.fx.rejects = true
+		st.touchReject(k)
 		st.append(fmt.Sprintf("reject %s %d %d %s %s %d", st.nodeName(k.node), k.window, k.window+st.windowSeconds(), classNames[k.class], k.reason, count))
 		if k.node != noNode {
 			n := st.nodeList[k.node]
@@ -254,13 +294,7 @@ func (st *State) nodeName(index uint32) string {
 // bookCell writes the record of a cell and adds it to the totals of its meter.
 func (st *State) bookCell(c *cell) error {
 	n, m := c.node, c.meter
-	if m.isLevel() && c.key.kind == cellUsage {
-		c.start = n.level[m.index]
-	}
-	value, err := c.result(m.def.Aggregation, st.windowSeconds())
-	if err != nil {
-		return err
-	}
+	value := c.result()
 	root := base64.StdEncoding.EncodeToString(rootOf(c))
 	to := c.key.from + st.windowSeconds()
 	var b strings.Builder
@@ -281,6 +315,7 @@ func (st *State) bookCell(c *cell) error {
 		b.WriteString(" start=" + strconv.FormatInt(c.start, 10))
 	}
 	st.appendCell(b.String(), c)
+	var err error
 	if c.key.kind == cellAdjust {
 		err = m.adjust(c)
 	} else {
@@ -290,11 +325,11 @@ func (st *State) bookCell(c *cell) error {
 	if err != nil {
 		return err
 	}
-	if k := len(c.levels); k > 0 && c.key.kind == cellUsage {
+	if m.isLevel() && c.count > 0 && c.key.kind == cellUsage {
 		if n.level == nil {
 			n.level = map[uint32]int64{}
 		}
-		n.level[m.index] = c.levels[k-1].quantity
+		n.level[m.index] = c.newest
 	}
 	st.touch(n)
 	st.touchMeter(m)

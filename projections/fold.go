@@ -21,7 +21,7 @@ type effects struct {
 	cells   []*cell
 	closed  []*cell // booked: their stored state goes
 	booked  []bookedDay
-	rejects bool
+	rejects map[rejectKey]struct{}
 	core    bool // settings, opening, close state
 	salts   bool // numbers of used salts
 

@@ -14,13 +14,14 @@ const (
 	keyIDRun        = 'i' // run → its size, age and filter
 	keyIDPage       = 'I' // run, first hash → sorted entries
 	keyIDTail       = 'J' // run, chunk → entries in order of arrival
-	keyRejects      = 'j' // → refusals of open windows
+	keyRejects      = 'j' // window, node, class, reason → refusals of an open window
 	keyCore         = 'k' // → settings, opening, close state
 	keyRecord       = 'l' // index → record line
 	keyRange        = 'L' // index → groups that the record's events stand in
 	keyMeter        = 'M' // index → meter and its totals
 	keyNode         = 'n' // index → node
 	keyCell         = 'o' // kind, node, meter, window … → open cell
+	keyCellPart     = 'O' // as of the cell, kind, 16 bytes → a tag, level or dimension value of it
 	keyUnsigned     = 'p' // size → root of a checkpoint to be signed
 	keyTag          = 'Q' // meter, window, node, tag → (unique)
 	keyReceipt      = 'r' // size → receipt

@@ -67,10 +67,16 @@ func (u *uint128) addMul(a, b uint64) {
 	u.hi, _ = bits.Add64(u.hi, hi, carry)
 }
 
-func (u uint128) div1000() (int64, bool) {
-	if u.hi >= 1000 {
-		return 0, false
-	}
+func (u *uint128) subMul(a, b uint64) {
+	hi, lo := bits.Mul64(a, b)
+	var borrow uint64
+	u.lo, borrow = bits.Sub64(u.lo, lo, 0)
+	u.hi, _ = bits.Sub64(u.hi, hi, borrow)
+}
+
+// seconds returns u/1000, rounded down: with levels up to maxLevel over a day of
+// milliseconds it is far within int64.
+func (u uint128) seconds() int64 {
 	q, _ := bits.Div64(u.hi, u.lo, 1000)
-	return int64(q), q < 1<<63
+	return int64(q)
 }

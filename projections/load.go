@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/meterseal/meterseal/events"
@@ -26,7 +25,7 @@ func (s *Store) load() error {
 	case len(v) != 1 || v[0] != layoutVersion:
 		return fmt.Errorf("upgrade_needed: store %s has layout %v, this program reads %d", s.opts.Dir, v, layoutVersion)
 	}
-	for _, step := range [...]func() error{s.loadCore, s.loadLedger, s.loadMeters, s.loadNodes, s.loadSessions, s.loadCells, s.loadIDs, s.loadUnsigned} {
+	for _, step := range [...]func() error{s.loadCore, s.loadLedger, s.loadMeters, s.loadNodes, s.loadRejects, s.loadSessions, s.loadCells, s.loadIDs, s.loadUnsigned} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -64,7 +63,7 @@ func (s *Store) loadCore() error {
 	for _, p := range [...]struct {
 		key    byte
 		decode func([]byte) error
-	}{{keyCore, st.decodeCore}, {keyCursor, st.cursor.decode}, {keyRejects, st.decodeRejects}, {keySalts, st.decodeSalts}} {
+	}{{keyCore, st.decodeCore}, {keyCursor, st.cursor.decode}, {keySalts, st.decodeSalts}} {
 		v, err := s.get([]byte{p.key})
 		if errors.Is(err, ErrNotFound) {
 			continue
@@ -162,6 +161,7 @@ func (s *Store) loadSessions() error {
 
 func (s *Store) loadCells() error {
 	s.st.fx = effects{}
+	want := map[*cell]cellCounts{}
 	err := s.scan([]byte{keyCell}, func(k, v []byte) error {
 		key, err := decodeCellKey(k)
 		if err != nil {
@@ -171,16 +171,19 @@ func (s *Store) loadCells() error {
 			return fmt.Errorf("%w: cell of node %d, meter %d", ErrDamaged, key.node, key.meter)
 		}
 		c := &cell{key: key, node: s.st.nodeList[key.node], meter: s.st.meterList[key.meter], reason: key.reason}
-		if err := decodeCellState(v, c); err != nil {
+		if want[c], err = decodeCellState(v, c); err != nil {
 			return err
 		}
 		s.st.openCell(c)
-		if c.meter.def.Aggregation == events.Sum && key.kind != cellAdjust {
+		if (c.meter.def.Aggregation == events.Sum || c.meter.isWeighted()) && key.kind != cellAdjust {
 			c.meter.running += c.value
 		}
 		return nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.loadParts(want)
 }
 
 func (s *Store) loadUnsigned() error {
@@ -303,7 +306,7 @@ func (m *meter) decode(b []byte) error {
 		m.dims = append(m.dims, dim.Name)
 	}
 	slices.Sort(m.dims)
-	if def.Aggregation == events.Sum {
+	if def.Aggregation == events.Sum || m.isWeighted() {
 		m.running = m.all.value
 	}
 	return nil
@@ -421,28 +424,19 @@ func (st *State) decodeCore(b []byte) error {
 	return nil
 }
 
-func (st *State) appendRejects(b []byte) []byte {
-	for _, k := range st.rejectKeys(math.MaxInt64) {
-		b = binary.AppendVarint(b, k.window)
-		b = binary.AppendUvarint(b, uint64(k.node))
-		b = append(b, byte(k.class))
-		b = appendString(b, k.reason)
-		b = binary.AppendVarint(b, st.rejects[k])
-	}
-	return b
-}
-
-func (st *State) decodeRejects(b []byte) error {
-	d := decoder{b: b}
-	for len(d.b) > 0 {
-		k := rejectKey{window: d.varint(), node: uint32(d.uvarint())}
-		if c := d.bytes(1); c != nil {
-			k.class = rejectClass(c[0])
+func (s *Store) loadRejects() error {
+	return s.scan([]byte{keyRejects}, func(k, v []byte) error {
+		if len(k) < 14 {
+			return fmt.Errorf("%w: refusals of a window", ErrDamaged)
 		}
-		k.reason = d.string()
-		st.rejects[k] = d.varint()
-	}
-	return d.done("refusals")
+		key := rejectKey{window: int64(binary.BigEndian.Uint64(k[1:]) ^ 1<<63), node: binary.BigEndian.Uint32(k[9:]), class: rejectClass(k[13]), reason: string(k[14:])}
+		if key.class > classQuarantined || key.node != noNode && int(key.node) >= len(s.st.nodeList) {
+			return fmt.Errorf("%w: refusals of node %d, class %d", ErrDamaged, key.node, key.class)
+		}
+		d := decoder{b: v}
+		s.st.rejects[key] = d.varint()
+		return d.done("refusals")
+	})
 }
 
 func (st *State) appendSalts(b []byte) []byte {

@@ -64,10 +64,7 @@ func (s *Store) writeRows(b *pebble.Batch) error {
 
 // flushCell adds what is new in c to the rows of every span.
 func (s *Store) flushCell(b *pebble.Batch, c *cell) error {
-	now, err := c.current(s.st)
-	if err != nil {
-		return err
-	}
+	now := c.current()
 	delta := now.delta(&c.flushed, c.meter.def.Aggregation)
 	c.flushed = now
 	for _, span := range [...]Span{SpanWindow, SpanHour, SpanDay, SpanMonth, SpanTotal} {
@@ -87,6 +84,7 @@ func (s *Store) flushCell(b *pebble.Batch, c *cell) error {
 		set(b, s.tagKey(c, t), nil)
 	}
 	c.fresh = c.fresh[:0]
+	c.writeParts(b)
 	return nil
 }
 

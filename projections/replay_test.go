@@ -338,3 +338,20 @@ type quiet struct{}
 func (quiet) Infof(string, ...any)              {}
 func (quiet) Errorf(string, ...any)             {}
 func (quiet) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+// editStore changes a value of a store at rest, as somebody with root would.
+func editStore(t testing.TB, w *world, key string, f func([]byte) []byte) {
+	t.Helper()
+	db, err := pebble.Open("db", &pebble.Options{FS: w.fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, closer, err := db.Get([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := f(bytes.Clone(v))
+	if err := errors.Join(closer.Close(), db.Set([]byte(key), edited, pebble.Sync), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

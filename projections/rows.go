@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/meterseal/meterseal/events"
 )
 
@@ -158,6 +160,23 @@ type dimKey struct{ name, value string }
 // is beyond is counted under "(other)".
 const maxDimValues = 1000
 
+// apart tells whether a dimension value has a row of its own.
+func (c *cell) apart(k dimKey) bool {
+	hash := xxhash.Sum64String(k.name + "\x00" + k.value)
+	if _, ok := c.values[hash]; ok {
+		return true
+	}
+	if len(c.values) >= maxDimValues {
+		return false
+	}
+	if c.values == nil {
+		c.values = map[uint64]struct{}{}
+	}
+	c.values[hash] = struct{}{}
+	c.parts = append(c.parts, valuePart(hash))
+	return true
+}
+
 // addDims counts e under its declared dimensions.
 func (c *cell) addDims(m *meter, e *events.Event) {
 	for _, d := range e.Detail.Dimensions {
@@ -170,7 +189,7 @@ func (c *cell) addDims(m *meter, e *events.Event) {
 			if c.dims == nil {
 				c.dims = map[dimKey]*rowValue{}
 			}
-			if len(c.dims) >= maxDimValues {
+			if !c.apart(k) {
 				k.value = "(other)"
 			}
 			k = dimKey{string([]byte(k.name)), string([]byte(k.value))}
@@ -208,25 +227,15 @@ func (m *meter) declares(name string) bool {
 
 // current returns what c adds up to so far, as a row. The level with which a
 // window begins is known when the one before it is closed.
-func (c *cell) current(st *State) (rowValue, error) {
-	v := rowValue{count: c.count, value: c.value, newestMS: c.newestMS}
-	switch {
-	case c.key.kind == cellAdjust:
-		return rowValue{adjusted: c.value, dcount: c.dcount}, nil
-	case c.meter.isLevel():
-		if c.key.kind == cellUsage && !c.booked && c.key.from <= st.closedUntil {
-			c.start = c.node.level[c.meter.index]
-		}
-		var err error
-		v.value, err = c.result(c.meter.def.Aggregation, st.windowSeconds())
-		if err != nil {
-			return v, err
-		}
+func (c *cell) current() rowValue {
+	if c.key.kind == cellAdjust {
+		return rowValue{adjusted: c.value, dcount: c.dcount}
 	}
+	v := rowValue{count: c.count, value: c.result(), newestMS: c.newestMS}
 	if c.key.kind == cellLate {
 		v.lateCount, v.lateValue = v.count, v.value
 	}
-	return v, nil
+	return v
 }
 
 // delta returns what rows must take over of c: the difference for aggregations

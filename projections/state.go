@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -300,5 +301,20 @@ func (st *State) reject(nd *node, class rejectClass, reason string, count uint64
 		key.reason = strings.Clone(reason) // it may alias the group
 	}
 	st.rejects[key] += int64(count)
-	st.fx.rejects = true
+	st.touchReject(key)
+}
+
+func (st *State) touchReject(k rejectKey) {
+	if st.fx.rejects == nil {
+		st.fx.rejects = map[rejectKey]struct{}{}
+	}
+	st.fx.rejects[k] = struct{}{}
+}
+
+// append returns the key under which the store keeps the refusals of k.
+func (k rejectKey) append(b []byte) []byte {
+	b = append(b, keyRejects)
+	b = binary.BigEndian.AppendUint64(b, uint64(k.window)^1<<63)
+	b = binary.BigEndian.AppendUint32(b, k.node)
+	return append(append(b, byte(k.class)), k.reason...)
 }

@@ -388,8 +388,12 @@ func (s *Store) writeState(b *pebble.Batch) {
 	for _, c := range fx.closed {
 		del(b, c.key.append(nil))
 	}
-	if fx.rejects {
-		set(b, []byte{keyRejects}, st.appendRejects(nil))
+	for k := range fx.rejects {
+		if count, open := st.rejects[k]; open {
+			set(b, k.append(nil), binary.AppendVarint(nil, count))
+		} else {
+			del(b, k.append(nil))
+		}
 	}
 	if fx.salts {
 		set(b, []byte{keySalts}, st.appendSalts(nil))
