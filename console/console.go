@@ -114,13 +114,9 @@ type Options struct {
 	// position of its group when that is folded; nil: sessions cannot be reverted
 	// here.
 	Control func(ctx context.Context, line string) (seq uint64, err error)
-	// Backup writes a consistent archive of the running site to w, with its
-	// private keys if asked to; nil: there is no such route.
-	Backup func(ctx context.Context, w io.Writer, keys bool) error
-	// BackupKeys lets POST /v1/backup hand out the private keys. Whoever reaches
-	// the listener then can sign as this site: leave it off as long as requests
-	// carry no credentials and other people have accounts on the machine.
-	BackupKeys bool
+	// Backup writes a consistent archive of the running site, without its
+	// private keys, to w; nil: there is no such route.
+	Backup func(ctx context.Context, w io.Writer) error
 
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time

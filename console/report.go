@@ -36,7 +36,7 @@ func (s *server) reportRoutes() []route {
 	return append(list, route{
 		method: http.MethodPost, path: "/v1/backup", id: "writeBackup",
 		summary:  "Write a backup while the daemon runs",
-		params:   []param{{name: "keys", kind: kindFlag, doc: "with the private keys of the site, if the daemon is set up to hand them out"}},
+		doc:      "It never holds the private keys: keep the folder keys of the data directory apart.",
 		answers:  []content{{status: http.StatusOK, mediaType: backupType, doc: "A consistent archive"}},
 		problems: []int{400, 503},
 		serve:    s.postBackup,
@@ -144,15 +144,10 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (s *server) postBackup(w http.ResponseWriter, r *http.Request, q values) error {
-	keys := q.flag["keys"]
-	if keys && !s.BackupKeys {
-		return &Problem{Status: http.StatusForbidden, Code: "keys_not_served",
-			Message: "this daemon does not hand out its private keys", Hint: "copy the folder keys of its data directory"}
-	}
+func (s *server) postBackup(w http.ResponseWriter, r *http.Request, _ values) error {
 	begin := s.Now()
 	name := "meterseal-" + begin.UTC().Format("20060102T150405Z") + ".backup"
-	size, err := s.stream(w, backupType, name, func(w io.Writer) error { return s.Backup(r.Context(), w, keys) })
+	size, err := s.stream(w, backupType, name, func(w io.Writer) error { return s.Backup(r.Context(), w) })
 	if err != nil {
 		return err
 	}

@@ -179,13 +179,8 @@ func (b breaking) Report(context.Context, console.ReportOptions) (string, func(i
 
 func TestBackup(t *testing.T) {
 	s := newSite(t)
-	if got := s.post("/v1/backup", "", "").is(http.StatusOK); got.body != "backup keys=false" || !strings.HasSuffix(got.header.Get("Content-Disposition"), ".backup") {
+	if got := s.post("/v1/backup", "", "").is(http.StatusOK); got.body != "backup" || !strings.HasSuffix(got.header.Get("Content-Disposition"), ".backup") {
 		t.Errorf("backup = %q %v", got.body, got.header)
-	}
-	s.post("/v1/backup?keys=true", "", "").refusedAs(http.StatusForbidden, "keys_not_served")
-	s = newSite(t, func(o *console.Options) { o.BackupKeys = true })
-	if got := s.post("/v1/backup?keys=true", "", "").is(http.StatusOK).body; got != "backup keys=true" {
-		t.Errorf("backup = %q, want keys", got)
 	}
 	s = newSite(t, func(o *console.Options) { o.Backup = nil })
 	s.post("/v1/backup", "", "").refusedAs(http.StatusNotFound, "not_found")
@@ -237,7 +232,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 	for path, item := range s.doc.Paths {
 		ops := operations(item)
 		for _, method := range methods {
-			a := s.send(s.request(method, strings.Replace(path, "{name}", "s1", 1), "", ""))
+			a := s.send(s.request(method, strings.NewReplacer("{name}", "s1", "{code}", "busy").Replace(path), "", ""))
 			served := a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed
 			if (ops[method] != nil) != served {
 				t.Errorf("%s %s answers %d, documented is %t", method, path, a.status, ops[method] != nil)
@@ -278,4 +273,17 @@ func TestOpenAPIDocument(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil || doc["openapi"] != "3.1.0" {
 		t.Errorf("document = %v, %v, want OpenAPI 3.1.0", doc["openapi"], err)
 	}
+}
+
+// The type of a problem is an address that this daemon answers.
+func TestErrorPages(t *testing.T) {
+	s := newSite(t)
+	var p console.Problem
+	if err := json.Unmarshal([]byte(s.post("/v1/events", "", `{"id":"x","meter":"nope"}`).is(http.StatusUnprocessableEntity).body), &p); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.get(p.Type).is(http.StatusOK).body; !strings.HasPrefix(got, "unknown_meter\n  HTTP: 422\n") || !strings.Contains(got, "way out: declare it") {
+		t.Errorf("GET %s = %q", p.Type, got)
+	}
+	s.get("/docs/errors/no_such_code").refusedAs(http.StatusNotFound, "not_found")
 }

@@ -107,8 +107,8 @@ func newSite(t *testing.T, change ...func(*console.Options)) *site {
 		Control: s.control,
 		Sizes:   func() map[string]int64 { return map[string]int64{"stream_bytes": 12} },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "meterseal_up 1\n") }),
-		Backup: func(_ context.Context, w io.Writer, keys bool) error {
-			_, err := fmt.Fprintf(w, "backup keys=%t", keys)
+		Backup: func(_ context.Context, w io.Writer) error {
+			_, err := io.WriteString(w, "backup")
 			return err
 		},
 	}
@@ -327,7 +327,7 @@ func (s *site) total(meter string) (quantity int64, count uint64) {
 func (s *site) documented(method, path string, a *answer) error {
 	var item *huma.PathItem
 	for pattern, i := range s.doc.Paths {
-		if ok, _ := pathpkg.Match(strings.NewReplacer("{name}", "*").Replace(pattern), path); ok {
+		if ok, _ := pathpkg.Match(strings.NewReplacer("{name}", "*", "{code}", "*").Replace(pattern), path); ok {
 			item = i
 		}
 	}

@@ -24,7 +24,7 @@ func declared(t testing.TB) *events.Meters {
 		{ID: "users", Aggregation: events.Unique},
 		{ID: "tenants", Aggregation: events.Unique, Subject: "tenant"},
 		{ID: "documents.processed", Aggregation: events.Sum, RuleBook: "documents/3", Corrections: true},
-		{ID: "level", Aggregation: events.Weighted, Corrections: true},
+		{ID: "level", Aggregation: events.Weighted},
 		{ID: "parts", Aggregation: events.Sum, Scale: 2, RuleBook: "documents/3"},
 	})
 	if err != nil {

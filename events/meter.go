@@ -45,7 +45,7 @@ type Meter struct {
 	Dimensions  []MeterDimension
 	Subject     string        // unique: the dimension whose values are counted; empty: the user
 	UniqueMax   int           // unique: most subjects of a cell; 0: DefaultUniqueMax
-	Corrections bool          // takes void and amend; count, sum and weighted only
+	Corrections bool          // takes void and amend; count and sum only
 	Undo        time.Duration // how long after its time an event may be corrected; 0: no limit
 	RuleBook    string        // version of the rule book that gives the quantity, "documents/3"; empty: none
 }
@@ -142,8 +142,8 @@ func (m *Meter) validateAggregation() error {
 		return invalid("subject", "name a dimension, or leave it out for the user", "meter %s: subject %s is not the name of a dimension", m.ID, shown(m.Subject))
 	case m.UniqueMax < 0 || m.UniqueMax > 1<<24:
 		return invalid("unique_max", "use 1 to 16777216, or 0 for 65536", "meter %s: unique_max is %d", m.ID, m.UniqueMax)
-	case m.Corrections && agg != Count && agg != Sum && agg != Weighted:
-		return invalid("corrections", "only count, sum and weighted can be corrected", "meter %s: a correction of %s would change which event counts", m.ID, agg)
+	case m.Corrections && agg != Count && agg != Sum:
+		return invalid("corrections", "only count and sum can be corrected", "meter %s: a correction of %s would change which event counts", m.ID, agg)
 	}
 	if m.RuleBook == "" {
 		return nil

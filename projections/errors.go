@@ -21,6 +21,10 @@ var (
 	ErrNoHistory = errors.New("no_history: ledger is absent")
 	// ErrInUse: another daemon holds the directory.
 	ErrInUse = errors.New("store_in_use: store is open elsewhere")
+	// ErrNoPermission: a right on the directory is missing; grant it.
+	ErrNoPermission = errors.New("store_no_permission: right is missing")
+	// ErrUnusable: the disk is full. Nothing is damaged; make room and start again.
+	ErrUnusable = errors.New("store_unreachable: store cannot be opened")
 	// ErrSettings: a setting cannot be, or cannot change any more.
 	ErrSettings = errors.New("config_invalid")
 	// ErrRetired: the ledger is retired and takes no more records.

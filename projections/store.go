@@ -102,6 +102,10 @@ func Open(opts Options) (*Store, error) {
 	switch {
 	case err != nil && (strings.Contains(err.Error(), "lock held") || strings.Contains(err.Error(), "resource temporarily unavailable")):
 		return nil, fmt.Errorf("%w: %s", ErrInUse, opts.Dir)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w: read and write %s: %w", ErrNoPermission, opts.Dir, err)
+	case err != nil && vfs.IsNoSpaceError(err):
+		return nil, fmt.Errorf("%w: open %s: %w", ErrUnusable, opts.Dir, err)
 	case err != nil:
 		return nil, fmt.Errorf("%w: open %s: %w", ErrDamaged, opts.Dir, err)
 	}

@@ -135,7 +135,7 @@ func writeKeys(w io.Writer, dir string) error {
 
 // backup writes the archive without keys: first the projections, then the
 // stream, so that the stream holds everything that the projections have folded.
-func (s *site) backup(ctx context.Context, w io.Writer, _ bool) error {
+func (s *site) backup(ctx context.Context, w io.Writer) error {
 	dir, err := os.MkdirTemp(s.cfg.DataDir, backupPrefix+"*")
 	if err != nil {
 		return err
