@@ -142,9 +142,11 @@ func (p *fakePath) beat(node string) bool {
 
 func (p *fakePath) restart() bool {
 	p.t.Helper()
-	kind := p.rng.IntN(3)
+	kind := p.rng.IntN(4)
 	disk := p.disk
 	switch kind {
+	case 3:
+		return p.fenced()
 	case 0:
 		p.seen["crash"]++
 		disk = p.disk.PowerCut(p.rng.IntN(101))
@@ -171,6 +173,34 @@ func (p *fakePath) restart() bool {
 	}
 	p.log.Restart()
 	p.disk = disk
+	p.open()
+	p.started()
+	return true
+}
+
+// fenced lets the log answer that somebody else has appended: the gateway has to
+// stop for good, and the next one goes on.
+func (p *fakePath) fenced() bool {
+	p.t.Helper()
+	p.log.RefuseNext(10071)
+	for i := range 3 {
+		if _, err := p.s.gw.Control(context.Background(), "alive node-1 "+fmt.Sprint(p.now.Load())); err == nil || i == 0 && !errors.Is(err, stream.ErrFenced) {
+			p.t.Fatalf("line %d after another gateway has appended: %v, want an error", i, err)
+		}
+	}
+	select {
+	case <-p.s.gw.Done():
+	default:
+		p.t.Fatal("the gateway goes on after another one has appended")
+	}
+	p.seen["fenced"]++
+	if err := p.s.gw.Close(context.Background()); !errors.Is(err, stream.ErrFenced) {
+		p.t.Fatalf("close gateway: %v, want %v", err, stream.ErrFenced)
+	}
+	if err := p.s.store.Close(); err != nil {
+		p.t.Fatalf("close: %v", err)
+	}
+	p.log.Restart()
 	p.open()
 	p.started()
 	return true
