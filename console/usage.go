@@ -57,6 +57,7 @@ type usageRow struct {
 	LateQuantity int64             `json:"late_quantity" doc:"the part that came after its window had closed"`
 	LateCount    uint64            `json:"late_count"`
 	Adjusted     int64             `json:"adjusted" doc:"what corrections change; not in quantity"`
+	Net          *int64            `json:"net,omitempty" doc:"quantity and adjusted together; left out beyond 2^63-1"`
 }
 
 var spans = map[string]projections.Span{
@@ -96,6 +97,9 @@ func (s *server) getUsage(w http.ResponseWriter, r *http.Request, q values) erro
 			LateQuantity: u.LateQuantity, LateCount: u.LateCount, Adjusted: u.Adjusted}
 		if ask.Span != projections.SpanTotal {
 			row.Start, row.End = &list[i].Start, &list[i].End
+		}
+		if net := u.Quantity + u.Adjusted; (net > u.Quantity) == (u.Adjusted > 0) {
+			row.Net = &net
 		}
 		if ask.By != "" {
 			row.Dimensions = map[string]string{ask.By: u.Value}

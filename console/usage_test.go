@@ -147,15 +147,15 @@ func TestUsageQuery(t *testing.T) {
 	s.at(testStart.Add(day))
 	s.stores(`[{"node":"n1","meter":"render.pages"},{"id":"late","node":"n1","meter":"render.pages","quantity":3,"time":"2022-10-06T08:00:00Z"}]`)
 	tests := []struct{ query, want string }{
-		{"window=total&meter=render.pages", `{"meter":"render.pages","quantity":700,"count":4,"late_quantity":300,"late_count":1,"adjusted":0}`},
+		{"window=total&meter=render.pages", `{"meter":"render.pages","quantity":700,"count":4,"late_quantity":300,"late_count":1,"adjusted":0,"net":700}`},
 		{"meter=render.pages&to=2022-10-07T00:00:00Z",
-			`{"start":"2022-10-06T00:00:00Z","end":"2022-10-07T00:00:00Z","meter":"render.pages","quantity":600,"count":3,"late_quantity":300,"late_count":1,"adjusted":0}`},
+			`{"start":"2022-10-06T00:00:00Z","end":"2022-10-07T00:00:00Z","meter":"render.pages","quantity":600,"count":3,"late_quantity":300,"late_count":1,"adjusted":0,"net":600}`},
 		{"meter=render.pages&from=2022-10-07T00:00:00%2B00:00&window=window",
-			`{"start":"2022-10-07T08:00:00Z","end":"2022-10-07T08:15:00Z","meter":"render.pages","quantity":100,"count":1,"late_quantity":0,"late_count":0,"adjusted":0}`},
+			`{"start":"2022-10-07T08:00:00Z","end":"2022-10-07T08:15:00Z","meter":"render.pages","quantity":100,"count":1,"late_quantity":0,"late_count":0,"adjusted":0,"net":100}`},
 		{"meter=render.pages&node=n2&window=month",
-			`{"start":"2022-10-01T00:00:00Z","end":"2022-11-01T00:00:00Z","meter":"render.pages","node":"n2","quantity":200,"count":1,"late_quantity":0,"late_count":0,"adjusted":0}`},
-		{"by=format&window=total", `{"meter":"render.pages","dimensions":{"format":"pdf"},"quantity":100,"count":1,"late_quantity":0,"late_count":0,"adjusted":0},` +
-			`{"meter":"render.pages","dimensions":{"format":"png"},"quantity":200,"count":1,"late_quantity":0,"late_count":0,"adjusted":0}`},
+			`{"start":"2022-10-01T00:00:00Z","end":"2022-11-01T00:00:00Z","meter":"render.pages","node":"n2","quantity":200,"count":1,"late_quantity":0,"late_count":0,"adjusted":0,"net":200}`},
+		{"by=format&window=total", `{"meter":"render.pages","dimensions":{"format":"pdf"},"quantity":100,"count":1,"late_quantity":0,"late_count":0,"adjusted":0,"net":100},` +
+			`{"meter":"render.pages","dimensions":{"format":"png"},"quantity":200,"count":1,"late_quantity":0,"late_count":0,"adjusted":0,"net":200}`},
 		{"window=hour&from=2030-01-01T00:00:00Z", ""},
 	}
 	for _, tt := range tests {

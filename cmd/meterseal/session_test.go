@@ -145,7 +145,7 @@ func TestY06BackfillIsReverted(t *testing.T) {
 	if got = s.says(exitError, "event", "revert", "june", "--http", s.http, "--reason", "r", "--actor", "ann"); !strings.Contains(got, "[not_found]") {
 		t.Errorf("revert of an unknown session says\n%s\nwant not_found", got)
 	}
-	if got = s.says(exitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv"); !strings.Contains(got, "render.pages,927,42,920,-920\n") {
+	if got = s.says(exitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv"); !strings.Contains(got, "render.pages,927,42,920,-920,7\n") {
 		t.Errorf("usage\n%s\nwant 927 of 42 events, 920 late, -920 adjusted", got)
 	}
 	key := strings.TrimSpace(s.says(exitOK, "keys", "show", "--data", s.data))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,6 +21,7 @@ type usageRow struct {
 	LateQuantity int64             `json:"late_quantity"`
 	LateCount    uint64            `json:"late_count"`
 	Adjusted     int64             `json:"adjusted"`
+	Net          *int64            `json:"net,omitempty"`
 }
 
 type usageAnswer struct {
@@ -80,6 +82,12 @@ func (u *usageAnswer) table(plain bool, by string) *table {
 	}
 	t.columns = append(t.columns, "quantity", "events", "late", "adjusted")
 	t.right = append(t.right, true, true, true, true)
+	// The net stands beside the two numbers that it is made of; for people only
+	// where it differs.
+	showNet := plain || slices.ContainsFunc(u.Rows, func(r usageRow) bool { return r.Adjusted != 0 })
+	if showNet {
+		t.columns, t.right = append(t.columns, "net"), append(t.right, true)
+	}
 	number := func(n int64) string {
 		if plain {
 			return strconv.FormatInt(n, 10)
@@ -103,7 +111,13 @@ func (u *usageAnswer) table(plain bool, by string) *table {
 		} else if by != "" {
 			cells = append(cells, r.Dimensions[by])
 		}
-		t.add(append(cells, number(r.Quantity), number(int64(r.Count)), number(r.LateQuantity), number(r.Adjusted))...)
+		cells = append(cells, number(r.Quantity), number(int64(r.Count)), number(r.LateQuantity), number(r.Adjusted))
+		if showNet && r.Net != nil {
+			cells = append(cells, number(*r.Net))
+		} else if showNet {
+			cells = append(cells, "")
+		}
+		t.add(cells...)
 	}
 	return t
 }

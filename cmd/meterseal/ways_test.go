@@ -183,7 +183,7 @@ func TestY05RefusalsAreCounted(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("reject records (-want +got):\n%s", d)
 	}
-	if text := s.says(exitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv", "--meter", "fixed"); !strings.Contains(text, "fixed,9223372036854775807,2,0,0\n") {
+	if text := s.says(exitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv", "--meter", "fixed"); !strings.Contains(text, "fixed,9223372036854775807,2,0,0,9223372036854775807\n") {
 		t.Errorf("usage\n%s\nwant 2^63-1 of 2 events", text)
 	}
 }
