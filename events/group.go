@@ -83,8 +83,8 @@ type Run struct {
 	// Epoch, First and Last are those of the batch; FormBatch only.
 	Epoch, First uint64
 	Last         bool
-	// Events of FormBatch and FormEvents. Times of FormBatch are as sent, also
-	// if they are ahead of the group.
+	// Events of FormBatch and FormEvents. With a trace clock times may be ahead
+	// of the group, else the gateway has given those its own.
 	Events []Event
 	// Refusals of FormRefusals.
 	Refusals []Refusal

@@ -390,6 +390,31 @@ func TestSDKBatch(t *testing.T) {
 	}
 }
 
+// Events of a batch that are a little ahead get the gateway's time, as plain
+// ones do; far ahead they are refused.
+func TestSDKBatchAhead(t *testing.T) {
+	s := openSite(t, t.TempDir(), nil)
+	nc := s.client(t)
+	now := time.Now()
+	send := func(first uint64, ahead time.Duration) answer {
+		at := now.Add(ahead).UnixMilli()
+		b := &events.Batch{Epoch: 1700000000000, First: first, Events: []events.Event{
+			{Meter: "render.pages", TimeMS: now.UnixMilli() - 1000, Quantity: 2}, {Meter: "render.pages", TimeMS: at, Quantity: 3}}}
+		return ask(t, nc, &nats.Msg{Subject: "usage_batch.node-01", Data: must(events.AppendBatch(nil, b, at, false))})
+	}
+	if a := send(0, 2*time.Minute); a.Error != nil || a.Count != 2 {
+		t.Fatalf("two minutes ahead: %+v", a)
+	}
+	last := must(s.Last(context.Background())).Group
+	evs := last.Runs[len(last.Runs)-1].Events
+	if len(evs) != 2 || evs[0].TimeMS != now.UnixMilli()-1000 || evs[1].TimeMS > last.WallMS() || evs[1].TimeMS < now.UnixMilli() {
+		t.Errorf("stored %+v in a group of %d, want the second event at the gateway's time", evs, last.WallMS())
+	}
+	if a := send(2, 6*time.Minute); a.Error == nil || a.Error.Code != 422 || !strings.HasPrefix(a.Error.Description, "time_in_future: event 3 ") {
+		t.Errorf("six minutes ahead: %+v, want 422 time_in_future", a.Error)
+	}
+}
+
 // Submit answers for each event, in order.
 func TestSubmit(t *testing.T) {
 	s := openSite(t, t.TempDir(), func(o *stream.GatewayOptions) { o.GroupEvents = 7 })

@@ -254,7 +254,10 @@ func (r *receiver) usage(s *source, reply, data []byte, in *input) {
 // is wrong.
 func (r *receiver) batch(s *source, reply, data []byte, in *input) {
 	g := r.g
-	b, err := g.checkBatch(data, r.parser.Meters, r.nowMS)
+	b, ahead, err := g.checkBatch(data, r.parser.Meters, r.nowMS)
+	if err == nil && ahead {
+		data, err = restamp(b, r.nowMS)
+	}
 	if err != nil {
 		g.refuseMessage(s.node, "", alias(reply), data, in, err)
 		return
@@ -279,15 +282,16 @@ func (r *receiver) batch(s *source, reply, data []byte, in *input) {
 // maxBatchWire is the largest batch as sent: it must fit a group by itself.
 const maxBatchWire = MaxAppendBytes - 1024
 
-// checkBatch decodes a batch and checks every event of it.
-func (g *Gateway) checkBatch(data []byte, meters *events.Meters, nowMS int64) (*events.Batch, *events.Error) {
+// checkBatch decodes a batch and checks every event of it; ahead says that some
+// are ahead of the gateway, by less than is refused.
+func (g *Gateway) checkBatch(data []byte, meters *events.Meters, nowMS int64) (b *events.Batch, ahead bool, refused *events.Error) {
 	if len(data) > maxBatchWire {
-		return nil, &events.Error{Code: events.CodeTooLarge, Message: "batch is larger than a group can hold",
+		return nil, false, &events.Error{Code: events.CodeTooLarge, Message: "batch is larger than a group can hold",
 			Hint: "send fewer events at once, or compress the batch"}
 	}
 	b, err := events.DecodeBatch(data)
 	if err != nil {
-		return nil, asError(err)
+		return nil, false, asError(err)
 	}
 	for i := range b.Events {
 		e := b.Events[i] // a copy: what is stored are the bytes as sent
@@ -305,10 +309,25 @@ func (g *Gateway) checkBatch(data []byte, meters *events.Meters, nowMS int64) (*
 		if err != nil {
 			refusal := *asError(err)
 			refusal.Message = "event " + utoa(b.First+uint64(i)) + " of the batch: " + refusal.Message
-			return nil, &refusal
+			return nil, false, &refusal
 		}
+		ahead = ahead || e.TimeMS != b.Events[i].TimeMS
 	}
-	return b, nil
+	return b, ahead, nil
+}
+
+// restamp gives the events of b that are ahead of the gateway its time, as plain
+// events get it, and returns the batch with that. Clocks are seldom ahead, so
+// nearly all batches go into their group as they came.
+func restamp(b *events.Batch, nowMS int64) ([]byte, *events.Error) {
+	for i := range b.Events {
+		b.Events[i].TimeMS = min(b.Events[i].TimeMS, nowMS)
+	}
+	data, err := events.AppendBatch(nil, b, nowMS, true)
+	if err != nil {
+		return nil, asError(err)
+	}
+	return data, nil
 }
 
 // refuseMessage counts a refusal in the next group and answers with it; mu is

@@ -127,10 +127,6 @@ func TestOpenRefusals(t *testing.T) {
 // command that sets it right.
 func TestUnsafeSettings(t *testing.T) {
 	ctx := context.Background()
-	url := natsServer(t, nil)
-	nc := must(nats.Connect(url))
-	defer nc.Close()
-	js := must(jetstream.New(nc))
 	safe := jetstream.StreamConfig{Name: "USAGE", Subjects: []string{stream.GroupSubject}, Discard: jetstream.DiscardNew, MaxBytes: 1 << 28, DenyDelete: true}
 	for _, tc := range []struct {
 		name string
@@ -151,18 +147,18 @@ func TestUnsafeSettings(t *testing.T) {
 		{"Rollup", func(c *jetstream.StreamConfig) { c.AllowRollup = true }, "roll-ups"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			url := natsServer(t, nil) // each its own: a stream is not gone at once when it is deleted
+			nc := must(nats.Connect(url))
+			defer nc.Close()
 			c := safe
 			tc.edit(&c)
-			must(js.CreateStream(ctx, c))
+			must(must(jetstream.New(nc)).CreateStream(ctx, c))
 			s, err := stream.Open(ctx, stream.Options{URL: url, SyncAlways: true})
 			if err == nil {
 				s.Close()
 			}
 			if tc.say == "" != (err == nil) || (err != nil && (!errors.Is(err, stream.ErrSettingsUnsafe) || !strings.Contains(err.Error(), tc.say))) {
 				t.Errorf("Open: %v, want one that says %q", err, tc.say)
-			}
-			if err := js.DeleteStream(ctx, "USAGE"); err != nil {
-				t.Fatal(err)
 			}
 		})
 	}
