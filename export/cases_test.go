@@ -243,9 +243,15 @@ func signedCases() []reportCase {
 				return replace("sum 3 20 0 3 20 0", "sum 3 21 0 3 21 0")(replace("2 15 0 2", "2 16 0 2")(l))
 			})
 		}, false},
+		{"report-seat-below-0.usage", ledger.CodeTotals, reject, "17", func(t testing.TB) []byte {
+			return forgeEvent(t, "seat editor", 1, " 0 ", " -1 ")
+		}, false},
+		{"report-use-is-correction.usage", ledger.CodeTotals, reject, "17", func(t testing.TB) []byte {
+			return forgeEvent(t, "usage node-01 render.pages sum 1793782800", 0, "kzvzWZI=", "kzvzWZI= kind=amend")
+		}, false},
 		{"report-differs.usage", ledger.CodeDiffers, reject, "5,17", func(t testing.TB) []byte {
 			l := exampleLedger(t).Clone(34)
-			return forgeFrom(t, l, 5, 7, "license 1793700300 L-2026-417 1 90bcfa60 QbN56niMHjQmfExd9h53zh0vsTvjk95fFG7o4jbUUe0= 5 x=1")
+			return forgeFrom(t, l, 5, 7, "license 1793700300 L-2026-417 1 90bcfa60 QbN56niMHjQmfExd9h53zh0vsTvjk95fFG7o4jbUUe0= 5 x=1", export.Standard)
 		}, false},
 		{"report-base-differs.usage", ledger.CodeDiffers, reject, "5,17", otherBase, false},
 		{"report-fork.usage", ledger.CodeFork, reject, "5,17", func(t testing.TB) []byte {
@@ -273,8 +279,32 @@ func signedCases() []reportCase {
 	}
 }
 
+// forgeEvent returns a detailed report of c's records in which an event of the
+// record that begins so is edited, and its ROOT with it.
+func forgeEvent(t testing.TB, record string, event int, old, new string) []byte {
+	t.Helper()
+	l := exampleLedger(t).Clone(34)
+	i := slices.IndexFunc(l.Lines, func(s string) bool { return strings.HasPrefix(s, record) })
+	list := slices.Clone(l.Events[uint64(i)])
+	before := rootOf(list)
+	if !strings.Contains(list[event].Line, old) {
+		t.Fatalf("%q has no %q", list[event].Line, old)
+	}
+	list[event].Line = strings.Replace(list[event].Line, old, new, 1)
+	l.Events[uint64(i)] = list
+	return forgeFrom(t, l, 17, uint64(i)+1, strings.Replace(l.Lines[i], before, rootOf(list), 1), export.Detailed)
+}
+
+func rootOf(list []export.CellEvent) string {
+	var tree ledger.Frontier
+	for _, e := range list {
+		tree.Append(ledger.EventLeaf(e.Salt, []byte(e.Line)))
+	}
+	return tree.Root().String()
+}
+
 // forgeFrom replaces record at of l, signs, and writes the report from base.
-func forgeFrom(t testing.TB, l *exporttest.Ledger, base, at uint64, line string) []byte {
+func forgeFrom(t testing.TB, l *exporttest.Ledger, base, at uint64, line string, level export.Level) []byte {
 	t.Helper()
 	signer, err := exporttest.SiteKey().Signer(nil)
 	if err != nil {
@@ -284,7 +314,7 @@ func forgeFrom(t testing.TB, l *exporttest.Ledger, base, at uint64, line string)
 	l.Lines[at-1] = line
 	delete(l.Notes, l.Size())
 	l.Sign(signer)
-	return write(t, l, export.Options{From: base, To: l.Size()})
+	return write(t, l, export.Options{From: base, To: l.Size(), Level: level})
 }
 
 // otherBase continues from another tree of size 5, which the site signed too.

@@ -43,6 +43,7 @@ type cell struct {
 	early    int64 // position of the first event outside the window, from 1
 
 	malformed int64 // position of the first event that is malformed, from 1
+	odd       int64 // position of the first one that such a record cannot hold, from 1
 }
 
 type levelAt struct{ ms, quantity int64 }
@@ -99,6 +100,10 @@ func (c *cell) add(e *ledger.EventLine, err error, leaf ledger.Hash) {
 	if c.to > 0 && c.early == 0 && (e.TimeMS < c.from*1000 || e.TimeMS >= c.to*1000) {
 		c.early = int64(c.n)
 	}
+	_, correction := c.rec.(*ledger.Adjust)
+	if c.odd == 0 && (correction != (e.Kind != "") || !correction && e.Quantity < 0) {
+		c.odd = int64(c.n)
+	}
 	if e.Kind == "void" {
 		c.voids++
 	}
@@ -129,6 +134,9 @@ func (c *cell) wrong() string {
 	if c.early > 0 {
 		return "an event lies outside its window"
 	}
+	if c.odd > 0 {
+		return "an event is a correction and should not be, or the reverse, or uses less than 0"
+	}
 	if c.overflow && (c.agg == events.Sum) {
 		return "the sum of its events overflows"
 	}
@@ -146,7 +154,7 @@ func (c *cell) wrong() string {
 			return ""
 		}
 		peak, seconds, ok := c.level()
-		if uint64(peak) != r.Peak || ok && uint64(seconds) != r.Seconds {
+		if !ok || uint64(peak) != r.Peak || uint64(seconds) != r.Seconds {
 			return "its actions do not give PEAK and SECONDS"
 		}
 		return ""

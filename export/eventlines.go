@@ -178,11 +178,10 @@ func (c *cellReader) finish(v *verifier) error {
 	if cell.damaged() {
 		return refuse(CodeRootMismatch, "the events of record %d do not give its ROOT: they were edited", cell.index).at(cell.line).record(cell.index)
 	}
-	if what := cell.wrong(); what != "" {
-		v.fold.audit.Find(CodeTotals, cell.index, "%s", what)
-	}
-	if cell.malformed > 0 {
+	if cell.malformed > 0 { // what it would add to the value nobody knows
 		v.fold.audit.Find(CodeMalformed, cell.index, "event %d is malformed", cell.malformed)
+	} else if what := cell.wrong(); what != "" {
+		v.fold.audit.Find(CodeTotals, cell.index, "%s", what)
 	}
 	c.skipped = c.skipped || cell.skipped
 	return nil

@@ -97,7 +97,7 @@ func (l *Ledger) Keys(size uint64) ([]string, error) {
 	keys := append([]string(nil), l.OpeningKeys...)
 	for _, line := range l.Lines[:size] {
 		f := strings.Fields(line)
-		if f[0] != "key" || f[3] != "add" {
+		if f[0] != "key" || len(f) < 5 || f[3] != "add" {
 			continue
 		}
 		switch {
@@ -197,9 +197,11 @@ func Regroup(lines []string) []string {
 	for i, line := range out {
 		switch {
 		case strings.HasPrefix(line, "close end "):
-			f := strings.Split(line, " ")
-			f[9] = h.Sum().String()
-			out[i], h = strings.Join(f, " "), ledger.GroupHasher{}
+			if f := strings.Split(line, " "); len(f) > 9 { // else it is no close end, and nothing is to be corrected
+				f[9] = h.Sum().String()
+				out[i] = strings.Join(f, " ")
+			}
+			h = ledger.GroupHasher{}
 		case strings.HasPrefix(line, "close "):
 			h.Add(line)
 		}
