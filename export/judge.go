@@ -9,7 +9,7 @@ import (
 	"github.com/meterseal/meterseal/ledger"
 )
 
-// identity is step 7: the first report's open record, and the keys that the
+// identity is step 8: the first report's open record, and the keys that the
 // report enrols. It is about who the file is of, so it refuses.
 func (v *verifier) identity() error {
 	if v.h.base == 0 {

@@ -228,15 +228,16 @@ func (v *verifier) run() error {
 	if err := v.visitHead(); err != nil {
 		return err
 	}
-	// 5. to 7. State lines and records.
+	// 5. and 6. State lines and records.
 	v.l.body = true
 	if err := v.body(); err != nil {
 		return err
 	}
-	// 8. Complete, and what was signed.
+	// 7. Complete, and what was signed.
 	if err := v.end(); err != nil {
 		return err
 	}
+	// 8. Who opened the ledger, and which keys it enrols.
 	if err := v.identity(); err != nil {
 		return err
 	}
@@ -344,7 +345,7 @@ func (v *verifier) record(line []byte) error {
 	return nil
 }
 
-// checkEnd is step 8: the line "end SIZE HASH", nothing after it, and what the
+// checkEnd is step 7: the line "end SIZE HASH", nothing after it, and what the
 // site signed.
 func (v *verifier) checkEnd(line string) error {
 	at := v.l.line
