@@ -68,7 +68,7 @@ func (a *Audit) AddBase(line []byte) error {
 		n.quarantined, n.covered, n.silent = int64(r.Quarantined), r.Covered, r.Silent
 		n.accepted, n.open = r.Accepted, r.Open
 		n.witnessed, n.epoch, n.seq, n.taken = r.Witnessed, r.Epoch, r.Seq, r.Taken
-		p := pending{time: a.base.Time, taken: r.Accepted}
+		p := pending{time: max(a.base.Time, a.base.Until), taken: r.Accepted}
 		if r.Witnessed && r.Taken > p.taken {
 			p.taken, p.seen = r.Taken, true
 		}
@@ -283,7 +283,7 @@ func (a *Audit) endNodes(r *CloseEnd) {
 		}
 		n.pending = keep
 		if n.listed == a.no+1 {
-			a.await(n, pending{time: r.Time, taken: n.accepted})
+			a.await(n, pending{time: max(r.Time, r.Until), taken: n.accepted})
 		}
 	}
 }

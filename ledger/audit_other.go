@@ -236,7 +236,7 @@ func (a *Audit) addSeen(r *Seen) {
 		a.claim(r.Size, r.Root, CodeWitnessAhead)
 	}
 	n.witnessed, n.epoch, n.seq, n.taken = true, r.Epoch, r.Seq, r.Taken
-	a.await(n, pending{time: r.Time, taken: r.Taken, seen: true})
+	a.await(n, pending{time: max(r.Time, a.until), taken: r.Taken, seen: true})
 }
 
 // await notes a sum that the account must reach.

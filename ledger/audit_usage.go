@@ -22,7 +22,8 @@ type nodeAudit struct {
 }
 
 // pending is a sum that the account must reach when the window that holds a time
-// is closed.
+// is closed: the time at which it was stated, or that up to which windows were
+// closed early by then, since what came after that is booked in the next window.
 type pending struct {
 	time  int64
 	taken uint64

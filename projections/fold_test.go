@@ -118,6 +118,46 @@ func TestY06Corrections(t *testing.T) {
 	w.check()
 }
 
+// O-33: what comes after windows were closed early is open until the window after
+// them is closed, through any number of closes,
+// also for a reader that begins at one of them.
+func TestO33EventsAfterAnEarlyClose(t *testing.T) {
+	w := newWorld(t, defaults, pages)
+	w.mustApply(usage("n1", ev("a", "render.pages", t0, 1)), control("close @ now"))
+	for i, id := range []string{"b", "c", "d"} {
+		boot := control(fmt.Sprintf("boot @ # %032x 1.0.0 900", 8+i)) // a record to close
+		w.at(time.Duration(1+i)*time.Second).mustApply(boot, usage("n1", ev(id, "render.pages", t0, 1)), control("close @"))
+	}
+	if r := w.check(); r.Verdict != ledger.VerdictOK || r.OpenEvents != 3 {
+		t.Errorf("verdict %v with %d events open, want ok and 3: %v", r.Verdict, r.OpenEvents, r.Findings)
+	}
+	lines := w.records()
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "close end 2 ") {
+			continue
+		}
+		base, err := ledger.ParseRecord(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := ledger.NewAudit(uint64(i+1), base.(*ledger.CloseEnd))
+		for _, l := range lines[i-2 : i] { // a node and a total
+			if err := a.AddBase([]byte(l)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := a.EndBase(); err != nil {
+			t.Fatal(err)
+		}
+		for j, l := range lines[i+1:] {
+			a.Add(uint64(i+1+j), []byte(l))
+		}
+		if a.Finish(); a.Verdict() != ledger.VerdictOK {
+			t.Errorf("from the second close: %v", a.Findings())
+		}
+	}
+}
+
 // YD-3: quantities up to 2^63-1 survive; one more is refused, never a wrap.
 func TestYD3Int64(t *testing.T) {
 	w := newWorld(t, defaults, pages)
