@@ -289,6 +289,7 @@ func groupOf(whole *ledger.Audit, keys map[string]bool, lines []string) (group [
 		}
 	}
 	for _, n := range whole.Nodes() {
+		n.Silent = n.Counted // any number that never falls
 		n.Open, n.Accepted = 0, n.Counted+n.Duplicate+n.Rejected+n.Quarantined+n.Voided
 		group = append(group, &n)
 	}

@@ -179,6 +179,17 @@ func editLedger(rng *rand.Rand, s *site, base int) {
 			s.Events[uint64(i)], s.Events[uint64(j)] = s.Events[uint64(j)], s.Events[uint64(i)]
 		case 3, 4:
 			s.editEvents(rng, i)
+		case 7: // what edits of a valid ledger seldom give
+			from, none := s.until-window, rootOf(nil)
+			line := pick(rng, []string{
+				fmt.Sprintf("retire %d moved", s.until),
+				fmt.Sprintf("adjust n1 count.m count %d %d 0 0 void 0 %v", from, s.until, none),
+				fmt.Sprintf("seat editor %d %d 2 1 0 0 0 %v", from, s.until, none),
+				fmt.Sprintf("key %d site remove %s", s.until, s.OpeningKeys[0]),
+				fmt.Sprintf("usage n1 sum.m sum %d %d 0 0 0 0 %v", from, s.until, none),
+			})
+			s.move(j, 1)
+			s.Lines = slices.Insert(s.Lines, j, line)
 		case 5, 6: // to another window
 			from := regexp.MustCompile(` (\d{10}) (\d{10})\b`)
 			by := pick(rng, []int64{window, -window, -3 * window})
@@ -218,7 +229,11 @@ func (s *site) editEvents(rng *rand.Rand, i int) {
 			continue
 		}
 		old, k := rootOf(list).String(), rng.IntN(len(list))
-		switch rng.IntN(5) {
+		switch rng.IntN(6) {
+		case 5: // somebody else's tag
+			f := strings.Split(list[k].Line, " ")
+			f[2] = string(ledger.AppendB16(nil, [16]byte{byte(rng.IntN(4))}))
+			list[k].Line = strings.Join(f, " ")
 		case 0:
 			list = slices.Delete(list, k, k+1)
 		case 1:

@@ -536,7 +536,11 @@ class Fold:
 
     def record(self, line):
         """Takes the next record, and returns it if it can be read."""
-        r = None
+        r, wrong = None, None
+        try:
+            r = parse(line)
+        except (ValueError, IndexError) as err:
+            wrong = f"{line[:60]!r}: {err}"
         if self.retired:
             self.find("ledger/retired", "a record after retire")
         else:
@@ -544,10 +548,7 @@ class Fold:
             if self.group and not line.startswith("close "):
                 self.find("records/totals", "a close without close end")
                 self.group = []
-            try:
-                r = parse(line)
-            except (ValueError, IndexError) as err:
-                self.find("format/malformed", f"{line[:60]!r}: {err}")
+            self.check(r, "format/malformed", wrong)
             if r:
                 self.known(line, r)
             self.last = r and r.kind
