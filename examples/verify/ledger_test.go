@@ -44,7 +44,10 @@ func newSite(seed uint64) *site {
 		for range 1 + s.rng.IntN(2) {
 			s.window()
 		}
-		s.close()
+		if s.rng.IntN(3) == 0 {
+			s.close(-3) // early, and once more
+		}
+		s.close(60)
 	}
 	return s
 }
@@ -84,7 +87,7 @@ func (s *site) window() {
 	for _, n := range s.nodes {
 		if s.seen[n] += 1; s.rng.IntN(3) == 0 {
 			size := s.sizes[s.rng.IntN(len(s.sizes))]
-			s.add(fmt.Sprintf("seen %d %s 1793700800000 %d %d %d %v -", to, n, s.seen[n], s.seen[n], size, s.Root(size)), nil)
+			s.add(fmt.Sprintf("seen %d %s 1793700800000 %d %d %d %v -", to-4, n, s.seen[n], s.seen[n], size, s.Root(size)), nil)
 			s.add(fmt.Sprintf("reject %s %d %d rejected unknown_meter 1", n, from, to), nil)
 		}
 	}
@@ -221,9 +224,9 @@ func (s *site) others(from, to int64) {
 	}
 }
 
-// close ends the windows so far, and signs.
-func (s *site) close() {
-	s.Lines = reclose(append(s.Lines, fmt.Sprintf("close end 0 %d %d 0 0 7 %v ROOT", s.until+60, s.until, s.Root(5))))
+// close ends the windows so far, so many seconds after the last of them, and signs.
+func (s *site) close(after int64) {
+	s.Lines = reclose(append(s.Lines, fmt.Sprintf("close end 0 %d %d 0 0 7 %v ROOT", s.until+after, s.until, s.Root(5))))
 	s.Sign(signer())
 	s.sizes = append(s.sizes, s.Size())
 }

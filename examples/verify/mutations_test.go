@@ -179,6 +179,22 @@ func editLedger(rng *rand.Rand, s *site, base int) {
 			s.Events[uint64(i)], s.Events[uint64(j)] = s.Events[uint64(j)], s.Events[uint64(i)]
 		case 3, 4:
 			s.editEvents(rng, i)
+		case 8: // more events of open windows than will come
+			for ; i < n; i++ {
+				if f := strings.Split(s.Lines[i], " "); strings.HasPrefix(s.Lines[i], "close node ") && len(f) > 9 {
+					accepted, _ := strconv.ParseInt(f[4], 10, 64)
+					for _, x := range f[5:9] {
+						k, _ := strconv.ParseInt(x, 10, 64)
+						accepted += k
+					}
+					more := 1 + rng.Int64N(3)
+					// ACCEPTED and OPEN
+					f[3], f[9] = strconv.FormatInt(accepted+more, 10), strconv.FormatInt(more, 10)
+					s.Lines[i] = strings.Join(f, " ")
+					s.Lines = exporttest.Regroup(s.Lines)
+					break
+				}
+			}
 		case 7: // what edits of a valid ledger seldom give
 			from, none := s.until-window, rootOf(nil)
 			line := pick(rng, []string{
@@ -303,5 +319,30 @@ func keep(t *testing.T, what string, text []byte) {
 	path := filepath.Join(*keepDir, strings.NewReplacer(" ", "-", ",", "").Replace(what)+".usage")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Error(err)
+	}
+}
+
+// Events of open windows that a close stated have to be accounted for once the
+// windows closed by then are over, and not before: windows can be closed early.
+func TestClosedEarly(t *testing.T) {
+	p, s := start(t), &site{Ledger: exporttest.NewSite().Ledger}
+	end := func(no, after int64, open int) []string {
+		return []string{fmt.Sprintf("close node n1 %d 0 0 0 0 0 %d %d 0 - - -", open, open, s.until),
+			fmt.Sprintf("close end %d %d %d 1 0 7 %v %v", no, s.until+after, s.until, ledger.EmptyRoot, ledger.EmptyRoot)}
+	}
+	beat := func() []string {
+		s.until += window
+		return []string{fmt.Sprintf("beat n1 %d %d", s.until-window, s.until), fmt.Sprintf("clock %d 0 pad", s.until-3)}
+	}
+	s.until = exporttest.Start
+	s.Lines = slices.Concat(s.Lines, beat(), end(2, -3, 5), end(3, 60, 0))
+	for _, want := range []answer{{Verdict: "ok", Code: "-"}, {Verdict: "reject", Code: ledger.CodeSequenceGap}} {
+		s.Lines = exporttest.Regroup(s.Lines)
+		s.Sign(signer())
+		a := agree(t, p, "closed early", s.report(0, s.Size(), export.Standard), nil)
+		if a.Verdict != want.Verdict || a.Code != want.Code {
+			t.Errorf("%d records: %s %s (%s), want %s %s", s.Size(), a.Verdict, a.Code, a.Text, want.Verdict, want.Code)
+		}
+		s.Lines = slices.Concat(s.Lines, beat(), end(4, 60, 0))
 	}
 }

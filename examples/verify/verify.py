@@ -527,8 +527,9 @@ class Fold:
                 n = self.nodes[r.NODE] = Node()
                 n.covered, n.silent, n.counted, n.seen = r.COVERED, r.SILENT, r.COUNTED, (r.EPOCH, r.SEQ, r.TAKEN)
                 n.reject = dict(zip(n.reject, (r.DUPLICATE, r.REJECTED, r.QUARANTINED, r.VOIDED)))
-                n.stated = [(prev.TIME, r.ACCEPTED, "records/sequence_gap")]
-                n.stated += [(prev.TIME, r.TAKEN, "history/witness_ahead")] if r.TAKEN else []
+                later = max(prev.TIME, prev.UNTIL)  # windows can be closed early
+                n.stated = [(later, r.ACCEPTED, "records/sequence_gap")]
+                n.stated += [(later, r.TAKEN, "history/witness_ahead")] if r.TAKEN else []
             else:
                 m = self.meters[r.METER] = Meter(r.AGG)
                 m.all = Sums(r.ALLCOUNT, r.ALLVALUE or 0, r.ALLDVALUE)
@@ -714,7 +715,7 @@ class Fold:
             self.check(good, "history/witness_ahead", f"{r.NODE} saw more than the ledger has")
             self.claim(r, "history/witness_ahead")
         n.seen = (r.EPOCH, r.SEQ, r.TAKEN)
-        n.stated.append((r.TIME, r.TAKEN, "history/witness_ahead"))
+        n.stated.append((max(r.TIME, self.until), r.TAKEN, "history/witness_ahead"))
 
     def do_key(self, r):
         entry, add = (r.ROLE, r.VKEY), r.ACTION == "add"
@@ -772,7 +773,7 @@ class Fold:
         for key, n in self.nodes.items():
             self.end_node(r, key, n)
             if key in accepted:
-                n.stated.append((r.TIME, accepted[key], "records/sequence_gap"))
+                n.stated.append((max(r.TIME, r.UNTIL), accepted[key], "records/sequence_gap"))
         for m in self.meters.values():
             m.since = Sums()
         self.no, self.until, self.newest = r.NO, max(self.until, r.UNTIL), max(self.newest, r.UNTIL)
