@@ -12,3 +12,9 @@ func (g *Gateway) Down(v bool) { g.down.Store(v) }
 
 // Token is what the daemon's own connections show.
 func (s *Stream) Token() string { return s.srv.door.token }
+
+// KeepFree sets what stays free on the disk, so that a test may fill one.
+func (o *Options) KeepFree(n int64) { o.keptFree = n }
+
+// KeepFree is that of an open stream.
+func (s *Stream) KeepFree(n int64) { s.opts.keptFree = n }

@@ -214,8 +214,7 @@ func TestTraceClock(t *testing.T) {
 	}
 }
 
-// A stream that may grow beyond its disk takes what the disk has, and another
-// size at a later start never costs a group.
+// Another size at a later start never costs a group.
 func TestMaxBytes(t *testing.T) {
 	dir, ctx := t.TempDir(), context.Background()
 	size := func(maxBytes int64) int64 {
@@ -232,8 +231,8 @@ func TestMaxBytes(t *testing.T) {
 		}
 		return info.Config.MaxBytes
 	}
-	if got := size(1 << 60); got <= 0 || got >= 1<<60 {
-		t.Errorf("more than any disk has: %d", got)
+	if got := size(1 << 50); got != 1<<50 {
+		t.Errorf("more than any disk has: %d, want %d", got, 1<<50)
 	}
 	if got := size(1 << 20); got != 1<<20 {
 		t.Errorf("smaller: %d, want %d", got, 1<<20)
@@ -243,5 +242,42 @@ func TestMaxBytes(t *testing.T) {
 	}
 	if got := size(8 << 20); got != 8<<20 {
 		t.Errorf("larger again: %d, want %d", got, 8<<20)
+	}
+}
+
+// store_full: other programs may fill the disk. A start succeeds with less room
+// than the stream was once given, an append refuses before a write fails, and
+// goes on when there is room.
+func TestFullerDisk(t *testing.T) {
+	dir, ctx := t.TempDir(), context.Background()
+	open := func(keep int64) *stream.Stream {
+		t.Helper()
+		o := stream.Options{Dir: dir, Listen: "127.0.0.1:0"}
+		o.KeepFree(keep)
+		s, err := stream.Open(ctx, o)
+		if err != nil {
+			t.Fatalf("open with %d bytes kept free: %v", keep, err)
+		}
+		return s
+	}
+	const more = 1 << 50 // than any disk of a test has
+	s := open(1)
+	must(s.Append(ctx, 0, chained(stream.Stored{}, "e0")))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(more)
+	defer s.Close()
+	last := must(s.Last(ctx))
+	if last.Seq != 1 {
+		t.Fatalf("on a fuller disk the stream ends at %d, want 1", last.Seq)
+	}
+	next := chained(last, "e1")
+	if _, err := s.Append(ctx, 1, next); !errors.Is(err, stream.ErrFull) {
+		t.Errorf("Append = %v, want %v", err, stream.ErrFull)
+	}
+	s.KeepFree(1)
+	if seq, err := s.Append(ctx, 1, next); seq != 2 {
+		t.Errorf("Append with room again = %d, %v, want 2", seq, err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -20,8 +19,9 @@ const (
 	// maxPending is what the server holds for one slow reader before it drops
 	// the connection. The gateway's own connection reads without pause.
 	maxPending = 64 << 20
-	// keptFree stays free on the disk, so that the stream refuses cleanly
-	// (ErrFull) before writes fail.
+	// keptFree stays free on the disk, whoever fills it, so that the stream
+	// refuses cleanly (ErrFull) before writes fail: after one that failed
+	// JetStream takes nothing more until the next start.
 	keptFree = 256 << 20
 )
 
@@ -61,15 +61,13 @@ func startEmbedded(o Options) (*embedded, error) {
 }
 
 func (e *embedded) options(o Options) (*server.Options, error) {
-	store, err := storeLimit(o.Dir)
-	if err != nil {
-		return nil, err
-	}
 	so := &server.Options{
 		ServerName: "meterseal", StoreDir: o.Dir,
 		JetStream: true, SyncAlways: true,
-		SyncInterval:       2 * time.Minute, // upkeep of blocks; SyncAlways does the fsyncs
-		JetStreamMaxStore:  store,
+		SyncInterval: 2 * time.Minute, // upkeep of blocks; SyncAlways does the fsyncs
+		// The size of the stream is the limit. One of the server that is below what
+		// the stream was once given would let no start succeed on a fuller disk.
+		JetStreamMaxStore:  1 << 60,
 		JetStreamMaxMemory: 64 << 20,
 		MaxPayload:         maxPayload, MaxPending: maxPending,
 		MaxControlLine: 4096, WriteDeadline: 5 * time.Second,
@@ -155,29 +153,6 @@ func checkDirectory(dir string) error {
 		return fmt.Errorf("%w: directory %s: %w", ErrUnreachable, dir, err)
 	}
 	return nil
-}
-
-// storeLimit is what JetStream may use: what it has and what is free, less
-// keptFree.
-func storeLimit(dir string) (int64, error) {
-	free, err := freeBytes(dir)
-	if err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	var used int64
-	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil //nolint:nilerr // a file that went away meanwhile is not used
-		}
-		if i, err := d.Info(); err == nil {
-			used += i.Size()
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return max(used+free-keptFree, 1<<20), nil
 }
 
 // discardLog is the logger of options without one.

@@ -11,11 +11,7 @@ import (
 )
 
 // config is how the stream is created.
-func (s *Stream) config() (jetstream.StreamConfig, error) {
-	maxBytes, err := s.maxBytes()
-	if err != nil {
-		return jetstream.StreamConfig{}, err
-	}
+func (s *Stream) config() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: StreamName, Description: "meterseal usage events, one group per message",
 		Subjects:  []string{groupSubject}, // not usage.>: each event would be fsynced by itself
@@ -24,45 +20,43 @@ func (s *Stream) config() (jetstream.StreamConfig, error) {
 		Retention: jetstream.LimitsPolicy,
 		// The shortest there is; a restart reads all messages of this window.
 		Duplicates: 100 * time.Millisecond,
-		Discard:    jetstream.DiscardNew, MaxBytes: maxBytes,
+		Discard:    jetstream.DiscardNew, MaxBytes: s.maxBytes(),
 		MaxAge: 0, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxMsgSize: -1,
 		DenyDelete: true, DenyPurge: false, // raw events leave by sequence
 		AllowDirect: false, // a replica behind the leader must not answer
 		Compression: jetstream.NoCompression,
-	}, nil
+	}
 }
 
-// maxBytes is the size at which the stream refuses more: what was asked for,
-// but never more than the disk of the embedded server has room for, since a
-// clean refusal (ErrFull) is better than a write that fails.
-func (s *Stream) maxBytes() (int64, error) {
-	n := s.opts.MaxBytes
+// maxBytes is the size at which the stream refuses more. What the disk has room
+// for is asked before every append, since others fill it too.
+func (s *Stream) maxBytes() int64 {
+	switch {
+	case s.opts.MaxBytes > 0:
+		return s.opts.MaxBytes
+	case s.srv != nil:
+		return 1 << 50
+	}
+	return 64 << 30
+}
+
+// checkRoom refuses while the disk of the embedded server has too little.
+func (s *Stream) checkRoom() error {
 	if s.srv == nil {
-		if n == 0 {
-			n = 64 << 30
-		}
-		return n, nil
+		return nil
 	}
-	limit, err := storeLimit(s.opts.Dir)
-	if err != nil {
-		return 0, err
+	free, err := freeBytes(s.opts.Dir)
+	if err == nil && free < s.opts.keptFree {
+		return fmt.Errorf("%w: the disk of %s has %d MiB free, %d are kept", ErrFull, s.opts.Dir, free>>20, s.opts.keptFree>>20)
 	}
-	limit -= limit / 32 // the server's own limit was taken a moment ago
-	if n == 0 || n > limit {
-		n = limit
-	}
-	return n, nil
+	return nil // a disk that cannot be asked is written, and says what is wrong
 }
 
 // resize gives an existing stream the size that is asked for now. It never
 // becomes smaller than what it holds: JetStream would delete the oldest groups.
 func (s *Stream) resize(ctx context.Context) error {
-	want, err := s.maxBytes()
-	if err != nil {
-		return err
-	}
 	info := s.str.CachedInfo()
-	want = max(want, int64(info.State.Bytes)+1)
+	want := max(s.maxBytes(), int64(info.State.Bytes)+1)
 	if want == info.Config.MaxBytes {
 		return nil
 	}
@@ -88,11 +82,7 @@ func (s *Stream) openStream(ctx context.Context) error {
 		if s.srv == nil && !s.opts.SyncAlways {
 			return errSyncUnknown
 		}
-		cfg, err := s.config()
-		if err != nil {
-			return err
-		}
-		if s.str, err = js.CreateStream(ctx, cfg); err != nil {
+		if s.str, err = js.CreateStream(ctx, s.config()); err != nil {
 			return s.apiError("create the stream "+StreamName, err)
 		}
 		return nil

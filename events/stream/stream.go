@@ -51,9 +51,8 @@ type Options struct {
 	Replicas int
 
 	// MaxBytes is the size at which the stream refuses to take more. Embedded:
-	// 0 is what the disk has room for, and more than that is taken for it.
-	// Otherwise it is that of a new stream, 0 being 64 GiB; an existing one
-	// keeps its own.
+	// 0 is what the disk has room for, which is the limit in any case. Otherwise
+	// it is that of a new stream, 0 being 64 GiB; an existing one keeps its own.
 	MaxBytes int64
 	// StartWait is how long Open waits for the server; 0: 30 s.
 	StartWait time.Duration
@@ -61,6 +60,9 @@ type Options struct {
 	AppendWait time.Duration
 	// Logger gets the words of the server; nil: discarded.
 	Logger *slog.Logger
+
+	// keptFree is what stays free on the disk; 0: 256 MiB.
+	keptFree int64
 }
 
 // Stream is the durable order of groups. It may be used from several
@@ -110,6 +112,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1:4222"
+	}
+	if o.keptFree == 0 {
+		o.keptFree = keptFree
 	}
 	if o.StartWait == 0 {
 		o.StartWait = 30 * time.Second
@@ -330,6 +335,9 @@ func (s *Stream) raw(ctx context.Context, after, last uint64) iter.Seq2[Raw, err
 func (s *Stream) Append(ctx context.Context, prev uint64, data []byte) (uint64, error) {
 	if len(data) > MaxAppendBytes {
 		return 0, fmt.Errorf("append %d bytes after %d: larger than %d", len(data), prev, MaxAppendBytes)
+	}
+	if err := s.checkRoom(); err != nil {
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.AppendWait)
 	defer cancel()
