@@ -40,9 +40,9 @@ type Intake interface {
 	// store_unavailable, store_full.
 	Submit(ctx context.Context, node string, evs []events.Event) (seq uint64, ds []events.Disposition, err error)
 	// Refuse counts an event that was refused before Submit, by its code, and
-	// keeps it with the rejected events. Node may be empty; via is "http"; data
-	// is what was sent, as far as it is known, and is not changed later.
-	Refuse(node, reason string, via string, data []byte, err error)
+	// keeps it with the rejected events. Node may be empty; data is
+	// what was sent, as far as it is known, and is not changed later.
+	Refuse(node, reason string, data []byte, err error)
 }
 
 // Refusals are events that Submit itself refused and has counted, by their

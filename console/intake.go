@@ -103,7 +103,7 @@ func (s *server) postEvents(w http.ResponseWriter, r *http.Request, q values) er
 	data, err := readBody(r)
 	if err != nil {
 		if p := problemOf(err); p.Code == events.CodeTooLarge {
-			s.Intake.Refuse(node, p.Code, "http", data, err)
+			s.Intake.Refuse(node, p.Code, data, err)
 		}
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *server) postEvents(w http.ResponseWriter, r *http.Request, q values) er
 	k.in = events.Input{Node: node, ContentType: r.Header.Get("Content-Type"), Header: r.Header.Get, Data: data}
 	single := !events.IsBatch(k.in)
 	if err := k.parse(single); err != nil {
-		s.Intake.Refuse(node, problemOf(err).Code, "http", data, err)
+		s.Intake.Refuse(node, problemOf(err).Code, data, err)
 		return err
 	}
 	if err := k.submit(r); err != nil {
@@ -215,7 +215,7 @@ func (k *intake) refuse() {
 		if len(raw) == len(k.elements) {
 			data = raw[i]
 		}
-		k.s.Intake.Refuse(e.node, problemOf(e.err).Code, "http", data, e.err)
+		k.s.Intake.Refuse(e.node, problemOf(e.err).Code, data, e.err)
 	}
 }
 

@@ -50,7 +50,7 @@ type site struct {
 	report  func(console.ReportOptions) (string, string, error)
 }
 
-type refusal struct{ node, reason, via, data string }
+type refusal struct{ node, reason, data string }
 
 var testStart = time.Date(2022, 10, 6, 8, 0, 0, 0, time.UTC)
 
@@ -182,15 +182,15 @@ func (s *site) control(_ context.Context, line string) (uint64, error) {
 }
 
 // Refuse implements console.Intake: counted in a group, kept in the store.
-func (s *site) Refuse(node, reason string, via string, data []byte, err error) {
+func (s *site) Refuse(node, reason string, data []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused = append(s.refused, refusal{node, reason, via, string(data)})
+	s.refused = append(s.refused, refusal{node, reason, string(data)})
 	if node == "" {
 		node = "-"
 	}
 	s.apply(events.Run{Node: node, Form: events.FormRefusals, Refusals: []events.Refusal{{Reason: reason, Count: 1}}})
-	if err := s.store.KeepRejected([]projections.Rejected{{Time: s.now, Node: node, Via: via, Code: reason, Message: err.Error(), Data: string(data)}}); err != nil {
+	if err := s.store.KeepRejected([]projections.Rejected{{Time: s.now, Node: node, Code: reason, Message: err.Error(), Data: string(data)}}); err != nil {
 		s.t.Error(err)
 	}
 }

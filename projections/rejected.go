@@ -23,7 +23,6 @@ type Rejected struct {
 	Time    time.Time `json:"time"`
 	Node    string    `json:"node,omitempty"`
 	Meter   string    `json:"meter,omitempty"`
-	Via     string    `json:"via"` // nats, http, batch
 	Code    string    `json:"code"`
 	Message string    `json:"message"`
 	// Data is what came, cut to MaxRejectedBytes.

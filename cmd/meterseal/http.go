@@ -70,7 +70,7 @@ func gatewayError(err error) error {
 }
 
 // Refuse is console.Intake.
-func (i intake) Refuse(node, reason, _ string, data []byte, err error) {
+func (i intake) Refuse(node, reason string, data []byte, err error) {
 	var ev *events.Error
 	if !errors.As(err, &ev) {
 		ev = &events.Error{Code: reason, Message: err.Error()}

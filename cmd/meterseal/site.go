@@ -288,7 +288,7 @@ func (s *site) startGateway(ctx context.Context) error {
 }
 
 func (s *site) keepRejected(r stream.RejectedEvent) {
-	err := s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS).UTC(), Node: r.Node, Meter: r.Meter, Via: "nats",
+	err := s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS).UTC(), Node: r.Node, Meter: r.Meter,
 		Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample)}})
 	if err != nil {
 		s.log.Error("keep rejected event", "err", err)

@@ -83,7 +83,7 @@ func (s *site) start(ctx context.Context) error {
 	s.gw, err = stream.NewGateway(ctx, s.log, stream.GatewayOptions{
 		Meters: func() *events.Meters { return s.meters }, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Now: s.now,
 		Reject: func(r stream.RejectedEvent) {
-			_ = s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS), Node: r.Node, Meter: r.Meter, Via: "test", Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample)}})
+			_ = s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS), Node: r.Node, Meter: r.Meter, Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample)}})
 		},
 	})
 	return err
