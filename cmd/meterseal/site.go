@@ -383,12 +383,10 @@ func (s *site) fail(err error) {
 
 // ready reports why events are not taken, nil if they are.
 func (s *site) ready() error {
-	select {
-	case <-s.gateway.Done():
-		return errors.Join(errors.New("the gateway has stopped"), s.gateway.Err())
-	default:
-		return nil
+	if err := s.gateway.Ready(); err != nil {
+		return gatewayError(err)
 	}
+	return nil
 }
 
 // close stops taking events, stores and folds what has come, answers, syncs.

@@ -267,6 +267,18 @@ func (g *Gateway) Term() uint64 {
 // Done is closed when the gateway has stopped; [Gateway.Err] says why.
 func (g *Gateway) Done() <-chan struct{} { return g.done }
 
+// Ready returns nil while events are taken, and else why they are not:
+// [ErrClosed], or [ErrUnknown] while the log does not answer.
+func (g *Gateway) Ready() error {
+	switch {
+	case g.stopped():
+		return errors.Join(ErrClosed, g.Err())
+	case g.down.Load():
+		return fmt.Errorf("the stream does not answer: %w", ErrUnknown)
+	}
+	return nil
+}
+
 // Err returns why the gateway stopped: nil while it runs and after Close.
 func (g *Gateway) Err() error {
 	g.mu.Lock()

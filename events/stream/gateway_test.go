@@ -301,7 +301,13 @@ func TestUnavailable(t *testing.T) {
 	if a.Error == nil || a.Error.Code != 503 || !strings.HasPrefix(a.Error.Description, "store_unavailable: ") {
 		t.Errorf("answer %+v, want 503 store_unavailable", a.Error)
 	}
+	if err := s.gw.Ready(); !errors.Is(err, stream.ErrUnknown) {
+		t.Errorf("Ready() = %v, want %v", err, stream.ErrUnknown)
+	}
 	s.gw.Down(false)
+	if err := s.gw.Ready(); err != nil {
+		t.Errorf("Ready() = %v when the stream answers again", err)
+	}
 	if a := ask(t, nc, &nats.Msg{Subject: "usage.node-01.render.pages", Data: event("1", 1)}); a.Error != nil || a.Duplicate {
 		t.Errorf("afterwards: %+v", a)
 	}
