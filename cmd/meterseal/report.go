@@ -130,6 +130,9 @@ func (a *app) describeExport(path string, size int64, text, file []byte) error {
 	if string(text) != string(file) {
 		fmt.Fprintf(w, "  of file %x\n", file)
 	}
+	if a.quiet {
+		return nil
+	}
 	fmt.Fprintf(w, "next      read it, then carry it to your vendor:\n          %s report show %s\n", a.name, path)
 	return nil
 }
