@@ -276,9 +276,9 @@ func (a *Audit) endNodes(r *CloseEnd) {
 			case windowEnd(p.time, w) > r.Until:
 				keep = append(keep, p)
 			case p.taken > sum && p.seen:
-				a.find(CodeWitnessAhead, "node %s: %d events were taken by %d, the account has %d", n.name, p.taken, p.time, sum)
+				a.find(CodeWitnessAhead, "node %s: %d events were taken by %s, the account has %d", n.name, p.taken, instant(p.time), sum)
 			case p.taken > sum:
-				a.find(CodeSequenceGap, "node %s: %d events were accepted by %d, the account has %d", n.name, p.taken, p.time, sum)
+				a.find(CodeSequenceGap, "node %s: %d events were accepted by %s, the account has %d", n.name, p.taken, instant(p.time), sum)
 			}
 		}
 		n.pending = keep

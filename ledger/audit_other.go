@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // addOther takes every record but usage, late, beat and the lines of a close.
@@ -137,10 +138,13 @@ func (a *Audit) addAdjust(r *Adjust) {
 	}
 }
 
+// instant is a time for people.
+func instant(seconds int64) string { return FormatDate(time.Unix(seconds, 0)) }
+
 func (a *Audit) addGap(r *Gap) {
 	a.checkSpan(r.From, r.To)
 	if r.Reason != GapRemoved {
-		a.find(CodeGap, "node %s, %s from %d to %d", r.Node, r.Reason, r.From, r.To)
+		a.find(CodeGap, "node %s, %s from %s to %s", r.Node, r.Reason, instant(r.From), instant(r.To))
 	}
 	if r.Node != AllNodes {
 		n := a.node([]byte(r.Node))

@@ -345,6 +345,22 @@ func TestAuditFromEveryClose(t *testing.T) {
 	})
 }
 
+// What a person is asked about names times that a person can read.
+func TestAuditGapNamesTimes(t *testing.T) {
+	lines := exampleLedger(t)
+	i := find(t, lines, "close ")
+	lines = slices.Insert(lines[:i:i], i, "gap node-01 1793701800 1793702700 offline - - -")
+	for _, f := range audit(lines).Findings() {
+		if f.Code == ledger.CodeGap {
+			if want := "node node-01, offline from 2026-11-03T10:30:00Z to 2026-11-03T10:45:00Z"; f.Detail != want {
+				t.Errorf("detail = %q, want %q", f.Detail, want)
+			}
+			return
+		}
+	}
+	t.Error("no gap was found")
+}
+
 func TestBaseLinesAreUnderTheRoot(t *testing.T) {
 	r := readReport(t, "c.usage")
 	prev := must(ledger.ParseRecord(r.prev))(t).(*ledger.CloseEnd)
