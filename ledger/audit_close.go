@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"hash"
 	"io"
 
@@ -286,30 +285,4 @@ func (a *Audit) endNodes(r *CloseEnd) {
 			a.await(n, pending{time: max(r.Time, r.Until), taken: n.accepted})
 		}
 	}
-}
-
-// CheckClose returns what is wrong with a group and close end that belong
-// together, for a reader that has no records: their order and hash.
-func CheckClose(group []string, end *CloseEnd) error {
-	var h GroupHasher
-	g := groupAudit{sum: sha256.New()}
-	for _, line := range group {
-		r, err := ParseRecord(line)
-		if err != nil {
-			return err
-		}
-		switch r.(type) {
-		case *CloseKey, *CloseNode, *CloseTotal:
-		default:
-			return malformed("%s in the group of a close", r.Kind())
-		}
-		if err := g.line([]byte(line)); err != nil {
-			return err
-		}
-		h.Add(line)
-	}
-	if sum := h.Sum(); sum != end.Group {
-		return fmt.Errorf("%w: group with the hash %s, close end says %s", ErrMalformed, sum, end.Group)
-	}
-	return nil
 }
