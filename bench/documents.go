@@ -102,7 +102,7 @@ func (b *bench) restart(ctx context.Context, _ *row) (values, error) {
 	v := values{}
 	for _, m := range []metric{readySeconds, readyKilled} {
 		started := time.Now()
-		s, err := b.startSite(ctx, b.demo, "--clock", "trace", "--meter", "documents.processed:count")
+		s, err := b.startSite(ctx, b.demo, "--clock", "trace", "--meter", "documents.processed:count:0:document")
 		if err != nil {
 			return nil, err
 		}

@@ -179,11 +179,9 @@ type idRun struct {
 	filter   idFilter
 }
 
-// find looks into the page that would hold hash.
+// find looks into the page that would hold hash, which the filter has let
+// through.
 func (r *idRun) find(hash uint64, pages pageReader) (uint32, bool, error) {
-	if !r.filter.has(hash) {
-		return 0, false, nil
-	}
 	i, exact := slices.BinarySearch(r.firsts, hash)
 	if !exact {
 		i--
@@ -276,6 +274,9 @@ func (x *idIndex) find(hash uint64) (content uint32, ok bool, err error) {
 	// The newest runs first: a repeat mostly follows soon.
 	for i := len(x.runs) - 1; i >= 0; i-- {
 		r := x.runs[i]
+		if !r.filter.has(hash) {
+			continue
+		}
 		if s := x.pendingRun(r); s != nil {
 			if j, found := slices.BinarySearchFunc(s.entries, hash, func(e idEntry, h uint64) int { return cmp.Compare(e.hash, h) }); found {
 				return s.entries[j].content, true, nil
