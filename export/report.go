@@ -36,6 +36,17 @@ type Finding struct {
 	Detail string `json:"detail"`
 }
 
+// Decisive returns the finding that the verdict rests on: the first that rejects,
+// else the first; nil if there is none.
+func (r *Report) Decisive() *Finding {
+	for i := range r.Findings {
+		if r.Findings[i].Verdict == r.Verdict {
+			return &r.Findings[i]
+		}
+	}
+	return nil
+}
+
 // A MeterTotal is what a report says of one meter, recomputed from its records.
 // Values are in the meter's smallest unit.
 type MeterTotal struct {

@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -464,8 +465,8 @@ func TestDimensions(t *testing.T) {
 	if diff := cmp.Diff(map[string]int64{"pdf": 8, "tiff": 4}, got); diff != "" {
 		t.Error(diff)
 	}
-	if rows := w.usage(projections.Query{By: "other"}); len(rows) != 0 {
-		t.Errorf("rows of an undeclared dimension: %v", rows)
+	if rows, err := w.store.Usage(t.Context(), projections.Query{By: "other"}); !errors.Is(err, projections.ErrNotFound) {
+		t.Errorf("rows of an undeclared dimension: %v, %v, want %v", rows, err, projections.ErrNotFound)
 	}
 }
 

@@ -174,6 +174,12 @@ func (s *Store) Usage(ctx context.Context, q Query) ([]Usage, error) {
 	if q.Node != "" && !slices.ContainsFunc(nodes, func(n *node) bool { return n.name == q.Node }) {
 		return nil, fmt.Errorf("node %q: %w", q.Node, ErrNotFound)
 	}
+	declares := func(m events.Meter) bool {
+		return slices.ContainsFunc(m.Dimensions, func(d events.MeterDimension) bool { return d.Name == q.By })
+	}
+	if q.By != "" && !slices.ContainsFunc(defs, declares) {
+		return nil, fmt.Errorf("dimension %q: %w", q.By, ErrNotFound)
+	}
 	found := q.Meter == ""
 	for i := range defs {
 		if q.Meter != "" && defs[i].ID != q.Meter {

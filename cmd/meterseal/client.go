@@ -71,6 +71,9 @@ func (c *httpClient) do(ctx context.Context, method, path string, query url.Valu
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, fail(exitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --http`, "no daemon answers at %s", c.base)
 		}
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			return nil, fail(exitError, "daemon_unreachable", "see its log, start it again and repeat this; what was stored is not lost", "the daemon at %s ended before it answered", c.base)
+		}
 		return nil, fmt.Errorf("ask %s: %w", c.base, err)
 	}
 	resp.Body = &cancelBody{resp.Body, cancel}

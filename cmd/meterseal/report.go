@@ -240,7 +240,8 @@ not, and the first bad record is named where one can be.`,
 			return err
 		}
 		if r.Verdict == export.Reject {
-			return fail(exitDocument, r.Findings[0].Code, export.Hint(r.Findings[0].Code), "%s: the site signed what does not add up", filepath.Base(args[0]))
+			code := r.Decisive().Code
+			return fail(exitDocument, code, export.Hint(code), "%s: the site signed what does not add up", filepath.Base(args[0]))
 		}
 		return nil
 	}
