@@ -275,7 +275,12 @@ func (c *Config) loadMeters(cmd *cobra.Command, file yamlFile) []string {
 	for _, v := range flags {
 		m, err := events.ParseMeterFlag(v)
 		if err != nil {
-			problems = append(problems, "--meter "+v+": "+plain(err))
+			problem := "--meter " + v + ": " + plain(err)
+			var e *events.Error
+			if errors.As(err, &e) && e.Hint != "" {
+				problem += "; " + e.Hint
+			}
+			problems = append(problems, problem)
 			continue
 		}
 		c.Meters = append(c.Meters, m)

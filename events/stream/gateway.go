@@ -268,13 +268,17 @@ func (g *Gateway) Term() uint64 {
 func (g *Gateway) Done() <-chan struct{} { return g.done }
 
 // Ready returns nil while events are taken, and else why they are not:
-// [ErrClosed], or [ErrUnknown] while the log does not answer.
+// [ErrClosed], [ErrUnknown] while the log does not answer, or [ErrFull] while
+// the disk of the embedded server has too little room.
 func (g *Gateway) Ready() error {
 	switch {
 	case g.stopped():
 		return errors.Join(ErrClosed, g.Err())
 	case g.down.Load():
 		return fmt.Errorf("the stream does not answer: %w", ErrUnknown)
+	}
+	if s, ok := g.log.(*Stream); ok {
+		return s.checkRoom()
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -276,7 +277,20 @@ func TestFullerDisk(t *testing.T) {
 	if _, err := s.Append(ctx, 1, next); !errors.Is(err, stream.ErrFull) {
 		t.Errorf("Append = %v, want %v", err, stream.ErrFull)
 	}
+	g := must(stream.NewGateway(ctx, s, stream.GatewayOptions{Meters: func() *events.Meters { return meters(t) }, Cursor: 1,
+		Fold: func(_ uint64, _ *events.Group, dst []events.Disposition) ([]events.Disposition, error) {
+			return dst, nil
+		}}))
+	if err := g.Ready(); !errors.Is(err, stream.ErrFull) {
+		t.Errorf("Ready = %v, want %v", err, stream.ErrFull)
+	}
 	s.KeepFree(1)
+	if err := g.Ready(); err != nil {
+		t.Errorf("Ready with room again = %v", err)
+	}
+	if err := g.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if seq, err := s.Append(ctx, 1, next); seq != 2 {
 		t.Errorf("Append with room again = %d, %v, want 2", seq, err)
 	}
