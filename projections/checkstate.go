@@ -110,11 +110,11 @@ func (c *stateCheck) usage(r *ledger.Usage) error {
 	if r.Late {
 		v.lateCount, v.lateValue = v.count, v.value
 	}
-	c.cell(m, node, int64(r.From), &v)
+	c.cell(m, node, r.From, &v)
 	if t := c.total(r.Meter); r.Aggregation == events.Unique {
 		t.Count += r.Count
 	} else {
-		err = t.Add(r.Aggregation, r.Count, r.Value, int64(r.To))
+		err = t.Add(r.Aggregation, r.Count, r.Value, r.To)
 	}
 	return err
 }
@@ -124,7 +124,7 @@ func (c *stateCheck) adjust(r *ledger.Adjust) error {
 	if err != nil {
 		return err
 	}
-	c.cell(m, node, int64(r.From), &rowValue{adjusted: r.DValue, dcount: r.DCount})
+	c.cell(m, node, r.From, &rowValue{adjusted: r.DValue, dcount: r.DCount})
 	c.total(r.Meter).DValue += r.DValue
 	return nil
 }

@@ -71,7 +71,7 @@ func rowPattern(row string) *regexp.Regexp {
 	if re := rowPatterns[row]; re != nil {
 		return re
 	}
-	pattern := ""
+	var pattern string
 	if n, ok := strings.CutPrefix(row, "attack "); ok {
 		pattern = `(?i)attacks?[ /]?(?:rows? )?0?` + n + `([^0-9]|$)`
 	} else {
