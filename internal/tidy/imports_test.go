@@ -37,7 +37,8 @@ var policy = []may{
 	{"ledger", "records, tree, checkpoints, proofs", []string{"events"},
 		[]string{"golang.org/x/mod/sumdb/...", "github.com/transparency-dev/formats/...", "filippo.io/mldsa"},
 		[]string{"github.com/transparency-dev/merkle/..."}},
-	{"export", "usage reports: write, verify, render", []string{"events", "ledger"},
+	{"license", "the license document: parse, verify, decide; cannot sign", []string{"events", "ledger"}, nil, nil},
+	{"export", "usage reports: write, verify, render", []string{"events", "ledger", "license"},
 		[]string{sumdbNote, zstdPackage, sqliteDriver, "filippo.io/age"}, nil},
 	{"export/exporttest", "a ledger in memory, for tests", []string{"events", "ledger", "export"}, []string{sumdbNote}, nil},
 	{"events/stream", "keeps events durably in one order", []string{"events"}, []string{natsServer + "/...", natsGo + "/..."}, nil},
@@ -159,7 +160,7 @@ func testMay(path, p string) bool {
 // pure packages know no network, no clock, no goroutine, no randomness and no
 // disk but for the exceptions, each with its reason. Projections is held to the
 // same for all but its disk: the fold must give the same bytes on every replay.
-var pure = []string{"events", "ledger", "export", "projections"}
+var pure = []string{"events", "ledger", "license", "export", "projections"}
 
 var impureImports = []string{"net/...", "os/...", "syscall", "log/...", "math/rand/...", "crypto/rand", "database/sql/...", "io/ioutil", "plugin"}
 
