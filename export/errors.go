@@ -12,6 +12,7 @@ import (
 // them (docs/formats/report.md lists each with its cause and way out).
 const (
 	CodeNotAReport       = "format/not_a_report"
+	CodeNotAReply        = "format/not_a_reply"
 	CodeLineEnds         = "format/line_ends_changed"
 	CodeTruncated        = "format/truncated"
 	CodeMalformed        = ledger.CodeMalformed
@@ -34,11 +35,13 @@ const (
 	CodeSizeTooLarge     = ledger.CodeTooLarge
 	CodeSizeRatio        = "size/ratio"
 	CodeEncryptionNeeded = "format/encrypted"
+	CodeBehindPin        = "ledger_behind_pin" // a site's own: its ledger lacks the checkpoint of the receipt
+	CodeOffPin           = "ledger_off_pin"    // and here it has another root
 )
 
 // ErrRefused is wrapped by every [Error], so that errors.Is(err, ErrRefused)
 // tells a document that was refused from a disk that could not be read.
-var ErrRefused = errors.New("report refused")
+var ErrRefused = errors.New("document refused")
 
 // An Error says why a document was refused. It is about the file, never about
 // the site: a damaged file accuses nobody. What a site itself has signed and
@@ -89,7 +92,7 @@ func (e *Error) FixBy() string { return FixBy(e.Code) }
 func FixBy(code string) string {
 	switch code {
 	case CodeDiffers, CodeFork, CodeRolledBack, CodeWitnessAhead, CodeRetired, CodeKeyRotated,
-		CodeSizeTooLarge, CodeSizeRatio, CodeTooOld:
+		CodeBehindPin, CodeOffPin, CodeSizeTooLarge, CodeSizeRatio, CodeTooOld:
 		return "site"
 	case CodeTotals, CodeSequenceGap, CodeWindowGap, CodeTooNew:
 		return "vendor"
@@ -100,6 +103,7 @@ func FixBy(code string) string {
 // hints are the ways out, by code; refuse takes them unless it has a better one.
 var hints = map[string]string{
 	CodeNotAReport:       "choose the .usage file that the site exported",
+	CodeNotAReply:        "choose the .reply file that the vendor gave",
 	CodeLineEnds:         "a program converted the file: copy it again in binary, and compare size and SHA-256",
 	CodeTruncated:        "the copy is not complete: copy it again in binary, and compare size and SHA-256",
 	CodeMalformed:        "copy it again in binary, or export again",
@@ -122,6 +126,8 @@ var hints = map[string]string{
 	CodeTotals:           "the vendor examines the record that is named",
 	CodeSequenceGap:      "the vendor examines the record that is named",
 	CodeWindowGap:        "the vendor examines the record that is named",
+	CodeBehindPin:        "the disk is older than this reply: meterseal restore, then import again",
+	CodeOffPin:           "another ledger went on under this key: stop the second daemon, and send the vendor both ledgers",
 }
 
 // Hint returns the way out of a code, or "".

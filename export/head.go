@@ -1,7 +1,6 @@
 package export
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"math/bits"
@@ -10,10 +9,8 @@ import (
 	"github.com/meterseal/meterseal/ledger"
 )
 
-const (
-	reportWord = "meterseal-report/"
-	reportType = reportWord + "v1"
-)
+// reportType is the first line of a report.
+var reportType = reportKind.typeLine()
 
 // A head is what precedes the body of a report: grammar and spelling hold, and
 // nothing else is known of it yet.
@@ -63,9 +60,10 @@ func (h *headReader) malformed(format string, args ...any) error {
 func readHead(l *lineReader, live bool) (*head, error) {
 	r := &headReader{l: l}
 	h := new(head)
-	if err := r.typeLine(); err != nil {
+	if err := l.typeLine(); err != nil {
 		return nil, err
 	}
+	r.text = append(r.text, reportType+"\n"...)
 	line, err := r.line()
 	if err != nil {
 		return nil, err
@@ -98,35 +96,6 @@ func readHead(l *lineReader, live bool) (*head, error) {
 		return nil, err
 	}
 	return h, nil
-}
-
-// typeLine reads the first line: type and major version.
-func (r *headReader) typeLine() error {
-	line, err := r.l.next()
-	if err == io.EOF {
-		return refuse(CodeNotAReport, "the file is empty")
-	}
-	if err != nil {
-		return err
-	}
-	if string(line) == reportType {
-		r.text = append(r.text, reportType+"\n"...)
-		return nil
-	}
-	version, ok := bytes.CutPrefix(line, []byte(reportWord+"v"))
-	if !ok {
-		return encodingError(bytes.TrimPrefix(line, []byte(reportWord)))
-	}
-	n, err := ledger.ParseUint(string(version))
-	switch {
-	case err != nil:
-		return r.malformed("%.60q is not a version", line)
-	case n == 0:
-		return refuse(CodeTooOld, "the report has format version 0; the oldest is 1").at(1)
-	}
-	e := refuse(CodeTooNew, "the report has format version %d; this program reads version 1", n).at(1)
-	e.Hint = "install a version of meterseal that reads meterseal-report/v" + string(version)
-	return e
 }
 
 // keys reads the key and new-key lines and returns the line after them.
@@ -208,10 +177,13 @@ func (r *headReader) frontier(h *head) error {
 }
 
 // note reads one signed note and the empty line after it.
-func (r *headReader) note() ([]byte, error) {
+func (r *headReader) note() ([]byte, error) { return readNote(r.l, r.line) }
+
+// readNote reads the lines of one signed note, and the empty line after it.
+func readNote(l *lineReader, next func() (string, error)) ([]byte, error) {
 	var b []byte
 	for empty := 0; ; {
-		line, err := r.line()
+		line, err := next()
 		if err != nil {
 			return nil, err
 		}
@@ -220,7 +192,7 @@ func (r *headReader) note() ([]byte, error) {
 				return b, nil
 			}
 		} else if signature := strings.HasPrefix(line, emDash); signature != (empty == 1) {
-			return nil, r.malformed("%.60q at this place of a checkpoint", line)
+			return nil, refuse(CodeMalformed, "%.60q at this place of a note", line).at(l.line)
 		}
 		b = append(append(b, line...), '\n')
 	}

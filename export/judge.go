@@ -85,7 +85,7 @@ func (v *verifier) secondPass(r io.ReadSeeker, start int64) error {
 	if err != nil {
 		return err
 	}
-	l := newLineReader(text, sizeMax(v.o))
+	l := newLineReader(reportKind, text, sizeMax(v.o))
 	if _, err := readHead(l, v.o.live); err != nil {
 		return err
 	}

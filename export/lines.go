@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"io"
 
@@ -20,9 +21,25 @@ const (
 
 const emDash = "— " // begins a signature line, and nothing else may hold it
 
+// A docKind is a type of document, as its first line names it.
+type docKind struct {
+	word  string // what the first line begins with; v and the major version follow
+	name  string // for messages
+	other string // code of what is no such document
+}
+
+var (
+	reportKind = docKind{"meterseal-report/", "usage report", CodeNotAReport}
+	replyKind  = docKind{"meterseal-reply/", "reply", CodeNotAReply}
+)
+
+// typeLine returns the first line of version 1, the one that is read and written.
+func (k docKind) typeLine() string { return k.word + "v1" }
+
 // A lineReader gives the lines of a text without copying them, and hashes the
 // text on the way. A line is valid until the next call of next.
 type lineReader struct {
+	kind   docKind
 	src    io.Reader
 	buf    []byte
 	r, w   int       // buf[r:w] is read but not yet given out
@@ -35,8 +52,8 @@ type lineReader struct {
 	eof    bool
 }
 
-func newLineReader(src io.Reader, max int64) *lineReader {
-	return &lineReader{src: src, buf: make([]byte, readBytes), digest: sha256.New(), max: max}
+func newLineReader(kind docKind, src io.Reader, max int64) *lineReader {
+	return &lineReader{kind: kind, src: src, buf: make([]byte, readBytes), digest: sha256.New(), max: max}
 }
 
 // next returns the next line without its LF; io.EOF at the end of the text.
@@ -59,13 +76,38 @@ func (l *lineReader) next() ([]byte, error) {
 	return line, nil
 }
 
+// typeLine reads the first line: type and major version.
+func (l *lineReader) typeLine() error {
+	line, err := l.next()
+	if err == io.EOF {
+		return refuse(l.kind.other, "the file is empty")
+	}
+	if err != nil || string(line) == l.kind.typeLine() {
+		return err
+	}
+	version, ok := bytes.CutPrefix(line, []byte(l.kind.word+"v"))
+	if !ok {
+		return l.kind.encodingError(bytes.TrimPrefix(line, []byte(l.kind.word)))
+	}
+	n, err := ledger.ParseUint(string(version))
+	switch {
+	case err != nil:
+		return refuse(CodeMalformed, "%.60q is not a version", line).at(1)
+	case n == 0:
+		return refuse(CodeTooOld, "the %s has format version 0; the oldest is 1", l.kind.name).at(1)
+	}
+	e := refuse(CodeTooNew, "the %s has format version %d; this program reads version 1", l.kind.name, n).at(1)
+	e.Hint = fmt.Sprintf("install a version of meterseal that reads %sv%d", l.kind.word, n)
+	return e
+}
+
 // unusual judges a line that has other characters.
 func (l *lineReader) unusual(line []byte) ([]byte, error) {
 	if !l.body && bytes.HasPrefix(line, []byte(emDash)) && plain(line[len(emDash):]) {
 		return line, nil
 	}
 	if l.line == 1 {
-		return nil, encodingError(line)
+		return nil, l.kind.encodingError(line)
 	}
 	if bytes.IndexByte(line, '\r') >= 0 {
 		return nil, refuse(CodeLineEnds, "the line ends were changed: there is a carriage return").at(l.line)
@@ -78,14 +120,14 @@ func (l *lineReader) unusual(line []byte) ([]byte, error) {
 	panic("export: plain and unusual differ")
 }
 
-// encodingError judges a first line with characters that no report has.
-func encodingError(line []byte) error {
-	for _, mark := range []string{"\xef\xbb\xbf" + reportWord, "\xff\xfem\x00e\x00", "\xfe\xff\x00m\x00e", reportWord} {
+// encodingError judges a first line with characters that no document has.
+func (k docKind) encodingError(line []byte) error {
+	for _, mark := range []string{"\xef\xbb\xbf" + k.word, "\xff\xfem\x00e\x00", "\xfe\xff\x00m\x00e", k.word} {
 		if bytes.HasPrefix(line, []byte(mark)) {
 			return refuse(CodeLineEnds, "the file was converted to another encoding or other line ends").at(1)
 		}
 	}
-	return refuse(CodeNotAReport, "this is not a usage report")
+	return refuse(k.other, "this is not a %s", k.name)
 }
 
 // fill reads on until a line is complete and returns its length.
@@ -94,8 +136,8 @@ func (l *lineReader) fill() (int, error) {
 		if i := bytes.IndexByte(l.buf[l.r:l.w], '\n'); i >= 0 && i <= ledger.LineBytesMax {
 			return i, nil
 		} else if i > ledger.LineBytesMax || l.w-l.r > ledger.LineBytesMax {
-			if l.line == 0 && !bytes.HasPrefix(l.buf[l.r:l.w], []byte(reportWord)) {
-				return 0, encodingError(l.buf[l.r : l.r+ledger.LineBytesMax])
+			if l.line == 0 && !bytes.HasPrefix(l.buf[l.r:l.w], []byte(l.kind.word)) {
+				return 0, l.kind.encodingError(l.buf[l.r : l.r+ledger.LineBytesMax])
 			}
 			return 0, refuse(CodeMalformed, "a line of more than %d bytes", ledger.LineBytesMax).at(l.line + 1)
 		}
@@ -114,8 +156,8 @@ func (l *lineReader) end() error {
 		return io.EOF
 	}
 	rest := l.buf[l.r:l.w]
-	if l.line == 0 && !bytes.HasPrefix([]byte(reportWord), rest[:min(len(rest), len(reportWord))]) {
-		return encodingError(rest)
+	if l.line == 0 && !bytes.HasPrefix([]byte(l.kind.word), rest[:min(len(rest), len(l.kind.word))]) {
+		return l.kind.encodingError(rest)
 	}
 	return refuse(CodeTruncated, "the file ends within a line").at(l.line + 1)
 }
@@ -133,7 +175,7 @@ func (l *lineReader) more() error {
 		n, err := l.src.Read(l.buf[l.w:])
 		l.w += n
 		if l.before+int64(l.w) > l.max {
-			return refuse(CodeSizeTooLarge, "the report has more than %d bytes", l.max)
+			return refuse(CodeSizeTooLarge, "the %s has more than %d bytes", l.kind.name, l.max)
 		}
 		if err == io.EOF {
 			l.eof = true

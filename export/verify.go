@@ -113,7 +113,7 @@ func VerifyReport(r io.Reader, o VerifyOptions) (*Report, error) {
 	if len(layers) == 0 {
 		file.hash = nil // the text is the file
 	}
-	v := &verifier{o: o, l: newLineReader(text, sizeMax(o))}
+	v := &verifier{o: o, l: newLineReader(reportKind, text, sizeMax(o))}
 	if err := v.run(); err != nil {
 		var e *Error
 		if errors.As(err, &e) {
