@@ -14,6 +14,7 @@ const (
 	CodeNotAReport       = "format/not_a_report"
 	CodeNotAReply        = "format/not_a_reply"
 	CodeLineEnds         = "format/line_ends_changed"
+	CodeMistyped         = "format/mistyped"
 	CodeTruncated        = "format/truncated"
 	CodeMalformed        = ledger.CodeMalformed
 	CodeTooNew           = "version/too_new"
@@ -105,6 +106,7 @@ var hints = map[string]string{
 	CodeNotAReport:       "choose the .usage file that the site exported",
 	CodeNotAReply:        "choose the .reply file that the vendor gave",
 	CodeLineEnds:         "a program converted the file: copy it again in binary, and compare size and SHA-256",
+	CodeMistyped:         "compare the row that is named with the other screen, and type it again",
 	CodeTruncated:        "the copy is not complete: copy it again in binary, and compare size and SHA-256",
 	CodeMalformed:        "copy it again in binary, or export again",
 	CodeTooNew:           "this file needs a newer program",
