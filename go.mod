@@ -19,6 +19,7 @@ require (
 	github.com/transparency-dev/formats v0.1.1 // C2SP checkpoint and proof formats, as witnesses parse them
 	golang.org/x/mod v0.42.0 // C2SP signed notes and the tlog tree: sumdb/note, sumdb/tlog
 	golang.org/x/sync v0.25.0 // errgroup: one group of goroutines per binary
+	golang.org/x/sys v0.49.0 // CLOCK_BOOTTIME, the clock that nobody sets
 	golang.org/x/term v0.47.0 // is this a terminal, and its width
 	modernc.org/sqlite v1.61.1 // usage.db renderings without cgo
 )
@@ -75,7 +76,6 @@ require (
 	github.com/spf13/pflag v1.0.10 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/exp v0.0.0-20230626212559-97b1e661b5df // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect

@@ -58,6 +58,7 @@ var policy = []may{
 	{"internal/crashtest", "power cuts and killed processes, for tests", nil, []string{pebbleModule + "/vfs/..."}, []string{pebbleModule}},
 	{"internal/durablefs", "order of Pebble's marker files", nil, []string{pebbleModule + "/vfs"}, []string{pebbleModule}},
 	{"internal/fakelog", "a log that misbehaves, for tests", []string{"events/stream", "events"}, nil, nil},
+	{"internal/machine", "bindings, virtual machine or container, clocks", nil, []string{"golang.org/x/sys/unix"}, nil},
 	{"internal/model", "random operations against a small model, for tests",
 		[]string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections", "internal/crashtest", "internal/fakelog", "internal/vectors"},
 		[]string{natsGo + "/...", sumdbNote, pebbleModule + "/...", sqliteDriver}, []string{"console"}},
