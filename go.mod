@@ -6,6 +6,7 @@ go 1.26.0
 require (
 	filippo.io/age v1.3.2 // reports wrapped for one recipient: age encryption
 	filippo.io/mldsa v0.0.0-20260215214346-43d0283efc3e // ML-DSA-44 keys of checkpoints, verified where a site has enrolled one
+	github.com/boombuler/barcode v1.1.0 // QR codes of the documents that travel where no medium passes
 	github.com/cespare/xxhash/v2 v2.3.0 // hash of event ids in the duplicates index; Pebble links it anyway
 	github.com/cockroachdb/pebble/v2 v2.1.7 // the store under projections: atomic batches, a crashable file system for tests
 	github.com/danielgtaylor/huma/v2 v2.37.2 // JSON schemas of the OpenAPI document, from Go types

@@ -39,7 +39,7 @@ var policy = []may{
 		[]string{"github.com/transparency-dev/merkle/..."}},
 	{"license", "the license document: parse, verify, decide; cannot sign", []string{"events", "ledger"}, nil, nil},
 	{"export", "usage reports: write, verify, render", []string{"events", "ledger", "license"},
-		[]string{sumdbNote, zstdPackage, sqliteDriver, "filippo.io/age"}, nil},
+		[]string{sumdbNote, zstdPackage, sqliteDriver, "filippo.io/age", "github.com/boombuler/barcode/qr"}, nil},
 	{"export/exporttest", "a ledger in memory, for tests", []string{"events", "ledger", "export"}, []string{sumdbNote}, nil},
 	{"events/stream", "keeps events durably in one order", []string{"events"}, []string{natsServer + "/...", natsGo + "/..."}, nil},
 	{"events/stream/streamtest", "streams in virtual time, for tests", nil, []string{natsServer + "/..."}, []string{"events", "events/stream"}},
