@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/meterseal/meterseal/ledger"
@@ -54,7 +55,7 @@ func Verify(b []byte, trusted []ledger.VKey, revoked []Revoked) (*License, error
 		}
 		_, err = n.Verify(v)
 		switch {
-		case err == nil && isRevoked(revoked, k.String()):
+		case err == nil && isRevoked(revoked, Revoked{Key: true, Value: k.String()}):
 			return nil, refuse(CodeLicenseRevoked, "import the newest reply, which another key signed", "key %s was revoked", k.Name)
 		case err == nil:
 			return l, nil
@@ -78,14 +79,7 @@ func signedBy(n *ledger.Note, k ledger.VKey) bool {
 	return false
 }
 
-func isRevoked(list []Revoked, vkey string) bool {
-	for _, r := range list {
-		if r.Key && r.Value == vkey {
-			return true
-		}
-	}
-	return false
-}
+func isRevoked(list []Revoked, what Revoked) bool { return slices.Contains(list, what) }
 
 // Digest returns H of a whole license note, as the record `license` has it.
 func Digest(note []byte) ledger.Hash { return sha256.Sum256(note) }
