@@ -11,6 +11,7 @@ require (
 	github.com/cockroachdb/pebble/v2 v2.1.7 // the store under projections: atomic batches, a crashable file system for tests
 	github.com/danielgtaylor/huma/v2 v2.37.2 // JSON schemas of the OpenAPI document, from Go types
 	github.com/goccy/go-yaml v1.19.2 // the configuration file: errors with line and column
+	github.com/google/go-tpm v0.9.8 // TPM 2.0: seals the site key, counts starts and closes
 	github.com/klauspost/compress v1.20.3 // zstd of stream groups and reports
 	github.com/nats-io/nats-server/v2 v2.15.2 // the embedded JetStream under events/stream
 	github.com/nats-io/nats.go v1.55.0 // the NATS client: external servers, replay, applications
@@ -54,7 +55,6 @@ require (
 	github.com/getsentry/sentry-go v0.27.0 // indirect
 	github.com/gogo/protobuf v1.3.2 // indirect
 	github.com/golang/snappy v0.0.5-0.20231225225746-43d5d4cd4e0e // indirect
-	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/kr/pretty v0.3.1 // indirect

@@ -23,7 +23,7 @@ const keyFileBytesMax = 4096
 // ReadKeyFile reads a private key: one line, in a file of mode 0600 in a folder
 // of mode 0700. Errors: ErrKeyExposed, ErrMalformed, and those of os.Open.
 func ReadKeyFile(path string) (*SecretKey, error) {
-	b, err := readPrivate(path)
+	b, err := ReadPrivateFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -41,13 +41,13 @@ func ReadKeyFile(path string) (*SecretKey, error) {
 // WriteKeyFile writes k to a new file and syncs file and folder. It makes the
 // folder if it is missing and never replaces a file.
 func WriteKeyFile(path string, k *SecretKey) error {
-	return writePrivate(path, []byte(k.Secret()+"\n"))
+	return WritePrivateFile(path, []byte(k.Secret()+"\n"))
 }
 
 // ReadSecretFile reads the 32 bytes of salt.key or tag.key, with the modes of
 // ReadKeyFile.
 func ReadSecretFile(path string) (secret [32]byte, err error) {
-	b, err := readPrivate(path)
+	b, err := ReadPrivateFile(path)
 	if err != nil {
 		return secret, err
 	}
@@ -63,10 +63,12 @@ func WriteSecretFile(path string) (secret [32]byte, err error) {
 	if _, err := rand.Read(secret[:]); err != nil {
 		return secret, fmt.Errorf("write key %q: %w", path, err)
 	}
-	return secret, writePrivate(path, secret[:])
+	return secret, WritePrivateFile(path, secret[:])
 }
 
-func readPrivate(path string) ([]byte, error) {
+// ReadPrivateFile reads a file that only its owner may read, of 4,096 bytes at
+// most. Errors: ErrKeyExposed, ErrMalformed, and those of os.Open.
+func ReadPrivateFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
@@ -108,7 +110,9 @@ func checkPrivate(path string, mode fs.FileMode) error {
 	return nil
 }
 
-func writePrivate(path string, b []byte) (err error) {
+// WritePrivateFile writes a new file that only its owner may read, as
+// WriteKeyFile does.
+func WritePrivateFile(path string, b []byte) (err error) {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("write key: %w", err)

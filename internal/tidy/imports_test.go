@@ -29,6 +29,7 @@ const (
 	sumdbNote    = "golang.org/x/mod/sumdb/note"
 	sqliteDriver = "modernc.org/sqlite"
 	zstdPackage  = "github.com/klauspost/compress/zstd"
+	goTPM        = "github.com/google/go-tpm"
 	huma         = "github.com/danielgtaylor/huma/v2"
 )
 
@@ -64,13 +65,15 @@ var policy = []may{
 		[]string{natsGo + "/...", sumdbNote, pebbleModule + "/...", sqliteDriver}, []string{"console"}},
 	{"internal/task", "starts the task runner", nil, nil, nil},
 	{"internal/tidy", "these rules", nil, nil, []string{"golang.org/x/mod/modfile", "events"}},
+	{"internal/tpm", "the site key and a counter in a TPM 2.0", []string{"ledger"}, []string{goTPM + "/..."}, nil},
+	{"internal/tpm/tpmtest", "software TPMs, for tests", []string{"internal/crashtest"}, nil, nil},
 	{"internal/vectors", "keys and files of the examples, for tests", []string{"ledger"}, nil, nil},
 }
 
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/vectors", "export/exporttest", "events/stream/streamtest",
+	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",
@@ -96,6 +99,7 @@ var sole = []struct {
 	{"github.com/goccy/go-yaml", []string{"cmd/..."}, "parts take options, only a program reads a configuration file"},
 	{"github.com/prometheus/client_golang", []string{"cmd/..."}, "parts hand out counters; how they are exposed is the program's"},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}, "only a program talks to a terminal"},
+	{goTPM, []string{"internal/tpm"}, "what the daemon asks of a TPM is a key and a counter"},
 	{huma, []string{"console"}, "it writes the schemas of the OpenAPI document and nothing else"},
 }
 
