@@ -44,7 +44,7 @@ func (st *State) appendControl(line string) error {
 		return fmt.Errorf("%w: record %q at index %d", ErrDamaged, fields[0], st.frontier.Size())
 	}
 	if st.retired {
-		return fmt.Errorf("%w: record %q after retire", ErrRetired, fields[0])
+		return st.afterRetire(fields)
 	}
 	switch fields[0] {
 	case "open":
@@ -66,25 +66,50 @@ func (st *State) appendControl(line string) error {
 		if len(fields) > 4 && fields[3] == "#" && fields[4] == "#" {
 			fields[3], fields[4] = strconv.FormatUint(st.frontier.Size(), 10), st.frontier.Root().String()
 		}
-	case "license":
-		if len(fields) > 3 {
-			n, err := strconv.ParseUint(fields[3], 10, 63)
-			if err != nil {
-				return fmt.Errorf("license record: %w", err)
-			}
-			st.serial = n
-		}
 	case "key":
 		st.enrol(fields)
-	case "retire":
-		st.retired = true
 	}
-	rec := strings.Join(fields, " ")
-	if _, err := ledger.ParseRecord(rec); err != nil {
+	text := strings.Join(fields, " ")
+	rec, err := ledger.ParseRecord(text)
+	if err != nil {
 		return fmt.Errorf("%w: control line %q: %w", ErrDamaged, line, err)
 	}
-	st.append(rec)
+	if fields[0] == "retire" {
+		return st.retire(now, text, rec)
+	}
+	st.append(text)
+	st.noteRecord(st.frontier.Size()-1, rec)
 	st.lastTime, st.fx.core = now, true
+	return nil
+}
+
+// retire ends the ledger: whatever windows hold is closed, then the ledger, and
+// the record is the last one. All of it is one step of the fold, so that no
+// event and no window can come between (L-08).
+func (st *State) retire(now int64, text string, rec ledger.Record) error {
+	if err := st.closeNow(true); err != nil {
+		return err
+	}
+	st.append(text)
+	st.noteRecord(st.frontier.Size()-1, rec)
+	st.retired, st.lastTime, st.fx.core = true, now, true
+	st.close.size = st.frontier.Size() // a report may end here
+	st.fx.signs = append(st.fx.signs, ledger.Checkpoint{Origin: st.origin, Size: st.frontier.Size(), Root: st.frontier.Root()})
+	return nil
+}
+
+// afterRetire folds a line that would become a record of a retired ledger. None
+// does; the receipt of the last report is remembered all the same, since pruning
+// asks for it.
+func (st *State) afterRetire(fields []string) error {
+	if fields[0] != "receipt" {
+		return nil
+	}
+	rec, err := ledger.ParseRecord(strings.Join(fields, " "))
+	if err != nil {
+		return fmt.Errorf("%w: control line %q: %w", ErrDamaged, strings.Join(fields, " "), err)
+	}
+	st.noteRecord(st.frontier.Size(), rec)
 	return nil
 }
 
@@ -93,7 +118,7 @@ func (st *State) appendControl(line string) error {
 func (st *State) noteDown(before, now int64) {
 	w := st.windowSeconds()
 	from, to := max(floorDiv(before, w)*w+w, st.closedUntil), floorDiv(now, w)*w
-	if st.origin != "" && to > from {
+	if st.origin != "" && !st.retired && to > from {
 		st.downs = append(st.downs, span{from: from, to: to})
 	}
 }

@@ -27,8 +27,8 @@ var (
 	ErrUnusable = errors.New("store_unreachable: store cannot be opened")
 	// ErrSettings: a setting cannot be, or cannot change any more.
 	ErrSettings = errors.New("config_invalid")
-	// ErrRetired: the ledger is retired and takes no more records.
-	ErrRetired = errors.New("ledger_retired: ledger is retired")
+	// ErrForeign: a document is not of this ledger.
+	ErrForeign = errors.New("document is not of this ledger")
 	// ErrOverflow: a sum left int64.
 	ErrOverflow = errors.New("sum leaves the range of int64")
 	// ErrNotFound: there is no such record, checkpoint or event.

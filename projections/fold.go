@@ -23,6 +23,7 @@ type effects struct {
 	booked  []bookedDay
 	rejects map[rejectKey]struct{}
 	core    bool // settings, opening, close state
+	vendor  bool // license, receipt, clock, retire
 	salts   bool // numbers of used salts
 
 	records  []bookedRecord

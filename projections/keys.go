@@ -14,6 +14,7 @@ const (
 	keyIDRun        = 'i' // run → its size, age and filter
 	keyIDPage       = 'I' // run, first hash → sorted entries
 	keyIDTail       = 'J' // run, chunk → entries in order of arrival
+	keyDocument     = 'd' // kind, name → a document as it came: license, reply
 	keyRejects      = 'j' // window, node, class, reason → refusals of an open window
 	keyCore         = 'k' // → settings, opening, close state
 	keyRecord       = 'l' // index → record line
@@ -24,12 +25,13 @@ const (
 	keyCellPart     = 'O' // as of the cell, kind, 16 bytes → a tag, level or dimension value of it
 	keyUnsigned     = 'p' // size → root of a checkpoint to be signed
 	keyTag          = 'Q' // meter, window, node, tag → (unique)
-	keyReceipt      = 'r' // size → receipt
+	keyReceipt      = 'r' // size → receipt: the checkpoint with the vendor's cosignature
 	keySize         = 's' // → size, frontier
 	keySession      = 'S' // index → session and its totals
 	keyTile         = 't' // level(1), n(8) → full tile
 	keyTotalTag     = 'T' // meter, tag → (unique, since the last close)
 	keyRow          = 'U' // span, meter, dimension, start, node, value → usage
+	keyVendor       = 'A' // → newest license, receipt, steps of the clock, end
 	keyVersion      = 'v' // → version of this layout
 	keySessionEvent = 'V' // session, number → event of a session
 	keyMarks        = 'X' // group → its events that are not simply booked

@@ -45,6 +45,7 @@ type State struct {
 	serial      uint64
 	retired     bool
 	close       closeState
+	vendor      vendorState
 
 	frontier *ledger.Frontier
 	tiler    *ledger.Tiler
@@ -272,7 +273,7 @@ func (st *State) heard(n *node, ms int64) {
 		n.heardMS = ms
 		st.touch(n)
 	}
-	if w+st.windowSeconds() <= st.closedUntil {
+	if st.retired || w+st.windowSeconds() <= st.closedUntil {
 		return
 	}
 	if k := len(n.alive); k > 0 && n.alive[k-1] == w {

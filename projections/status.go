@@ -26,6 +26,10 @@ type Status struct {
 	Meters      []MeterStatus
 	Nodes       []NodeStatus
 	Rejected    map[string]uint64 // refusals whose window is still open, by reason
+	License     *LicenseRecord    // newest; nil: none yet
+	Receipt     *ReceiptRecord    // of the largest accepted size; nil: none yet
+	Clocks      []ClockRecord     // newest steps of the clock, oldest first
+	Retire      *RetireRecord     // nil: not retired
 }
 
 // MeterStatus is one meter with its totals as of the ledger's records.
@@ -57,6 +61,7 @@ func (s *Store) Status() Status {
 		Origin: st.origin, Settings: st.settings, Time: time.Unix(0, st.cursor.WallNS).UTC(), ClosedUntil: unix(st.closedUntil), Cursor: st.cursor,
 		Records: st.frontier.Size(), Root: st.frontier.Root(), Boots: st.boots, Closes: st.close.number, Retired: st.retired,
 		RuleBook: st.close.book, IDs: st.ids.live, Rejected: map[string]uint64{},
+		License: st.vendor.license, Receipt: st.vendor.receipt, Clocks: st.vendor.clocks, Retire: st.vendor.retire,
 	}
 	if st.origin != "" {
 		out.Opened = unix(st.openedAt)

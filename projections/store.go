@@ -63,6 +63,7 @@ type Store struct {
 	lastCursor []byte // as committed last
 
 	damaged atomic.Bool // Pebble has met a damaged file
+	retired atomic.Bool // the ledger has ended
 
 	syncMu sync.Mutex // one Sync at a time
 }
@@ -116,6 +117,7 @@ func Open(opts Options) (*Store, error) {
 		_ = db.Close()
 		return nil, err
 	}
+	s.retired.Store(s.st.retired)
 	return s, nil
 }
 
@@ -170,6 +172,10 @@ func (s *Store) Cursor() Cursor {
 	return s.st.cursor
 }
 
+// Retired tells whether the ledger has ended. It takes no lock, so that it can be
+// asked for every event.
+func (s *Store) Retired() bool { return s.retired.Load() }
+
 // CheckEnd compares the end of the stream with what was folded, before anything
 // is read of it: its last position and the sum of the group there. What follows
 // the cursor is compared by Apply.
@@ -200,6 +206,7 @@ func (s *Store) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([]
 		s.failed = err
 		return dst, err
 	}
+	s.retired.Store(s.st.retired)
 	// A batch is bounded whatever the time between two syncs.
 	if len(s.st.ids.tail) > maxUncommitted || len(s.st.fx.records) > maxUncommitted || len(s.st.refsNew) > maxUncommitted || len(s.st.sessionNew) > maxUncommitted {
 		err = s.commitLocked()
@@ -404,6 +411,9 @@ func (s *Store) writeState(b *pebble.Batch) {
 	}
 	if fx.core {
 		set(b, []byte{keyCore}, st.appendCore(nil))
+	}
+	if fx.vendor {
+		set(b, []byte{keyVendor}, st.vendor.append(nil))
 	}
 	cur := st.cursor.append(nil)
 	if string(cur) != string(s.lastCursor) {

@@ -112,7 +112,6 @@ func codeOf(err error) string {
 		{projections.ErrUnusable, "store_unreachable"},
 		{projections.ErrDamaged, "ledger_damaged"},
 		{projections.ErrSettings, "config_invalid"},
-		{projections.ErrRetired, "ledger_retired"},
 		{ledger.ErrKeyExposed, "key_file_exposed"},
 	} {
 		if errors.Is(err, k.is) {

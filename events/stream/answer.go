@@ -243,8 +243,7 @@ func refusalBy(d events.Disposition, node, id string) *events.Error {
 		e.Message = "the event that " + id + " corrects is not known"
 		e.Hint = "ref is the id of an earlier event of the same node and meter"
 	case events.Retired:
-		e.Message = "this ledger is retired and takes nothing more"
-		e.Hint = "activate anew"
+		return RefuseRetired
 	case events.UniqueFull:
 		e.Message = "the meter of " + id + " holds as many different subjects as it may in this window"
 		e.Hint = "declare a higher cap for the meter"

@@ -59,6 +59,14 @@ type GatewayOptions struct {
 	// nil: they are only counted. It is called on one goroutine, after the
 	// group that counts the refusal is stored.
 	Reject func(RejectedEvent)
+	// Refuse says why no event may be taken at present, such as that the ledger has
+	// ended: what applications send is answered with that and neither stored nor
+	// counted by the fold. It is asked for every message, so it must be cheap. nil:
+	// never; it returns nil: none.
+	//
+	// Events that are already on their way are still folded, and what the fold says
+	// of them is their answer.
+	Refuse func() *events.Error
 	// Tick is asked about every second without events whether a group for the
 	// time alone is wanted, since something can close by wallNS; nil: never.
 	// It is called on the goroutine of Fold.
@@ -267,7 +275,8 @@ func (g *Gateway) Term() uint64 {
 // Done is closed when the gateway has stopped; [Gateway.Err] says why.
 func (g *Gateway) Done() <-chan struct{} { return g.done }
 
-// Ready returns nil while events are taken, and else why they are not:
+// Ready returns nil while events can be taken, and else why not (what
+// GatewayOptions.Refuse says is another matter):
 // [ErrClosed], [ErrUnknown] while the log does not answer, or [ErrFull] while
 // the disk of the embedded server has too little room.
 func (g *Gateway) Ready() error {

@@ -182,8 +182,28 @@ func (r *receiver) message(subject, reply, hdr, data []byte, in *input) {
 	}
 }
 
+// What GatewayOptions.Refuse says of a ledger that has ended, and of one that is
+// older than what was seen of it.
+var (
+	RefuseRetired = &events.Error{Code: events.CodeRetired, Message: "this ledger is retired and takes nothing more",
+		Hint: "send to the site that took over, or activate anew"}
+	RefuseRolledBack = &events.Error{Code: events.CodeRolledBack, Message: "this ledger is older than what was already seen of it",
+		Hint: "keep the events and send them again; the operator must restore the ledger"}
+)
+
+// refused says why events may not be taken now; nil: they may.
+func (g *Gateway) refused() *events.Error {
+	if g.opts.Refuse == nil {
+		return nil
+	}
+	return g.opts.Refuse()
+}
+
 // unwilling says why nothing can be taken now; nil: it can.
 func (g *Gateway) unwilling(bytes int) *events.Error {
+	if e := g.refused(); e != nil {
+		return e
+	}
 	switch {
 	case g.heldN >= g.opts.PendingEvents || g.heldB+bytes > g.opts.PendingBytes:
 		return errBusy

@@ -13,9 +13,9 @@ import (
 // stored and folded. Refused events do not hold up the others.
 //
 // The strings of evs must not change any more, also when ctx ends the wait
-// early; then the events may be stored or not. Errors: [ErrBusy] and
-// [ErrClosed], when nothing was taken; [ErrFull], [ErrUnknown] and what
-// stopped the gateway, when some of it may be.
+// early; then the events may be stored or not. Errors: [ErrBusy], [ErrClosed]
+// and the *events.Error of GatewayOptions.Refuse, when nothing was taken;
+// [ErrFull], [ErrUnknown] and what stopped the gateway, when some of it may be.
 func (g *Gateway) Submit(ctx context.Context, nodeName string, evs []events.Event) ([]Result, error) {
 	w := &waiter{results: make([]Result, len(evs)), done: make(chan struct{})}
 	if len(evs) == 0 {
@@ -23,6 +23,10 @@ func (g *Gateway) Submit(ctx context.Context, nodeName string, evs []events.Even
 	}
 	if !events.ValidNode(nodeName) {
 		return nil, &events.Error{Code: events.CodeMalformed, Field: "node", Message: fmt.Sprintf("%q is not the name of a node", nodeName)}
+	}
+	if e := g.refused(); e != nil {
+		g.stats.refuseN(e.Code, uint64(len(evs)))
+		return nil, e
 	}
 	own := append([]events.Event(nil), evs...)
 	meters := g.opts.Meters()
@@ -127,17 +131,21 @@ func (g *Gateway) waitFor(ctx context.Context, w *waiter) ([]Result, error) {
 // Control puts lines into the stream that the fold is to act on, such as a
 // record to append or "close TIME", and returns the position of the group of
 // the last one when that is folded. Lines keep their order, among themselves
-// and among events; nothing of others comes between those of one call.
+// and among events; nothing of others comes between those of one call, and they
+// stand in one group, so that all of them happen or none, unless they are more
+// than a group can hold.
 //
 // Under ClockTrace the lines of an empty log wait for the first beat or event,
 // which says what time it is.
 //
-// Errors: as of [Gateway.Submit].
+// Errors: as of [Gateway.Submit], but GatewayOptions.Refuse is not asked.
 func (g *Gateway) Control(ctx context.Context, lines ...string) (seq uint64, err error) {
+	size := 0
 	for _, line := range lines {
 		if !validLine(line) {
 			return 0, fmt.Errorf("control line %q: want 1 to %d printable ASCII characters", line, events.MaxLineBytes)
 		}
+		size += controlBytes(line)
 	}
 	w := &waiter{done: make(chan struct{})}
 	g.mu.Lock()
@@ -145,6 +153,7 @@ func (g *Gateway) Control(ctx context.Context, lines ...string) (seq uint64, err
 		g.mu.Unlock()
 		return 0, err
 	}
+	g.current(len(lines), size) // with room for all of them
 	for _, line := range lines {
 		p := g.controlLocked(line)
 		p.extras = append(p.extras, extra{kind: answerWaiter, w: w})
@@ -170,12 +179,15 @@ func validLine(s string) bool {
 
 // controlLocked adds a control line; mu is held.
 func (g *Gateway) controlLocked(line string) *pending {
-	p := g.current(1, len(line)+64)
+	p := g.current(1, controlBytes(line))
 	p.addRun("", events.FormControl).Raw = []byte(line)
 	p.endRuns()
 	g.hold(p, 1, len(line)+64)
 	return p
 }
+
+// controlBytes is what a control line takes of a group, its run included.
+func controlBytes(line string) int { return len(line) + 80 }
 
 // Refuse counts an event that was refused before it came here, such as one
 // that HTTP could not read, and hands it to GatewayOptions.Reject. An empty
@@ -183,7 +195,7 @@ func (g *Gateway) controlLocked(line string) *pending {
 func (g *Gateway) Refuse(node, meter string, e *events.Error, sample []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.acceptLocked(0) != nil {
+	if g.refused() != nil || g.acceptLocked(0) != nil {
 		return
 	}
 	g.refuseMessage(node, meter, "", bytes.Clone(sample[:min(len(sample), 1024)]), nil, e)

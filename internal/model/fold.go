@@ -99,6 +99,6 @@ func (s *Site) control(f []string) {
 			s.CloseNow()
 		}
 	case "retire":
-		s.Retired = true
+		s.Retire()
 	}
 }

@@ -177,6 +177,12 @@ func (s *Site) CloseNow() {
 	s.closeUntil(until)
 }
 
+// Retire closes every window that holds anything and ends the ledger.
+func (s *Site) Retire() {
+	s.CloseNow()
+	s.Retired = true
+}
+
 func (s *Site) closeUntil(until int64) {
 	if len(s.nodes) == 0 && len(s.refused) == 0 {
 		s.ClosedUntil = max(s.ClosedUntil, until)
