@@ -87,7 +87,7 @@ func (st *State) appendControl(line string) error {
 // the record is the last one. All of it is one step of the fold, so that no
 // event and no window can come between (L-08).
 func (st *State) retire(now int64, text string, rec ledger.Record) error {
-	if err := st.closeNow(true); err != nil {
+	if err := st.closeNow(true, ""); err != nil {
 		return err
 	}
 	st.append(text)

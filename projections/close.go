@@ -25,7 +25,7 @@ func (st *State) closeDue() error {
 		return err
 	}
 	if floorDiv(st.closedUntil, secondsPerDay) > floorDiv(st.close.until, secondsPerDay) {
-		return st.closeLedger() // at least daily, so that a report never waits long
+		return st.closeLedger("") // at least daily, so that a report never waits long
 	}
 	return nil
 }
@@ -404,7 +404,7 @@ func (m *meter) adjust(c *cell) error {
 
 // closeNow closes the ledger, and with now first every window that holds
 // anything.
-func (st *State) closeNow(now bool) error {
+func (st *State) closeNow(now bool, counter string) error {
 	if st.origin == "" || st.retired {
 		return nil
 	}
@@ -423,12 +423,13 @@ func (st *State) closeNow(now bool) error {
 			return err
 		}
 	}
-	return st.closeLedger()
+	return st.closeLedger(counter)
 }
 
 // closeLedger writes the close group, if anything happened since the last one,
-// and asks for the checkpoint after it to be signed.
-func (st *State) closeLedger() error {
+// and asks for the checkpoint after it to be signed. counter is that of the
+// site's TPM, "": none was asked.
+func (st *State) closeLedger(counter string) error {
 	fresh := st.frontier.Size() != st.close.size || st.closedUntil != st.close.until
 	for _, n := range st.byName {
 		st.bookSpan(n)
@@ -449,6 +450,9 @@ func (st *State) closeLedger() error {
 	st.close.number++
 	end := fmt.Sprintf("close end %d %d %d %d %d %d %s %s", st.close.number, now, st.closedUntil, st.boots, st.serial, st.cursor.Seq,
 		base64.StdEncoding.EncodeToString(st.cursor.Sum[:]), base64.StdEncoding.EncodeToString(group.Sum(nil)))
+	if counter != "" {
+		end += " counter=" + counter
+	}
 	if st.close.book != "" {
 		end += " rulebook=" + st.close.book
 	}

@@ -376,9 +376,26 @@ func (a *applier) control(line string) error {
 	case "revert":
 		return a.revert(rest)
 	case "close":
-		return st.closeNow(len(fields) > 1 && fields[1] == "now")
+		return a.close(fields)
 	}
 	return st.appendControl(line)
+}
+
+// close folds "close @ [now] [counter=N]".
+func (a *applier) close(fields []string) error {
+	now, counter := false, ""
+	for _, f := range fields[1:] {
+		if f == "now" {
+			now = true
+			continue
+		}
+		value, ok := strings.CutPrefix(f, "counter=")
+		if _, err := ledger.ParseUint(value); !ok || err != nil {
+			return fmt.Errorf("%w: close with %q", ErrDamaged, f)
+		}
+		counter = value
+	}
+	return a.st.closeNow(now, counter)
 }
 
 // declareLost folds "lost NODE EPOCH FIRST AFTER": a node says that it cannot

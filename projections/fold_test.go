@@ -499,3 +499,33 @@ func TestReplayGivesTheSameRoot(t *testing.T) {
 		t.Errorf("roots differ: %s (%d and %d records)", diff, a.Records, b.Records)
 	}
 }
+
+// The counter of a TPM goes into the close that it was given for, and into no
+// other (formats 3.4).
+func TestCloseCounter(t *testing.T) {
+	w := newWorld(t, defaults, docs)
+	w.mustApply(usage("n1", ev("a", "documents.processed", t0, 1)), control("close @ now counter=7"))
+	w.mustApply(control("close @ counter=8"))                                          // nothing new to close
+	w.at(48 * time.Hour).mustApply(usage("n1", ev("b", "documents.processed", t0, 1))) // closes by itself
+	w.at(49*time.Hour).mustApply(usage("n1", ev("c", "documents.processed", t0, 1)), control("close @ counter=9 now"))
+	var got []string
+	for _, line := range w.recordsOf("close") {
+		if rec, err := ledger.ParseRecord(line); err != nil {
+			t.Errorf("ParseRecord(%q) = %v", line, err)
+		} else if end, ok := rec.(*ledger.CloseEnd); ok {
+			n, _ := end.Attrs.Get("counter")
+			got = append(got, n)
+		}
+	}
+	if diff := cmp.Diff([]string{"7", "", "9"}, got); diff != "" {
+		t.Errorf("counters of the closes (-want +got):\n%s", diff)
+	}
+	w.check()
+	for _, line := range []string{"close @ counter=", "close @ counter=07", "close @ counter=-1", "close @ later", "close @ now "} {
+		w := newWorld(t, defaults, docs)
+		g := w.seal(control(line))
+		if _, err := w.store.Apply(g.Seq, g.Group, nil); !errors.Is(err, projections.ErrDamaged) {
+			t.Errorf("Apply(%q) = %v, want %v", line, err, projections.ErrDamaged)
+		}
+	}
+}
