@@ -27,6 +27,9 @@ func NextReportBy(due time.Time, every Every, accepted time.Time) time.Time {
 		n++
 		next = every.from(due, n)
 	}
+	if next.After(dateMax) {
+		return dateMax
+	}
 	return next
 }
 

@@ -47,7 +47,7 @@ func codesOf(list []*source) map[string]*codeUse {
 		return found[v]
 	}
 	for _, s := range list {
-		if s.test || !slices.Contains([]string{"events", "events/stream", "export", "ledger", "projections", "console", "cmd/meterseal"}, s.dir) {
+		if s.test || !slices.Contains([]string{"events", "events/stream", "export", "ledger", "license", "projections", "console", "cmd/meterseal"}, s.dir) {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
