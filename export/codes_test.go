@@ -92,12 +92,14 @@ func TestVectorCodes(t *testing.T) {
 	}
 }
 
-// codeParsers read the three codes of the example.
-var codeParsers = []struct {
+type codeParser struct {
 	file  string
 	kind  export.CodeKind
 	parse func(string) (fmt.Stringer, error)
-}{
+}
+
+// codeParsers read the three codes of the example.
+var codeParsers = []codeParser{
 	{"init.code", export.KindInitialize, func(s string) (fmt.Stringer, error) { return export.ParseInitializationCode(s) }},
 	{"activation.code", export.KindActivate, func(s string) (fmt.Stringer, error) { return export.ParseActivationCode(s) }},
 	{"confirm.code", export.KindConfirm, func(s string) (fmt.Stringer, error) { return export.ParseConfirmationCode(s) }},
@@ -187,7 +189,7 @@ func TestCodesMistyped(t *testing.T) {
 }
 
 // holds reports whether what a code says holds for the example.
-func holds(t *testing.T, code fmt.Stringer) bool {
+func holds(t testing.TB, code fmt.Stringer) bool {
 	t.Helper()
 	switch c := code.(type) {
 	case export.InitializationCode:

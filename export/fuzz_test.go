@@ -11,21 +11,27 @@ import (
 	"github.com/meterseal/meterseal/export"
 )
 
+// addVectors seeds a fuzz target with the files of docs/formats/vectors.
+func addVectors(f *testing.F, pattern string) {
+	f.Helper()
+	files, err := filepath.Glob(filepath.Join(vectors, pattern))
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no vectors like %s: %v", pattern, err)
+	}
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+}
+
 // Whatever comes as a report is refused with an error of ours that says nothing
 // of any number, or verified; and verified again it is the same.
 func FuzzVerifyReport(f *testing.F) {
 	for _, pattern := range []string{"*.usage", "*.usage.gz", "*.usage.zst", "*.usage.zst.age"} {
-		files, err := filepath.Glob(filepath.Join(vectors, pattern))
-		if err != nil || len(files) == 0 {
-			f.Fatalf("no vectors like %s: %v", pattern, err)
-		}
-		for _, path := range files {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(data)
-		}
+		addVectors(f, pattern)
 	}
 	known, trusting := vendor(f, 5), export.VerifyOptions{TrustFile: true, SizeMax: 1 << 20}
 	known.SizeMax = 1 << 20

@@ -86,7 +86,7 @@ func TestJoinerTellsWhatIsMissing(t *testing.T) {
 		t.Errorf("Document: %v, want %s", err, want)
 	}
 	// A part of another document, or of another TOTAL, changes nothing.
-	refusedPart(t, "another document", j.Add(split(t, noise(5 * 540))[0]), export.CodeMalformed)
+	refusedPart(t, "another document", j.Add(split(t, noise(5*540))[0]), export.CodeMalformed)
 	refusedPart(t, "another total", j.Add(specPart(noise(4*540+1), 1, 6, noise(540))), export.CodeMalformed)
 	refusedPart(t, "another payload", j.Add(specPart(noise(4*540+1), 2, 5, noise(540))), export.CodeMalformed)
 	for _, i := range []int{0, 2, 3} {

@@ -130,6 +130,7 @@ var replyHints = map[string]string{
 	CodeSignature:    "fetch the reply again from the vendor; was it made by the vendor of this license?",
 	CodeRootMismatch: "fetch the reply again from the vendor, and copy it in binary",
 	CodeSizeTooLarge: "is it a reply? None has more than 1 MiB",
+	CodeKeyUnknown:   "give the vendor's keys: a license lists its receipt and reply keys",
 	CodeWrongLedger:  "carry it to the site that the report came from",
 }
 
@@ -316,7 +317,8 @@ func (p *replyParser) checkAcceptance() (err error) {
 		return p.malformed(3, "the label names the report %v, the acceptance %v", p.r.Report, a.Report)
 	}
 	if (a.License == LicenseIssued) != (p.r.License != nil) {
-		return p.malformed(p.starts["acceptance"], "the acceptance says license %s, which the parts are not", a.License)
+		there := map[bool]string{true: "there is one", false: "there is none"}[p.r.License != nil]
+		return p.malformed(p.starts["acceptance"], "the acceptance says that a license is %s, and %s", a.License, there)
 	}
 	return p.sameOrigin("acceptance", a.Origin)
 }

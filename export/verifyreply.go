@@ -2,6 +2,7 @@ package export
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -89,34 +90,44 @@ func (r *Reply) ReceiptKnown(keys []string) (ReceiptKnown, error) {
 	if err != nil {
 		return ReceiptKnown{}, err
 	}
-	sig, at, err := verifyByOne(cp.Note, keys, ledger.RoleReceipt)
+	_, sig, err := verifyByOne(cp.Note, keys, ledger.RoleReceipt)
 	if err != nil {
-		return ReceiptKnown{}, replyError(refuse(CodeSignature, "receipt: %v", err).because(err))
+		return ReceiptKnown{}, replyError(signatureError("receipt", err))
+	}
+	at, err := sig.Time()
+	if err != nil {
+		return ReceiptKnown{}, replyError(signatureError("receipt", err))
 	}
 	return ReceiptKnown{cp.Checkpoint, at, ledger.Hash(sha256.Sum256(sig.Bytes()))}, nil
 }
 
-// verifyByOne returns the signature of the first of the keys that made a valid
-// one, with its time if it has one. Keys of another role are passed over.
-func verifyByOne(n *ledger.Note, keys []string, role ledger.Role) (ledger.Signature, int64, error) {
-	failed := fmt.Errorf("%w: no %s key is known", ledger.ErrSignature, role)
+// errNoKey says that none of the keys has the role that is asked for.
+var errNoKey = errors.New("no key is known")
+
+// verifyByOne returns the first of the keys that made a valid signature, and
+// that. Keys of another role are passed over.
+func verifyByOne(n *ledger.Note, keys []string, role ledger.Role) (string, ledger.Signature, error) {
+	failed := fmt.Errorf("%w for the role %s", errNoKey, role)
 	for _, s := range keys {
 		w, err := ledger.ParseVerifier(s, role)
 		if err != nil {
 			continue
 		}
 		sig, err := n.Verify(w)
-		if err != nil {
-			failed = err
-			continue
+		if err == nil {
+			return s, sig, nil
 		}
-		if role.KeyType() == ledger.KeyEd25519 {
-			return sig, 0, nil
-		}
-		at, err := sig.Time()
-		return sig, at, err
+		failed = err
 	}
-	return ledger.Signature{}, 0, failed
+	return "", ledger.Signature{}, failed
+}
+
+func signatureError(part string, err error) *Error {
+	code := CodeSignature
+	if errors.Is(err, errNoKey) {
+		code = CodeKeyUnknown
+	}
+	return refuse(code, "%s: %v", part, err).because(err)
 }
 
 func verifyAcceptance(r *Reply, o ReplyOptions) error {
@@ -153,7 +164,7 @@ func verifyByReplyKey(part string, note []byte, o ReplyOptions) error {
 		_, _, err = verifyByOne(n, o.ReplyKeys, ledger.RoleReply)
 	}
 	if err != nil {
-		return refuse(CodeSignature, "%s: %v", part, err).because(err)
+		return signatureError(part, err)
 	}
 	return nil
 }
@@ -170,7 +181,7 @@ func (r *Reply) VendorKeys(licenseKeys []string) (receipt, reply []string, err e
 		_, _, err = verifyByOne(n, licenseKeys, ledger.RoleLicense)
 	}
 	if err != nil {
-		return nil, nil, replyError(refuse(CodeSignature, "license: %v", err).because(err))
+		return nil, nil, replyError(signatureError("license", err))
 	}
 	for line := range strings.Lines(n.Text) {
 		name, key, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")

@@ -205,21 +205,29 @@ func showReport(w io.Writer, in io.Reader, format string, o export.VerifyOptions
 func (a *app) reportVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Verify a usage report or usage.db with the site's public key",
+		Short: "Verify a usage report or usage.db, or the vendor's reply",
 		Long: `Verify from the file and public keys alone: signature, every record, root,
-totals, numbering, coverage, account. Exit code 0 when it holds; 3 when it does
-not, and the first bad record is named where one can be.`,
+totals, numbering, coverage, account. Of a reply: the vendor's receipt, and the
+totals that the vendor states. Exit code 0 when it holds; 3 when it does not, and
+the first bad record is named where one can be.`,
 		Example: `  meterseal report verify --site-key "$(cat site.pub)" site.usage
-  meterseal report verify --site-key KEY --base old.checkpoint next.usage`,
+  meterseal report verify --site-key KEY --base old.checkpoint next.usage
+  meterseal report verify --vendor-key KEY --site-key KEY site.reply`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
 	f.StringArray("site-key", nil, "the site's public key (vkey), or @FILE with it; may repeat")
 	f.StringArray("receipt-key", nil, "the vendor's receipt key; may repeat")
+	f.StringArray("vendor-key", nil, "of a reply: the vendor's license key, or its receipt and reply keys; may repeat")
 	f.StringArray("base", nil, "FILE with a checkpoint that was accepted before; may repeat")
 	f.String("origin", "", "the ledger that it must be of")
-	f.Bool("json", false, "the report as JSON")
+	f.Bool("json", false, "the report or reply as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if reply, err := isReply(args[0]); err != nil {
+			return err
+		} else if reply {
+			return a.verifyReply(cmd, args[0])
+		}
 		o, err := verifyOptions(cmd)
 		if err != nil {
 			return err
@@ -265,14 +273,22 @@ func siteKey(value string) (key string, v note.Verifier, err error) {
 	return key, v, nil
 }
 
+// siteKeyFlags reads all --site-key flags.
+func siteKeyFlags(cmd *cobra.Command) (keys []string, err error) {
+	values, _ := cmd.Flags().GetStringArray("site-key")
+	for _, k := range values {
+		if k, _, err = siteKey(k); err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
 func verifyOptions(cmd *cobra.Command) (o export.VerifyOptions, err error) {
 	f := cmd.Flags()
-	keys, _ := f.GetStringArray("site-key")
-	for _, k := range keys {
-		if k, _, err = siteKey(k); err != nil {
-			return o, err
-		}
-		o.SiteKeys = append(o.SiteKeys, k)
+	if o.SiteKeys, err = siteKeyFlags(cmd); err != nil {
+		return o, err
 	}
 	if len(o.SiteKeys) == 0 {
 		return o, fail(exitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is missing: without the key nothing is proven")

@@ -45,6 +45,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	vectors, err := filepath.Abs("../../docs/formats/vectors")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		Cmds:                scriptCommands,
@@ -53,6 +57,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Values[daemonKey{}] = &daemon{t: env.T().(testing.TB)}
 			env.Setenv("TRACES", traces)
+			env.Setenv("VECTORS", vectors)
 			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},

@@ -209,11 +209,14 @@ func Regroup(lines []string) []string {
 	return out
 }
 
-// Redigest corrects the hash of the end line of a report, so that only what it
+// Redigest corrects the hash of the end line of a report or reply, so that only what it
 // says is wrong with it.
 func Redigest(text []byte) []byte {
 	i := bytes.LastIndex(text, []byte("\nend ")) + 1
-	size, _, _ := strings.Cut(string(text[i+len("end "):]), " ")
-	sum := sha256.Sum256(text[:i])
-	return fmt.Appendf(text[:i:i], "end %s %v\n", size, ledger.Hash(sum))
+	sum := ledger.Hash(sha256.Sum256(text[:i]))
+	size, _, ok := strings.Cut(string(text[i+len("end "):]), " ")
+	if !ok { // a reply
+		return fmt.Appendf(text[:i:i], "end %v\n", sum)
+	}
+	return fmt.Appendf(text[:i:i], "end %s %v\n", size, sum)
 }
