@@ -39,6 +39,7 @@ type Site struct {
 	Ledger *Ledger
 	Sink   func(line string)
 	Signer note.Signer
+	Serial uint64 // of the license in force, which each close states
 
 	secret  *ledger.SecretKey
 	size    uint64
@@ -115,6 +116,81 @@ func siteKey() *ledger.SecretKey {
 		Ledger: ledger.LedgerID("meter.example", "L-2026-417", public, Nonce())}
 	return Key(origin.String(), ledger.KeyEd25519, "site")
 }
+
+// An Opening says how a site other than the example begins its ledger.
+type Opening struct {
+	Domain, License string
+	// Word makes the key and the nonce: other words are other sites.
+	Word string
+	// Key is another word for the key alone: an old key under a new nonce.
+	Key string
+	// Open and Boot are attributes of those records. Boot has those of the
+	// example where it is nil.
+	Open, Boot ledger.Attrs
+	// Note is the unbound license that is taken into use, KeyID that of its
+	// signature; nil: none.
+	Note  []byte
+	KeyID uint32
+	// Time is when it is opened; 0: Start. It is the begin of a window.
+	Time int64
+}
+
+// OpenSite opens a ledger and signs its first checkpoint, of an odd size.
+func OpenSite(o Opening) *Site {
+	if o.Time == 0 {
+		o.Time = Start
+	}
+	if o.Key == "" {
+		o.Key = o.Word
+	}
+	if o.Boot == nil {
+		o.Boot = ledger.Attrs{{Name: "license", Value: o.License}, {Name: "name", Value: "plant " + o.Word}, {Name: "os", Value: "linux/amd64"},
+			{Name: "solution", Value: "renderd"}, {Name: "vm", Value: "none"}}
+	}
+	secret := Secret("nonce " + o.Word)
+	nonce := [8]byte(secret[:8])
+	public := Key("x/y", ledger.KeyEd25519, "site "+o.Key).VKey().Public
+	origin := ledger.Origin{Domain: o.Domain, License: o.License, Ledger: ledger.LedgerID(o.Domain, o.License, public, nonce)}
+	s := &Site{until: o.Time, nodes: map[string]*account{}, meters: map[string]*total{}, secret: Key(origin.String(), ledger.KeyEd25519, "site "+o.Key)}
+	s.Ledger = NewLedger(s.origin(), s.vkey())
+	signer, err := s.secret.Signer(nil)
+	if err != nil {
+		panic(err)
+	}
+	s.Signer = signer
+	s.Append(&ledger.Open{Format: 1, Time: o.Time, Origin: s.origin(), VKey: s.vkey(), Nonce: nonce, Attrs: o.Open})
+	s.Append(&ledger.Boot{Time: o.Time, Boots: 1, Nonce: [16]byte(secret[8:24]), Version: "1.0.0", Window: WindowSeconds, Attrs: o.Boot})
+	if o.Note != nil {
+		id, _ := o.Boot.Get("license")
+		s.Append(&ledger.License{Time: o.Time, ID: id, KeyID: o.KeyID, Digest: sha256.Sum256(o.Note)})
+	}
+	s.Close()
+	return s
+}
+
+// Clone returns a copy that goes on by itself: another disk with the same key.
+func (s *Site) Clone() *Site {
+	c := *s
+	c.Ledger = s.Ledger.Clone(s.Ledger.Size())
+	c.tree = *s.tree.Clone()
+	c.nodes, c.meters = map[string]*account{}, map[string]*total{}
+	for k, v := range s.nodes {
+		n := *v
+		c.nodes[k] = &n
+	}
+	for k, v := range s.meters {
+		m := *v
+		c.meters[k] = &m
+	}
+	c.names, c.ids, c.scratch = slices.Clone(s.names), slices.Clone(s.ids), nil
+	return &c
+}
+
+// Secret returns the key that signs for s.
+func (s *Site) Secret() *ledger.SecretKey { return s.secret }
+
+// Now is when the newest close was made.
+func (s *Site) Now() int64 { return s.now() }
 
 func (s *Site) origin() string { return s.secret.VKey().Name }
 func (s *Site) vkey() string   { return s.secret.VKey().String() }
@@ -269,7 +345,7 @@ func (s *Site) Close() uint64 {
 		s.AppendLine(b[:len(b):len(b)])
 	}
 	s.closeNo++
-	s.Append(&ledger.CloseEnd{No: s.closeNo, Time: s.now(), Until: s.until, Boots: 1, Cursor: s.closeNo,
+	s.Append(&ledger.CloseEnd{No: s.closeNo, Time: s.now(), Until: s.until, Boots: 1, Serial: s.Serial, Cursor: s.closeNo,
 		Sum: ledger.Hash(Secret("sum")), Group: ledger.Hash(group.Sum(nil)), Attrs: ledger.Attrs{{Name: "rulebook", Value: "documents/3"}}})
 	s.Sign()
 	return s.size
