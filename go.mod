@@ -12,9 +12,11 @@ require (
 	github.com/danielgtaylor/huma/v2 v2.37.2 // JSON schemas of the OpenAPI document, from Go types
 	github.com/goccy/go-yaml v1.19.2 // the configuration file: errors with line and column
 	github.com/google/go-tpm v0.9.8 // TPM 2.0: seals the site key, counts starts and closes
+	github.com/jackc/pgx/v5 v5.12.0 // PostgreSQL under the portal, through database/sql
 	github.com/klauspost/compress v1.20.3 // zstd of stream groups and reports
 	github.com/nats-io/nats-server/v2 v2.15.2 // the embedded JetStream under events/stream
 	github.com/nats-io/nats.go v1.55.0 // the NATS client: external servers, replay, applications
+	github.com/pressly/goose/v3 v3.29.0 // numbered changes of the portal's schema, one process at a time
 	github.com/prometheus/client_golang v1.25.0 // /metrics in the Prometheus text format
 	github.com/schollz/progressbar/v3 v3.19.1 // progress of demo, replay and report on a terminal
 	github.com/spf13/cobra v1.10.2 // commands, help and shell completion
@@ -57,9 +59,13 @@ require (
 	github.com/golang/snappy v0.0.5-0.20231225225746-43d5d4cd4e0e // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/kr/pretty v0.3.1 // indirect
 	github.com/kr/text v0.2.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/minio/minlz v1.0.1-0.20250507153514-87eb42fe8882 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
@@ -74,9 +80,11 @@ require (
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
+	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
+	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/exp v0.0.0-20230626212559-97b1e661b5df // indirect
+	golang.org/x/exp v0.0.0-20261011100332-faecfb24eb49 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect

@@ -51,6 +51,9 @@ var policy = []may{
 	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "ledger", "projections"},
 		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
 			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"}, nil},
+	{"portal", "the vendor's side: licenses, intake, replies", []string{"events", "export", "ledger", "license", "portal/internal/issue"},
+		[]string{sqliteDriver, "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3/...", "filippo.io/age"}, nil},
+	{"portal/internal/issue", "the vendor's private keys", []string{"ledger"}, []string{"filippo.io/age"}, nil},
 	{"docs", "pages that a daemon serves", nil, nil, nil},
 	{"examples/traces", "recorded traces, for demo and tests", nil, nil, nil},
 	{"examples/verify", "a second verifier, in Python, and its tests", nil, nil, []string{"events", "export", "ledger", sumdbNote}},
@@ -89,8 +92,11 @@ var sole = []struct {
 		"the stream is the one place that knows which log there is; bench runs a raw one as peer"},
 	{pebbleModule, []string{"projections", "internal/crashtest", "internal/durablefs", "internal/model"},
 		"projections is the one place that knows which store there is; the others break or wrap its file system"},
-	{sqliteDriver, []string{"export", "bench", "internal/model"}, "SQLite is a rendering of reports, not a store of the site"},
-	{"filippo.io/age", []string{"export"}, "encryption wraps a report and nothing else"},
+	{sqliteDriver, []string{"export", "bench", "internal/model", "portal"}, "SQLite is a rendering of reports and the vendor's store, not a store of the site"},
+	{"github.com/jackc/pgx/v5", []string{"portal"}, "the portal's store is the one that may be PostgreSQL"},
+	{"github.com/pressly/goose/v3", []string{"portal"}, "only the portal's schema changes by numbered files"},
+	{module + "/portal/internal/issue", []string{"portal/..."}, "private keys of the vendor are nobody else's business, and no site can link them"},
+	{"filippo.io/age", []string{"export", "portal/..."}, "encryption wraps reports, and the vendor's own keys"},
 	{"golang.org/x/mod/sumdb/tlog", []string{"ledger"}, "there is one tree, and everybody asks ledger for it"},
 	{"github.com/transparency-dev/formats", []string{"ledger"}, "there is one reader of notes and proofs"},
 	{"filippo.io/mldsa", []string{"ledger"}, "keys are the ledger's"},
@@ -248,10 +254,11 @@ func TestImportRulesBite(t *testing.T) {
 		parse(t, "console/x_test.go", "package console_test\nimport _ \"github.com/spf13/cobra\""),
 		parse(t, "export/x.go", "package export\nimport (\n\"net\"\n\"time\"\n)\nvar _ = time.Now\nvar _ net.Addr\nfunc f() { go f() }"),
 		parse(t, "newthing/x.go", "package newthing"),
+		parse(t, "cmd/meterseal/x.go", "package main\nimport _ \"github.com/meterseal/meterseal/portal/internal/issue\""),
 	}
 	bites(t, checkImports(wrong), "ledger (records, tree, checkpoints, proofs) may not import projections", "may not import github.com/cockroachdb/pebble/v2",
 		"may not import events/stream", "console/x_test.go: console", "newthing is not in the table")
-	bites(t, checkSole(wrong), "ledger/x.go imports github.com/cockroachdb/pebble/v2", "console/x_test.go imports github.com/spf13/cobra")
+	bites(t, checkSole(wrong), "ledger/x.go imports github.com/cockroachdb/pebble/v2", "console/x_test.go imports github.com/spf13/cobra", "cmd/meterseal/x.go imports github.com/meterseal/meterseal/portal/internal/issue")
 	bites(t, checkPure(wrong), "export/x.go: export is pure and may not use net", "may not use time.Now", "may not use a goroutine")
 	right := []*source{
 		parse(t, "ledger/x.go", "package ledger\nimport (\n\"time\"\n_ \"github.com/meterseal/meterseal/events\"\n_ \"golang.org/x/mod/sumdb/tlog\"\n)\nvar _ = time.Unix"),

@@ -1,0 +1,167 @@
+package portal
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/license"
+)
+
+// A Product is what licenses are sold for: its meters and features go into a
+// license that names it.
+type Product struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	ProductLine string `json:"product_line,omitempty"`
+	// MinVersion is the oldest site program whose reports are taken; empty: any.
+	MinVersion string   `json:"min_version,omitempty"`
+	Features   []string `json:"features"`
+	// Meters are lines of a license: METER AGG UNIT SCALE CORRECTIONS UNDO. What
+	// a meter is never changes; new ones may be added.
+	Meters []string `json:"meters"`
+}
+
+// A Customer buys licenses.
+type Customer struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+}
+
+// SetProduct makes a product, or changes its name, floor and features and adds
+// meters.
+func (p *Portal) SetProduct(ctx context.Context, product Product, actor string) error {
+	if err := ledger.CheckName(product.ID); err != nil {
+		return refuse(CodeBadRequest, "product: %v", err)
+	}
+	// What goes into licenses is checked as a license.
+	probe, err := license.Compose(mergeLines(defaultLines(p.now()), mergeLines(p.keyLines(), license.Lines{
+		"id": {"probe"}, "type": {"perpetual"}, "end": {"never"}, "solution-name": {"probe"}, "licensee": {"probe"},
+		"feature": product.Features, "meter": product.Meters})))
+	if err != nil {
+		return badLicense(err)
+	}
+	return p.store.tx(ctx, func(c conn) error {
+		before, found, err := c.product(ctx, product.ID)
+		if err != nil {
+			return err
+		}
+		if found {
+			for _, line := range before.Meters {
+				id, _, _ := strings.Cut(line, " ")
+				if m := probe.Meter(id); m != nil && !slices.Contains(product.Meters, line) {
+					return refuse(license.CodeMeterConflict, "meter %s is %q already", id, line)
+				}
+			}
+		}
+		if _, err := c.exec(ctx, `INSERT INTO products (id, name, product_line, min_version, created) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET name = excluded.name, product_line = excluded.product_line, min_version = excluded.min_version`,
+			product.ID, product.Name, product.ProductLine, product.MinVersion, p.now().Unix()); err != nil {
+			return err
+		}
+		if _, err := c.exec(ctx, "DELETE FROM product_lines WHERE product = ? AND kind = 'feature'", product.ID); err != nil {
+			return err
+		}
+		for kind, lines := range map[string][]string{"feature": product.Features, "meter": product.Meters} {
+			for _, line := range lines {
+				name, _, _ := strings.Cut(line, " ")
+				if _, err := c.exec(ctx, "INSERT INTO product_lines (product, kind, name, line) VALUES (?, ?, ?, ?) ON CONFLICT (product, kind, name) DO NOTHING",
+					product.ID, kind, name, line); err != nil {
+					return err
+				}
+			}
+		}
+		return c.audit(ctx, p.now(), actor, "product.set", product.ID, before, product)
+	})
+}
+
+// Products lists all products by id.
+func (p *Portal) Products(ctx context.Context) ([]Product, error) {
+	c := p.store.reader()
+	ids, err := list(ctx, c, scanText, "SELECT id FROM products ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	out := []Product{}
+	for _, id := range ids {
+		product, _, err := c.product(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, product)
+	}
+	return out, nil
+}
+
+func scanText(scan func(...any) error) (s string, err error) {
+	err = scan(&s)
+	return s, err
+}
+
+func (c conn) product(ctx context.Context, id string) (p Product, found bool, err error) {
+	p.ID = id
+	found, err = c.get(ctx, "SELECT name, product_line, min_version FROM products WHERE id = ?", []any{id}, &p.Name, &p.ProductLine, &p.MinVersion)
+	if err != nil || !found {
+		return p, found, err
+	}
+	if p.Features, err = list(ctx, c, scanText, "SELECT line FROM product_lines WHERE product = ? AND kind = 'feature' ORDER BY name", id); err == nil {
+		p.Meters, err = list(ctx, c, scanText, "SELECT line FROM product_lines WHERE product = ? AND kind = 'meter' ORDER BY name", id)
+	}
+	return p, true, err
+}
+
+// SetCustomer makes a customer, or changes the name. An empty id is made up and
+// returned.
+func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor string) (Customer, error) {
+	if customer.ID == "" {
+		customer.ID = newID("c-")
+	}
+	if err := ledger.CheckName(customer.ID); err != nil {
+		return customer, refuse(CodeBadRequest, "customer: %v", err)
+	}
+	if customer.Name == "" {
+		return customer, refuse(CodeBadRequest, "customer %s has no name", customer.ID)
+	}
+	err := p.store.tx(ctx, func(c conn) error {
+		var before string
+		if _, err := c.get(ctx, "SELECT name FROM customers WHERE id = ?", []any{customer.ID}, &before); err != nil {
+			return err
+		}
+		_, err := c.exec(ctx, "INSERT INTO customers (id, name, created) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+			customer.ID, customer.Name, p.now().Unix())
+		if err != nil {
+			return err
+		}
+		return c.audit(ctx, p.now(), actor, "customer.set", customer.ID, before, customer.Name)
+	})
+	return customer, err
+}
+
+// Customers lists all customers by id.
+func (p *Portal) Customers(ctx context.Context) ([]Customer, error) {
+	return list(ctx, p.store.reader(), func(scan func(...any) error) (c Customer, err error) {
+		var created int64
+		err = scan(&c.ID, &c.Name, &created)
+		c.Created = unix(created)
+		return c, err
+	}, "SELECT id, name, created FROM customers ORDER BY id")
+}
+
+// unix returns the time of seconds since 1970; 0 is no time.
+func unix(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
+}
+
+// seconds is the inverse of unix.
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
