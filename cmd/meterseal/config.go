@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/machine"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -33,6 +34,8 @@ type Config struct {
 	Retention     time.Duration
 	Fold          projections.Settings
 	DocumentMeter string
+	TPMDevice     string // "": no TPM is asked
+	Bindings      machine.Options
 	Meters        []events.Meter
 	LogFormat     string
 	LogLevel      string
@@ -124,6 +127,10 @@ var settings = []setting{
 	{"windows.length", "", "15m", "span over which usage is summed; divides 24 h, fixed for a ledger", span(func(c *Config) *time.Duration { return &c.Fold.Window })},
 	{"windows.lateness", "", "10m", "how long after its end a window stays open", span(func(c *Config) *time.Duration { return &c.Fold.Lateness })},
 	{"usage.document_meter", "", "", "meter of GET /usageReport; empty: documentsProcessed, else documents.processed", text(func(c *Config) *string { return &c.DocumentMeter })},
+	{"tpm.device", "", "", "TPM 2.0 that seals the site key and counts starts, a device (/dev/tpmrm0) or a unix socket; empty: none", absolutePath(func(c *Config) *string { return &c.TPMDevice })},
+	{"bindings.names", "", "", "what of this machine goes into boot records, as hashes: names with commas between them", bindingNames},
+	{"bindings.cluster_uid", "", "", "the binding cluster-uid, or the absolute path of a file with it", text(func(c *Config) *string { return &c.Bindings.ClusterUID })},
+	{"bindings.custom_file", "", "", "file whose text is the binding custom", absolutePath(func(c *Config) *string { return &c.Bindings.Custom })},
 	{"clock", "", "wall", "wall, or trace: time follows replayed data", func(c *Config, v string) error {
 		c.Fold.Trace = v == "trace"
 		if v != "wall" && v != "trace" {

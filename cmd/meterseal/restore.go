@@ -14,6 +14,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -63,7 +64,7 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 	// A cut archive must not leave half a site: read all of it first.
 	hasKey := false
 	err := readBackup(from, func(name string, r io.Reader) error {
-		hasKey = hasKey || name == keysDir+"/site.key"
+		hasKey = hasKey || name == keysDir+"/"+siteKeyFile || name == keysDir+"/"+siteKeyFile+tpm.SealedSuffix
 		_, err := io.Copy(io.Discard, r)
 		return err
 	})
@@ -71,7 +72,7 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 		return err
 	}
 	keys := filepath.Join(dir, keysDir)
-	if _, err := os.Stat(filepath.Join(keys, "site.key")); err == nil {
+	if hasSiteKey(keys) {
 		hasKey = false // those that are there stay
 	} else if !hasKey {
 		return fail(exitHistory, "site_key_missing", fmt.Sprintf("put the folder keys into %s, then restore again", dir), "the backup holds no keys, and %s has none", dir)

@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -13,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/internal/tpm"
 )
 
 // version is that of the program; its documents and records name it.
@@ -55,17 +53,19 @@ func (a *app) keysCommand() *cobra.Command {
 	show.Flags().String("data", "./meterseal-data", "data directory")
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir, _ := cmd.Flags().GetString("data")
-		key, err := ledger.ReadKeyFile(filepath.Join(dir, "keys", "site.key"))
-		if errors.Is(err, os.ErrNotExist) {
+		if !hasSiteKey(filepath.Join(dir, keysDir)) {
 			return fail(exitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no site key in %s", dir)
 		}
-		if err != nil {
+		return withTPM(filepath.Join(dir, keysDir), func(t *tpm.TPM) error {
+			key, err := readSiteKey(filepath.Join(dir, keysDir), t)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, key.VKey())
 			return err
-		}
-		_, err = fmt.Fprintln(a.out, key.VKey())
-		return err
+		})
 	}
-	keys.AddCommand(show)
+	keys.AddCommand(show, a.keysSealCommand())
 	return keys
 }
 

@@ -19,6 +19,8 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/machine"
+	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -45,6 +47,9 @@ type site struct {
 	store   *projections.Store
 	meters  atomic.Pointer[events.Meters]
 
+	tpm      *tpm.TPM          // nil: none is used
+	bindings []machine.Binding // as read at the start, present ones only
+
 	fatal chan error
 	stop  chan struct{}
 	done  chan struct{}
@@ -62,22 +67,22 @@ type siteKeys struct {
 // loadKeys reads the keys of dir, or makes them in a directory that has
 // neither keys nor history. A crash between making them and opening the ledger
 // leaves the nonce behind, and the next start goes on with it.
-func loadKeys(dir string) (*siteKeys, error) {
+func loadKeys(dir string, t *tpm.TPM) (*siteKeys, error) {
 	folder := filepath.Join(dir, keysDir)
-	if _, err := os.Stat(filepath.Join(folder, "site.key")); errors.Is(err, os.ErrNotExist) && !hasHistory(dir) {
-		if err := makeKeys(folder); err != nil {
+	if !hasSiteKey(folder) && !hasHistory(dir) {
+		if err := makeKeys(folder, t); err != nil {
 			return nil, err
 		}
 	}
-	return readKeys(dir)
+	return readKeysWith(dir, t)
 }
 
-// readKeys reads the keys of dir.
-func readKeys(dir string) (*siteKeys, error) {
+// readKeysWith reads the keys of dir, a sealed one with t.
+func readKeysWith(dir string, t *tpm.TPM) (*siteKeys, error) {
 	folder := filepath.Join(dir, keysDir)
 	k := &siteKeys{}
 	var err error
-	if k.site, err = ledger.ReadKeyFile(filepath.Join(folder, "site.key")); err != nil {
+	if k.site, err = readSiteKey(folder, t); err != nil {
 		return nil, keyFailure(err)
 	}
 	nonceGiven := filepath.Join(folder, openingFile)
@@ -107,8 +112,15 @@ func readKeys(dir string) (*siteKeys, error) {
 // keyFailure says that a key beside a ledger is missing or was damaged: none is
 // ever made anew in its place.
 func keyFailure(err error) error {
-	if errors.Is(err, ledger.ErrKeyExposed) {
+	switch {
+	case errors.Is(err, ledger.ErrKeyExposed):
 		return err
+	case errors.Is(err, tpm.ErrUnavailable):
+		return tpmFailure(err)
+	case errors.Is(err, errSealed):
+		return fail(exitHistory, "site_key_missing", "set tpm.device to this machine's TPM, "+defaultDevice+" as a rule", "%v", err)
+	case errors.Is(err, tpm.ErrOtherTPM):
+		return fail(exitHistory, "site_key_missing", "start it on the machine that sealed the key, or put back a clear one that was kept", "%v", err)
 	}
 	return fail(exitHistory, "site_key_missing", `put keys/ back from where it is kept, or see "meterseal restore --help"`, "%v", err)
 }
@@ -122,7 +134,7 @@ func (k *siteKeys) ofThisSite(store *projections.Store) error {
 }
 
 // makeKeys writes the site key last: where it exists, all the others do.
-func makeKeys(folder string) error {
+func makeKeys(folder string, t *tpm.TPM) error {
 	for _, name := range []string{"salt.key", "tag.key", openingFile} { // left by a crash
 		if err := os.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -141,7 +153,7 @@ func makeKeys(folder string) error {
 	if err := writeSynced(filepath.Join(folder, openingFile), []byte(hex.EncodeToString(nonce[:])+"\n")); err != nil {
 		return err
 	}
-	return ledger.WriteKeyFile(filepath.Join(folder, "site.key"), key)
+	return writeSiteKey(folder, t, key)
 }
 
 // hasHistory tells whether dir holds a stream or projections.
@@ -172,9 +184,16 @@ func (s *site) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fail(exitStore, "store_no_permission", "grant it, or choose another --data", "cannot make %s: %v", cfg.DataDir, err)
 	}
-	if s.keys, err = loadKeys(cfg.DataDir); err != nil {
+	if s.tpm, err = openTPM(cfg.TPMDevice); err != nil {
 		return err
 	}
+	if s.keys, err = loadKeys(cfg.DataDir, s.tpm); err != nil {
+		return err
+	}
+	if s.tpm != nil && exists(filepath.Join(cfg.DataDir, keysDir, siteKeyFile)) {
+		s.log.Warn("the site key is in the clear: seal it with meterseal keys seal", "path", cfg.DataDir)
+	}
+	s.readBindings(ctx)
 	opened := s.keys.opening == nil
 	if s.store, err = s.openStore(opened); err != nil {
 		return err
@@ -348,6 +367,7 @@ func (s *site) bootLine() string {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // never fails
 	line := fmt.Sprintf("boot @ # %x %s %d", nonce, version, int64(s.cfg.Fold.Window/time.Second))
+	line += s.bindingAttrs() + s.count()
 	if s.cfg.SiteName != "" {
 		line += " name=" + ledger.EscapeValue(s.cfg.SiteName)
 	}
@@ -412,6 +432,9 @@ func (s *site) closeParts(ctx context.Context) error {
 	}
 	if s.stream != nil {
 		errs = append(errs, s.stream.Close())
+	}
+	if s.tpm != nil {
+		errs = append(errs, s.tpm.Close())
 	}
 	return errors.Join(errs...)
 }

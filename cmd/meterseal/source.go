@@ -18,6 +18,7 @@ type reportSource struct {
 	store  *projections.Store
 	groups projections.Groups
 	key    string
+	site   *site // whose bindings a detailed report shows
 
 	opened map[uint64][]projections.OpenedEvent
 	upTo   uint64
@@ -68,10 +69,30 @@ func (r *reportSource) CellEvents(index uint64) iter.Seq2[export.CellEvent, erro
 				return
 			}
 		}
+		if len(r.opened[index]) == 0 {
+			r.boot(index, yield)
+			return
+		}
 		for _, e := range r.opened[index] {
 			if !yield(export.CellEvent{Salt: e.Salt, Line: e.Line, PrivateSalt: e.PrivateSalt, Private: e.Private}, nil) {
 				return
 			}
+		}
+	}
+}
+
+// boot yields the values of the bindings of a boot record, if index is one.
+func (r *reportSource) boot(index uint64, yield func(export.CellEvent, error) bool) {
+	if len(r.site.bindings) == 0 {
+		return
+	}
+	for line, err := range r.store.Records(r.ctx, index, index+1) {
+		if err != nil {
+			yield(export.CellEvent{}, err)
+			return
+		}
+		if values := openBindings(r.site.bindings, r.site.domain(), line); values != "" && !yield(export.CellEvent{Private: values}, nil) {
+			return
 		}
 	}
 }
@@ -93,6 +114,7 @@ func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.W
 	if q.closeNow {
 		line += " now"
 	}
+	line += s.countClose(q.closeNow)
 	if _, err := s.gateway.Control(ctx, line); err != nil {
 		return nil, nil, fmt.Errorf("close ledger: %w", err)
 	}
@@ -105,7 +127,7 @@ func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.W
 	}
 	_ = os.Remove(f.Name()) // it lives as long as it is open
 	to := s.store.LastClose()
-	src := &reportSource{ctx: ctx, store: s.store, groups: s.groups, key: s.keys.site.VKey().String(), end: to}
+	src := &reportSource{ctx: ctx, store: s.store, groups: s.groups, site: s, key: s.keys.site.VKey().String(), end: to}
 	w, err := export.WriteReport(f, src, export.Options{From: q.from, To: to, Level: q.level})
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
