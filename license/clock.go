@@ -22,7 +22,7 @@ const (
 // Forward jumps of the wall clock that nothing explains are held back until the
 // clocks agree again, a reply brings the vendor's time, or the site ran on for
 // the grace of the license. They are never a reason to refuse: a disputed time
-// may begin a grace (Reading.Now), only a sure one ends it (Reading.Sure).
+// may begin a grace ([Reading.Now]), only a sure one ends it ([Reading.Sure]).
 //
 // Calls must not overlap.
 type Clock struct {
@@ -64,12 +64,13 @@ type Observation struct {
 	Warned bool
 }
 
-// Reading is what a Clock says.
+// Reading is what a Clock says: Facts.Clock.
 type Reading struct {
 	Now time.Time // license time
-	// Sure is what of it no clock disputes: Facts.Sure. It is never after Now.
+	// Sure is what of it no clock disputes, never after Now; zero: all of it.
 	Sure     time.Time
-	Disputed bool   // Facts.ClockDisputed
+	Disputed bool   // the clocks are in dispute: a warning, never a refusal
+	Behind   bool   // and the wall clock is behind
 	Steps    []Step // what has to be recorded
 }
 
@@ -100,11 +101,11 @@ func (c *Clock) Observe(o Observation) (r Reading) {
 	}
 	c.Wall = wall
 	c.believe(elapsed, max(o.Grace, WaitMin))
-	r.Now, r.Sure, r.Disputed = c.read(wall, elapsed)
+	c.read(&r, wall, elapsed)
 	if vendor.After(c.Vendor) {
 		before := r.Now
 		c.reply(wall, vendor)
-		r.Now, r.Sure, r.Disputed = c.read(wall, 0)
+		c.read(&r, wall, 0)
 		if by := r.Now.Sub(before); by >= StepMin || by <= -StepMin {
 			r.Steps = append(r.Steps, Step{by, ledger.ClockReply})
 		}
@@ -130,8 +131,13 @@ func (c *Clock) start(wall, vendor time.Time, o Observation) (by time.Duration) 
 		}
 		c.Wall = c.Sure
 	}
-	if by = wall.Sub(c.Wall); by > -StepMin && by <= DisputeMin {
+	by = wall.Sub(c.Wall)
+	ahead, _ := c.apart()
+	switch {
+	case by > -StepMin && by <= DisputeMin:
 		return 0
+	case ahead < -DisputeMin && by > 0 && by < -ahead-DisputeMin:
+		return 0 // a clock that is behind was not corrected, the machine was off
 	}
 	return by
 }
@@ -179,32 +185,39 @@ func (c *Clock) believe(elapsed, wait time.Duration) {
 	c.Jumps = slices.DeleteFunc(c.Jumps, func(j Jump) bool { return j.Ran >= wait })
 }
 
-// read returns license time when the wall clock shows wall and elapsed has passed
-// since the last reading.
-func (c *Clock) read(wall time.Time, elapsed time.Duration) (now, sure time.Time, disputed bool) {
-	var all, running time.Duration // by how much the wall clock is ahead, and what of it no start explains
-	for _, j := range c.Jumps {
-		if all += j.By; !j.Start {
-			running += j.By
-		}
-	}
-	now, sure = wall, latest(wall, c.Sure)
+// read fills in license time when the wall clock shows wall and elapsed has
+// passed since the last reading.
+func (c *Clock) read(r *Reading, wall time.Time, elapsed time.Duration) {
+	ahead, running := c.apart()
+	r.Now, r.Sure = wall, latest(wall, c.Sure)
+	r.Behind = ahead < -DisputeMin
+	r.Disputed = r.Behind
 	switch {
 	case wall.Before(c.Vendor):
 		// It is certainly wrong, so the running clock goes on from what was known.
 		// Else time would stand still, and no period would ever end.
-		sure = latest(c.Sure.Add(elapsed), c.Vendor)
-		disputed = all < -DisputeMin
-	case all < -DisputeMin:
-		sure, disputed = wall, true
-	case all > DisputeMin:
-		sure = latest(wall.Add(-all), c.Sure.Add(elapsed), c.Vendor)
+		r.Sure = latest(c.Sure.Add(elapsed), c.Vendor)
+	case r.Behind:
+		r.Sure = wall
+	case ahead > DisputeMin:
+		r.Sure = latest(wall.Add(-ahead), c.Sure.Add(elapsed), c.Vendor)
 		if running > DisputeMin {
-			now, disputed = wall.Add(-running), true
+			r.Now, r.Disputed = wall.Add(-running), true
 		}
 	}
-	c.Sure = sure
-	return latest(now, sure), sure, disputed
+	r.Now = latest(r.Now, r.Sure)
+	c.Sure = r.Sure
+}
+
+// apart returns by how much the wall clock is ahead of what is believed, and how
+// much of that no start explains.
+func (c *Clock) apart() (ahead, running time.Duration) {
+	for _, j := range c.Jumps {
+		if ahead += j.By; !j.Start {
+			running += j.By
+		}
+	}
+	return ahead, running
 }
 
 // reply takes the vendor's time: now is not before it. A clock that is within a

@@ -71,12 +71,12 @@ type situation struct {
 // The answers of situations under advisory, soft, hard: one row each of the
 // table in docs/licenses.md.
 var (
-	answersOver    = all                               // beyond the limit, within overage
-	answersBeyond  = [3]answer{yesWarn, yesWarn, no}   // beyond both
-	answersTaken   = [3]answer{yesWarn, no, no}        // seats or nodes, for new ones
-	answersMachine = [3]answer{yesWarn, held, no}      // another machine, or a virtual one
-	answersWaiting = [3]answer{yesWarn, held, yesWarn} // likewise, in grace
-	answersNever   = nobody                            // what is not licensed in any mode
+	answersOver    = all                             // beyond the limit, within overage
+	answersBeyond  = [3]answer{yesWarn, yesWarn, no} // beyond both
+	answersTaken   = [3]answer{yesWarn, no, no}      // seats or nodes, for new ones
+	answersMachine = [3]answer{yesWarn, held, no}    // another machine, or a virtual one
+	answersChanged = all                             // likewise, in grace after a change
+	answersNever   = nobody                          // what is not licensed in any mode
 )
 
 // Decide answers a request at now, which is license time.
@@ -158,12 +158,12 @@ func (l *License) machine(f Facts) (codes []string) {
 	return codes
 }
 
-// machineSituations are the rows about the machine: under hard enforcement no,
-// from grace after the change.
+// machineSituations are the rows about the machine. A change starts a grace:
+// docs/decisions/changed-machine.md.
 func (l *License) machineSituations(f Facts, s Status, in bool) (list []situation) {
 	answers := answersMachine
 	if !s.machineOver {
-		answers = answersWaiting
+		answers = answersChanged
 	}
 	for _, code := range l.machine(f) {
 		list = append(list, situation{code, answers, in})

@@ -30,9 +30,8 @@ type Facts struct {
 	// BindingsSince is when bindings or VM last changed so that they do not fit any
 	// more; zero: they fit, or never did.
 	BindingsSince time.Time
-	// ClockDisputed: see Clock. It is a warning, never a refusal.
-	ClockDisputed bool
-	// Sure is license time as far as no clock disputes it; zero: all of it. A
-	// disputed clock may begin a grace, only a sure one ends it.
-	Sure time.Time
+	// Clock is what the clocks of the site say; the zero value: now is sure. A
+	// disputed clock may begin a grace, only a sure one ends it, and one that is
+	// behind cannot tell that a license has not begun.
+	Clock Reading
 }

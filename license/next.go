@@ -95,7 +95,7 @@ func (s *Status) warn(l *License, f Facts, d deadlines, now, sure time.Time) {
 			ahead("license_expired", d.graceEnds)
 		}
 	}
-	if f.ClockDisputed || sure.Before(now) && l.state(f, d, now, now) != l.state(f, d, sure, sure) {
+	if f.Clock.Disputed || sure.Before(now) && l.state(f, d, now, now) != l.state(f, d, sure, sure) {
 		s.Warnings = append(s.Warnings, CodeClockDisputed)
 	}
 	if l != nil {

@@ -145,8 +145,8 @@ const validFor = 15 * time.Minute
 func (l *License) State(f Facts, now time.Time) Status {
 	now = cut(now)
 	sure := now
-	if s := cut(f.Sure); !f.Sure.IsZero() && s.Before(now) {
-		sure = s
+	if c := f.Clock.Sure; !c.IsZero() && cut(c).Before(now) {
+		sure = cut(c)
 	}
 	d := l.deadlines(f)
 	s := Status{State: l.state(f, d, now, sure), License: "unlicensed", Warnings: []string{}}
@@ -202,7 +202,7 @@ func (l *License) state(f Facts, d deadlines, now, sure time.Time) State {
 		return StateSuspended
 	case f.Superseded:
 		return StateSuperseded
-	case now.Before(l.Start):
+	case now.Before(l.Start) && !f.Clock.Behind:
 		return StateNotStarted
 	case after(sure, d.graceEnds):
 		return StateExpired

@@ -294,7 +294,7 @@ func TestSureTimeEndsAGrace(t *testing.T) {
 		{"started", policy.with("start", "2029-01-01T00:00:00Z", "end", "2031-01-01T00:00:00Z"), activated, "2027-01-01T00:00:00Z", license.StateActive},
 	} {
 		f := x.facts
-		f.Sure = at(x.sure)
+		f.Clock.Sure = at(x.sure)
 		s := parse(t, x.text.with("enforcement", "hard")).State(f, far)
 		if s.State != x.want {
 			t.Errorf("%s: state = %s, want %s", x.name, s.State, x.want)
@@ -303,16 +303,16 @@ func TestSureTimeEndsAGrace(t *testing.T) {
 			t.Errorf("%s: licensed = %v", x.name, s.Licensed)
 		}
 	}
-	key := facts(func(f *license.Facts) { f.Activated, f.Sure = false, at("2026-12-02T08:00:00Z") })
+	key := facts(func(f *license.Facts) { f.Activated, f.Clock.Sure = false, at("2026-12-02T08:00:00Z") })
 	l := parse(t, unbound.with("enforcement", "hard", "end", "2031-01-01T00:00:00Z"))
 	if s := l.State(key, far); !s.Licensed {
 		t.Error("activate-by ended by a clock that is not sure")
 	}
-	key.Sure = key.Sure.Add(time.Second)
+	key.Clock.Sure = key.Clock.Sure.Add(time.Second)
 	if s := l.State(key, far); s.Licensed {
 		t.Error("activate-by does not end by the sure clock")
 	}
-	key.Sure = far.Add(time.Hour) // never after now
+	key.Clock.Sure = far.Add(time.Hour) // never after now
 	if s := l.State(key, at("2026-11-20T00:00:00Z")); !s.Licensed {
 		t.Error("a sure time after now counts")
 	}
@@ -332,7 +332,7 @@ func TestClockWarning(t *testing.T) {
 		{"expired by both", "2027-12-15T00:00:00Z", "2027-11-15T00:00:00Z", false, false},
 		{"in dispute anyway", "2027-06-01T00:00:00Z", "2027-06-01T00:00:00Z", true, true},
 	} {
-		f := facts(func(f *license.Facts) { f.Sure, f.ClockDisputed = at(x.sure), x.disputed })
+		f := facts(func(f *license.Facts) { f.Clock.Sure, f.Clock.Disputed = at(x.sure), x.disputed })
 		if got := slices.Contains(l.State(f, at(x.now)).Warnings, license.CodeClockDisputed); got != x.want {
 			t.Errorf("%s: warned = %v, want %v", x.name, got, x.want)
 		}
@@ -374,7 +374,7 @@ func TestValidUntil(t *testing.T) {
 		}
 	}
 	// A grace that ends by the sure clock ends that much later.
-	f := facts(func(f *license.Facts) { f.Sure = end.Add(14*day - 5*time.Minute) })
+	f := facts(func(f *license.Facts) { f.Clock.Sure = end.Add(14*day - 5*time.Minute) })
 	if got, want := parse(t, policy).State(f, end.Add(20*day)).ValidUntil, end.Add(20*day+5*time.Minute); !got.Equal(want) {
 		t.Errorf("in a grace by the sure clock: valid until %v, want %v", got, want)
 	}

@@ -52,13 +52,13 @@ func (x text) with(pairs ...string) text {
 	return x
 }
 
-// and returns the text with one more line in its place after those of its name.
+// and returns the text with one more line in its place.
 func (x text) and(name, rest string) text {
 	var out text
 	done := false
 	for _, line := range x {
 		word, _, _ := strings.Cut(line, " ")
-		if !done && index(word) > index(name) {
+		if !done && (index(word) > index(name) || word == name && line > name+" "+rest) {
 			out, done = append(out, name+" "+rest), true
 		}
 		out = append(out, line)
