@@ -54,8 +54,8 @@ func (r Refusals) Error() string { return strconv.Itoa(len(r)) + " events were r
 
 // ReportOptions says what goes into a usage report.
 type ReportOptions struct {
-	// From is the first record; 0: where the last receipt ended.
-	From uint64
+	// From is an accepted size to begin at; nil: where the last receipt ended.
+	From *uint64
 	// Level is "standard", "pseudonymous" or "detailed"; empty: as configured.
 	Level string
 	// CloseNow closes the open windows first.
@@ -108,6 +108,14 @@ type Options struct {
 	// Sizes returns sizes in bytes for GET /v1/status, by a name such as
 	// "stream_bytes"; nil: none.
 	Sizes func() map[string]int64
+	// Licensing answers for the license; nil: this site evaluates, and there are
+	// no routes for one.
+	Licensing Licensing
+	// Refused is why the daemon refused to start and only holds (on_refusal: hold);
+	// State is that of its license then. Every route but status, health and
+	// documents answers it. nil: it started.
+	Refused      *Problem
+	RefusedState string
 	// Metrics serves GET /metrics; nil: there is no such route.
 	Metrics http.Handler
 	// Control puts a line into the stream that the fold acts on, and returns the
@@ -149,6 +157,10 @@ func New(o Options) http.Handler {
 	if o.Instance == "" {
 		o.Instance = "local"
 	}
+	if o.Refused != nil {
+		refused := o.Refused
+		o.Ready = func() error { return refused }
+	}
 	o.StoreDisabled = o.StoreDisabled || o.Store == nil
 	s := &server{Options: o, hosts: map[string]bool{}}
 	for _, h := range o.Hosts {
@@ -160,6 +172,9 @@ func New(o Options) http.Handler {
 		s.hosts[h] = true
 	}
 	s.spec = s.document(false)
+	if o.Refused != nil {
+		return s.guard(s.held(s.mux()))
+	}
 	return s.guard(s.mux())
 }
 
@@ -199,6 +214,19 @@ func (s *server) guard(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// held answers with why the daemon did not start, wherever that is not what the
+// route says anyway.
+func (s *server) held(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch p := r.URL.Path; {
+		case p == "/v1/status", p == "/healthz", p == "/readyz", p == "/openapi.json", strings.HasPrefix(p, "/docs/"):
+			next.ServeHTTP(w, r)
+		default:
+			s.refuse(w, r, problemOf(s.Refused))
+		}
 	})
 }
 

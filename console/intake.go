@@ -93,6 +93,9 @@ func (s *server) postEvents(w http.ResponseWriter, r *http.Request, q values) er
 	if s.StoreDisabled {
 		return noStore()
 	}
+	if err := s.checkTaken(); err != nil {
+		return err
+	}
 	node := cmp.Or(q.text["node"], r.Header.Get(nodeHeader))
 	if h := r.Header.Get(nodeHeader); h != "" && h != node {
 		return badRequest("query.node", shown(node)+" is not the node of the header, "+shown(h), "name the node once")

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -56,6 +59,8 @@ const (
 func problemOf(err error) *Problem {
 	var p *Problem
 	var ev *events.Error
+	var lic *license.Error
+	var doc *export.Error
 	var size *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
@@ -65,6 +70,14 @@ func problemOf(err error) *Problem {
 		p := &Problem{Status: ev.Status(), Code: ev.Code, Message: ev.Message, Hint: ev.Hint}
 		if ev.Field != "" {
 			p.Errors = []FieldError{{ev.Field, ev.Message}}
+		}
+		return p
+	case errors.As(err, &lic):
+		return &Problem{Status: http.StatusUnprocessableEntity, Code: lic.Code, Message: strings.TrimPrefix(lic.Error(), lic.Code+": "), Hint: lic.Hint}
+	case errors.As(err, &doc):
+		p := &Problem{Status: http.StatusUnprocessableEntity, Code: doc.Code, Message: doc.Error(), Hint: doc.Hint}
+		if p.Hint == "" {
+			p.Hint = export.Hint(doc.Code)
 		}
 		return p
 	case errors.As(err, &size):
@@ -101,7 +114,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryLater)
 	}
-	if p.Status >= 500 && p.Code != codeLicense && p.Code != codeNotReady {
+	if p.Status >= 500 && p.Code != codeLicense && p.Code != codeNotReady && r.URL.Path != "/readyz" {
 		s.Log.Warn("request failed", "path", r.URL.Path, "code", p.Code, "err", p.Message)
 	}
 	s.write(w, p.Status, problemType, p)

@@ -20,7 +20,7 @@ func (s *server) reportRoutes() []route {
 		summary: "Write a usage report",
 		doc:     "The report covers closed windows only, removes nothing, and is the same again as long as nothing new is recorded.",
 		params: []param{
-			{name: "from", kind: kindCount, doc: "first record; else where the last receipt ended"},
+			{name: "from", kind: kindCount, doc: "an accepted size to begin at, 0 for the whole ledger; else where the last receipt ended"},
 			{name: "level", enum: reportLevels, doc: "what it shows of single events; as configured if not given"},
 			{name: "close_now", kind: kindFlag, doc: "first close the open windows: for demonstrations and tests"},
 			{name: "message", doc: "goes to the log of the site, never into the report"},
@@ -47,10 +47,10 @@ var reportLevels = []string{"standard", "pseudonymous", "detailed"}
 
 // reportBody is what POST /v1/report takes, as a body or as parameters.
 type reportBody struct {
-	From     uint64 `json:"from,omitempty" doc:"first record; 0: where the last receipt ended"`
-	Level    string `json:"level,omitempty" enum:"standard,pseudonymous,detailed"`
-	CloseNow bool   `json:"close_now,omitempty" doc:"first close the open windows"`
-	Message  string `json:"message,omitempty" maxLength:"1024" doc:"goes to the log of the site, never into the report"`
+	From     *uint64 `json:"from,omitempty" doc:"an accepted size to begin at, 0 for the whole ledger; else where the last receipt ended"`
+	Level    string  `json:"level,omitempty" enum:"standard,pseudonymous,detailed"`
+	CloseNow bool    `json:"close_now,omitempty" doc:"first close the open windows"`
+	Message  string  `json:"message,omitempty" maxLength:"1024" doc:"goes to the log of the site, never into the report"`
 }
 
 const maxMessageBytes = 1024
@@ -82,7 +82,11 @@ func (s *server) postReport(w http.ResponseWriter, r *http.Request, q values) er
 	if s.StoreDisabled || s.Reporter == nil {
 		return noStore()
 	}
-	ask := reportBody{From: q.n["from"], Level: q.text["level"], CloseNow: q.flag["close_now"], Message: q.text["message"]}
+	ask := reportBody{Level: q.text["level"], CloseNow: q.flag["close_now"], Message: q.text["message"]}
+	if q.has("from") {
+		from := q.n["from"]
+		ask.From = &from
+	}
 	if given, err := readJSON(r, &ask); err != nil {
 		return err
 	} else if given && r.URL.RawQuery != "" {

@@ -202,7 +202,7 @@ func (s *site) Report(_ context.Context, o console.ReportOptions) (string, func(
 		return name, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }, err
 	}
 	return "site-0-5.usage", func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "meterseal usage-report/v1\nfrom %d level %q close %t\n", o.From, o.Level, o.CloseNow)
+		_, err := fmt.Fprintf(w, "meterseal usage-report/v1\nfrom %s level %q close %t\n", fromOf(o), o.Level, o.CloseNow)
 		return err
 	}, nil
 }
@@ -384,4 +384,12 @@ func operations(item *huma.PathItem) map[string]*huma.Operation {
 		}
 	}
 	return all
+}
+
+// fromOf is where a report is asked to begin: "-" for the newest receipt.
+func fromOf(o console.ReportOptions) string {
+	if o.From == nil {
+		return "-"
+	}
+	return strconv.FormatUint(*o.From, 10)
 }

@@ -81,7 +81,7 @@ type status struct {
 	Site          string           `json:"site,omitempty" doc:"label of the cluster"`
 	Version       string           `json:"version"`
 	Time          time.Time        `json:"time" doc:"of the daemon"`
-	License       licenseStatus    `json:"license"`
+	License       License          `json:"license"`
 	Instances     []instanceStatus `json:"instances" nullable:"false" doc:"every daemon of the cluster"`
 	Ledger        *ledgerStatus    `json:"ledger,omitempty" doc:"absent without a store"`
 	Settings      *settingsStatus  `json:"settings,omitempty"`
@@ -89,12 +89,6 @@ type status struct {
 	Meters        []meterStatus    `json:"meters" nullable:"false"`
 	Rejected      map[string]int64 `json:"rejected" doc:"refusals that are not yet in a record, by reason"`
 	Store         map[string]int64 `json:"store,omitempty" doc:"sizes in bytes"`
-}
-
-type licenseStatus struct {
-	Status string `json:"status" doc:"retrieving, unlicensed, or licensed as '<solution name>'"`
-	State  string `json:"state" enum:"none"`
-	Code   string `json:"code" enum:"license_none"`
 }
 
 type instanceStatus struct {
@@ -154,11 +148,22 @@ type meterStatus struct {
 	UsedTotal   int64  `json:"used_total" doc:"in closed windows"`
 	Adjusted    int64  `json:"adjusted" doc:"by corrections; not in used_total"`
 	Events      uint64 `json:"events"`
+
+	Licensed         *bool      `json:"licensed,omitempty" doc:"whether the license lists it; absent without license"`
+	SinceReceipt     *int64     `json:"used_since_receipt,omitempty" doc:"since the newest receipt"`
+	Period           *int64     `json:"used_period,omitempty" doc:"in the current period of its limit, open windows included; without a limit in this month"`
+	Limit            *uint64    `json:"limit,omitempty" doc:"absent: unlimited"`
+	Remaining        *int64     `json:"remaining,omitempty" doc:"inside the limit"`
+	OverageRemaining *int64     `json:"overage_remaining,omitempty" doc:"beyond the limit; absent: unlimited, or no limit"`
+	ResetsAt         *time.Time `json:"resets_at,omitempty"`
 }
 
 // service returns the service_status, and why it is not running.
 func (s *server) service() (state, reason string) {
 	err := s.Ready()
+	if l := s.license(); err == nil && !l.Healthy {
+		err = l.refusal()
+	}
 	switch {
 	case err == nil:
 		return "running", ""
@@ -172,7 +177,7 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) err
 	state, reason := s.service()
 	out := status{
 		ServiceStatus: state, Reason: reason, Site: s.Site, Version: s.Version, Time: s.Now().UTC(),
-		License:   licenseStatus{Status: "unlicensed", State: "none", Code: codeLicense},
+		License:   s.license(),
 		Instances: []instanceStatus{{s.Instance, state, s.Version, s.Started.UTC()}},
 		Nodes:     []nodeStatus{}, Meters: []meterStatus{}, Rejected: map[string]int64{},
 	}
@@ -181,6 +186,7 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) err
 	}
 	if !s.StoreDisabled {
 		out.fill(s.Store.Status())
+		out.limits()
 	}
 	return s.answer(w, http.StatusOK, out)
 }
@@ -200,11 +206,24 @@ func (out *status) fill(st projections.Status) {
 		})
 	}
 	for _, m := range st.Meters {
-		out.Meters = append(out.Meters, meterStatus{m.Meter.ID, m.Meter.Unit, m.Meter.Scale, m.Meter.Aggregation.String(),
-			m.SinceClose, m.Total, m.Adjusted, m.Events})
+		out.Meters = append(out.Meters, meterStatus{ID: m.Meter.ID, Unit: m.Meter.Unit, Scale: m.Meter.Scale, Aggregation: m.Meter.Aggregation.String(),
+			SinceClose: m.SinceClose, UsedTotal: m.Total, Adjusted: m.Adjusted, Events: m.Events})
 	}
 	for reason, n := range st.Rejected {
 		out.Rejected[reason] = int64(n)
+	}
+}
+
+// limits adds to each meter what the license says of it.
+func (out *status) limits() {
+	for i := range out.Meters {
+		m := &out.Meters[i]
+		l, ok := out.License.Meters[m.ID]
+		if !ok {
+			continue
+		}
+		m.Licensed, m.SinceReceipt, m.Period = &l.Licensed, &l.SinceReceipt, &l.Period
+		m.Limit, m.Remaining, m.OverageRemaining, m.ResetsAt = l.Limit, l.Remaining, l.OverageRemaining, l.ResetsAt
 	}
 }
 
@@ -272,7 +291,7 @@ func (s *server) getRejected(w http.ResponseWriter, _ *http.Request, q values) e
 // getHealth is for monitors that look at the status only: an empty body says
 // that this is no answer of an application (P-24).
 func (s *server) getHealth(w http.ResponseWriter, _ *http.Request, _ values) error {
-	if s.Ready() == nil {
+	if l := s.license(); s.Ready() == nil && l.Healthy {
 		return s.text(w, textType, "OK")
 	}
 	w.WriteHeader(http.StatusInternalServerError)
@@ -297,10 +316,15 @@ func (s *server) getReady(w http.ResponseWriter, _ *http.Request, q values) erro
 	if s.StoreDisabled {
 		return noStore()
 	}
-	if q.flag["licensed"] {
+	switch l := s.license(); {
+	case !l.Ready:
+		return l.refusal()
+	case q.flag["licensed"] && l.Code == codeLicense:
 		return &Problem{Status: http.StatusServiceUnavailable, Code: codeLicense,
 			Message: "there is no license: this site evaluates, and everything is counted",
 			Hint:    "/readyz without licensed says whether events are taken"}
+	case q.flag["licensed"] && !l.Licensed:
+		return l.refusal()
 	}
 	return s.text(w, textType, "OK")
 }

@@ -39,6 +39,8 @@ type Config struct {
 	Meters        []events.Meter
 	LogFormat     string
 	LogLevel      string
+	License       LicenseConfig
+	Hold          bool // a refused start stays up for status and health
 
 	path   string            // of the file; "": none
 	values map[string]string // as given, by key
@@ -119,6 +121,15 @@ var settings = []setting{
 		return err
 	}},
 	{"store.start_wait", "", "30s", "how long a start waits for the store", span(func(c *Config) *time.Duration { return &c.StartWait })},
+	{"license.key", "", "", "the license key, one line ms1.…", text(func(c *Config) *string { return &c.License.Key })},
+	{"license.key_file", "", "", "file with the license key", text(func(c *Config) *string { return &c.License.KeyFile })},
+	{"license.solution_name", "solution-name", "", "name of the solution; must equal that in the license, byte for byte", text(func(c *Config) *string { return &c.License.SolutionName })},
+	{"license.id", "", "", "license of a user-based activation, which has no key", text(func(c *Config) *string { return &c.License.ID })},
+	{"license.user", "", "", "the user of it", text(func(c *Config) *string { return &c.License.User })},
+	{"license.vendor_keys", "vendor-key", "", "the vendor's license keys (vkeys, separated by spaces); empty: that of the first license", func(c *Config, v string) (err error) {
+		c.License.VendorKeys, err = parseVendorKeys(v)
+		return err
+	}},
 	{"http.listen", "http", "127.0.0.1:8633", "address of the HTTP API", address(func(c *Config) *string { return &c.HTTPListen })},
 	{"nats.listen", "nats", "127.0.0.1:4222", "address of the embedded NATS server", address(func(c *Config) *string { return &c.NATSListen })},
 	{"events.future", "", "5m", "how far ahead the time of an event may be", span(func(c *Config) *time.Duration { return &c.Future })},
@@ -135,6 +146,13 @@ var settings = []setting{
 		c.Fold.Trace = v == "trace"
 		if v != "wall" && v != "trace" {
 			return fmt.Errorf("is %q, want wall or trace", v)
+		}
+		return nil
+	}},
+	{"on_refusal", "", "exit", "what a start that is refused does: exit, or hold: serve status and health only", func(c *Config, v string) error {
+		c.Hold = v == "hold"
+		if v != "exit" && v != "hold" {
+			return fmt.Errorf("is %q, want exit or hold", v)
 		}
 		return nil
 	}},
@@ -229,17 +247,23 @@ func configFailure(problems ...string) error {
 }
 
 // makeAbsolute counts relative paths of the file from its folder (Y-12).
-func (c *Config) makeAbsolute() error {
-	if c.DataDir == "none" || filepath.IsAbs(c.DataDir) {
-		return nil
+func (c *Config) makeAbsolute() (err error) {
+	if c.DataDir != "none" {
+		if c.DataDir, err = c.absolute("store.dir", c.DataDir); err != nil {
+			return err
+		}
 	}
-	if c.path != "" && strings.HasPrefix(c.origin["store.dir"], c.path) {
-		c.DataDir = filepath.Join(filepath.Dir(c.path), c.DataDir)
-		return nil
+	if c.License.KeyFile != "" {
+		c.License.KeyFile, err = c.absolute("license.key_file", strings.ReplaceAll(c.License.KeyFile, "${CREDENTIALS_DIRECTORY}", os.Getenv("CREDENTIALS_DIRECTORY")))
 	}
-	abs, err := filepath.Abs(c.DataDir)
-	c.DataDir = abs
 	return err
+}
+
+func (c *Config) absolute(key, path string) (string, error) {
+	if c.path != "" && strings.HasPrefix(c.origin[key], c.path) && !filepath.IsAbs(path) {
+		return filepath.Join(filepath.Dir(c.path), path), nil
+	}
+	return filepath.Abs(path)
 }
 
 // contradictions names settings that cannot work together (Y-13), each where it
@@ -265,6 +289,7 @@ func (c *Config) contradictions() []string {
 		}
 		at(key, "events.retention %s is below events.id_horizon %s: repeated events could not be compared", c.values["events.retention"], c.values["events.id_horizon"])
 	}
+	c.licenseContradictions(at)
 	if c.Future < 0 || c.Future > 24*time.Hour {
 		at("events.future", "events.future %s is not 0 s to 24 h", c.values["events.future"])
 	}

@@ -79,6 +79,9 @@ func (f *yamlFile) walk(path, key string, n ast.Node) error {
 		return nil
 	}
 	t := n.GetToken()
+	if key == "license.solutionName" { // another spelling of the same key (P-02)
+		key = "license.solution_name"
+	}
 	if old, ok := f.plain[key]; ok {
 		return fmt.Errorf("%s: %s stands twice, first in line %d", place(path, n), key, old.line)
 	}

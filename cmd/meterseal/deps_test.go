@@ -19,6 +19,7 @@ var notLinked = []struct{ path, reason, by string }{
 	{"github.com/meterseal/meterseal/meter/...", "applications import it; a daemon that did would meter itself", ""},
 	{"github.com/meterseal/meterseal/internal/crashtest", "ends processes and cuts disks: for tests", ""},
 	{"github.com/meterseal/meterseal/internal/fakelog", "loses and repeats groups on purpose: for tests", ""},
+	{"github.com/meterseal/meterseal/internal/testclock", "lets a file say what time it is: for tests, and builds with the tag testclock", ""},
 	{"github.com/meterseal/meterseal/internal/tpm/tpmtest", "starts processes: for tests", ""},
 	{"github.com/meterseal/meterseal/internal/vectors", "reads test files of the repository", ""},
 	{"github.com/meterseal/meterseal/events/stream/streamtest", "starts servers without the rules of the product: for tests", ""},

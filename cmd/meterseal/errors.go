@@ -16,6 +16,7 @@ import (
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -26,6 +27,7 @@ const (
 	exitUsage    = 2
 	exitDocument = 3
 	exitLicense  = 4
+	exitWarning  = 5
 	exitStore    = 6
 	exitHistory  = 7
 	exitVersion  = 8
@@ -54,6 +56,7 @@ func describeError(err error) *failure {
 	var f *failure
 	var ev *events.Error
 	var doc *export.Error
+	var lic *license.Error
 	var conflict *projections.MeterConflictError
 	switch {
 	case errors.As(err, &f):
@@ -62,6 +65,8 @@ func describeError(err error) *failure {
 		return &failure{Code: ev.Code, Message: ev.Message, Hint: ev.Hint, Exit: exitError}
 	case errors.As(err, &doc):
 		return documentFailure("", doc)
+	case errors.As(err, &lic):
+		return &failure{Code: lic.Code, Message: strings.TrimPrefix(lic.Error(), lic.Code+": "), Hint: lic.Hint, Exit: codes[lic.Code].exit}
 	case errors.As(err, &conflict):
 		return &failure{Code: "meter_conflict", Message: strings.TrimPrefix(conflict.Error(), "meter_conflict: "),
 			Hint: "give the new meaning another id; what a meter counts never changes", Exit: exitUsage}
@@ -128,23 +133,36 @@ var codes = map[string]struct {
 	exit int
 	hint string
 }{
-	"config_invalid":        {exitUsage, "correct the setting"},
-	"listen_address_in_use": {exitUsage, "stop what listens there, or choose another address"},
-	"key_file_exposed":      {exitUsage, "set mode 0600 on the key file and 0700 on its folder, and think of who could read it"},
-	"store_unreachable":     {exitStore, "start the NATS server, correct --nats-url, or put right what is named"},
-	"store_no_permission":   {exitStore, "grant the right that is named"},
-	"store_settings_unsafe": {exitStore, "set it as said; once the server syncs always, start with --store-sync-always true"},
-	"store_in_use":          {exitStore, "stop the other daemon, or choose another --data"},
-	"store_full":            {exitStore, "free space, or set store.max_size to what there is; nothing was dropped"},
-	"store_unavailable":     {exitStore, "nothing is lost: try again when the daemon is back"},
-	"no_history":            {exitHistory, `put it back, or see "meterseal restore --help"`},
-	"ledger_damaged":        {exitHistory, hintRestore},
-	"ledger_retired":        {exitHistory, "begin a new ledger in another --data"},
-	"stream_behind_cursor":  {exitHistory, `acknowledged events are gone from it; see "meterseal restore --help"`},
-	"stream_hole":           {exitHistory, hintRestore},
-	"stream_damaged":        {exitHistory, hintRestore},
-	"upgrade_needed":        {exitVersion, "install the newer version that wrote it; nothing is damaged"},
-	"busy":                  {exitError, "try again"},
+	"config_invalid":           {exitUsage, "correct the setting"},
+	"listen_address_in_use":    {exitUsage, "stop what listens there, or choose another address"},
+	"key_file_exposed":         {exitUsage, "set mode 0600 on the key file and 0700 on its folder, and think of who could read it"},
+	"store_unreachable":        {exitStore, "start the NATS server, correct --nats-url, or put right what is named"},
+	"store_no_permission":      {exitStore, "grant the right that is named"},
+	"store_settings_unsafe":    {exitStore, "set it as said; once the server syncs always, start with --store-sync-always true"},
+	"store_in_use":             {exitStore, "stop the other daemon, or choose another --data"},
+	"store_full":               {exitStore, "free space, or set store.max_size to what there is; nothing was dropped"},
+	"store_unavailable":        {exitStore, "nothing is lost: try again when the daemon is back"},
+	"no_history":               {exitHistory, `put it back, or see "meterseal restore --help"`},
+	"ledger_damaged":           {exitHistory, hintRestore},
+	"ledger_retired":           {exitHistory, "begin a new ledger in another --data"},
+	"ledger_behind_pin":        {exitHistory, hintRestore},
+	"ledger_off_pin":           {exitHistory, "stop the second daemon that has this site key"},
+	"meter_conflict":           {exitUsage, "give the new meaning another id; what a meter counts never changes"},
+	"stream_behind_cursor":     {exitHistory, `acknowledged events are gone from it; see "meterseal restore --help"`},
+	"stream_hole":              {exitHistory, hintRestore},
+	"stream_damaged":           {exitHistory, hintRestore},
+	license.CodeInvalid:        {exitLicense, "ask the vendor to send the license again"},
+	license.CodeKeyCut:         {exitLicense, "copy the whole line again"},
+	license.CodeNotALicense:    {exitLicense, "a license key begins with ms1."},
+	license.CodeLicenseRevoked: {exitLicense, "import the newest reply"},
+	license.CodeSolutionName:   {exitLicense, "correct license.solution_name, or ask the vendor"},
+	license.CodeNewLicense:     {exitLicense, "ask the vendor for a license of this product line"},
+	license.CodeWrongSiteKey:   {exitLicense, "import the reply that the vendor made for this site"},
+	license.CodeSuperseded:     {exitLicense, "import the newest reply"},
+	license.CodeConflict:       {exitLicense, "ask the vendor: two licenses have one serial"},
+	license.CodeAlreadyBound:   {exitLicense, "import the newest reply"},
+	"upgrade_needed":           {exitVersion, "install the newer version that wrote it; nothing is damaged"},
+	"busy":                     {exitError, "try again"},
 }
 
 // columns is the width that everything for people keeps to.

@@ -31,7 +31,7 @@ func allCommands() (list [][]string) {
 func TestHelpPages(t *testing.T) {
 	for _, words := range allCommands() {
 		var out, errs bytes.Buffer
-		if code := run(context.Background(), append(words, "--help"), strings.NewReader(""), &out, &errs); code != exitOK || errs.Len() > 0 {
+		if code := run(context.Background(), systemClock(), append(words, "--help"), strings.NewReader(""), &out, &errs); code != exitOK || errs.Len() > 0 {
 			t.Errorf("meterseal %s --help: exit code %d, %s", strings.Join(words, " "), code, errs.String())
 		}
 		for line := range strings.Lines(out.String()) {
@@ -47,7 +47,7 @@ func TestUnknownWords(t *testing.T) {
 	for _, words := range allCommands() {
 		var out, errs bytes.Buffer
 		args := append(words[:len(words):len(words)], "no-such-word", "nor-this", "or-that")
-		if code := run(context.Background(), args, strings.NewReader(""), &out, &errs); code != exitUsage {
+		if code := run(context.Background(), systemClock(), args, strings.NewReader(""), &out, &errs); code != exitUsage {
 			t.Errorf("meterseal %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, exitUsage, out.String(), errs.String())
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ bytes come again. Read it before you carry it: it is plain text.`,
 	httpFlags(cmd)
 	f := cmd.Flags()
 	f.StringP("out", "o", "", `file to write, "-" for stdout; empty: its own name`)
-	f.Uint64("from", 0, "continue from this accepted size; 0: the whole ledger")
+	f.Uint64("from", 0, "begin at this accepted size, when a receipt was lost; 0: the whole ledger (default where the last receipt ended)")
 	f.String("level", "standard", "standard (no user data), pseudonymous or detailed")
 	f.Bool("close-now", false, "close the open windows first (for tests and demonstrations)")
 	f.Bool("zstd", false, "compress the file (adds .zst to its own name)")
@@ -59,7 +60,7 @@ bytes come again. Read it before you carry it: it is plain text.`,
 				q.Set(name, v)
 			}
 		}
-		if from, _ := f.GetUint64("from"); from > 0 {
+		if from, _ := f.GetUint64("from"); f.Changed("from") {
 			q.Set("from", fmt.Sprint(from))
 		}
 		if now, _ := f.GetBool("close-now"); now {
@@ -84,6 +85,11 @@ func (a *app) exportReport(ctx context.Context, c *httpClient, q url.Values, out
 	if err != nil {
 		return err
 	}
+	return a.saveReport(resp, out, wrap, force)
+}
+
+// saveReport writes the report in an answer of the daemon.
+func (a *app) saveReport(resp *http.Response, out string, wrap export.WrapOptions, force bool) (err error) {
 	defer resp.Body.Close()
 	if out == "" {
 		_, p, err := mime.ParseMediaType(resp.Header.Get("Content-Disposition"))
@@ -208,8 +214,8 @@ func (a *app) reportVerifyCommand() *cobra.Command {
 		Short: "Verify a usage report or usage.db, or the vendor's reply",
 		Long: `Verify from the file and public keys alone: signature, every record, root,
 totals, numbering, coverage, account. Of a reply: the vendor's receipt, and the
-totals that the vendor states. Exit code 0 when it holds; 3 when it does not, and
-the first bad record is named where one can be.`,
+totals that the vendor states. Exit code 0 when it holds; 3 when it does not,
+and the first bad record is named where one can be.`,
 		Example: `  meterseal report verify --site-key "$(cat site.pub)" site.usage
   meterseal report verify --site-key KEY --base old.checkpoint next.usage
   meterseal report verify --vendor-key KEY --site-key KEY site.reply`,

@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/internal/machine"
 )
 
 // app is one run of the program: what its commands write to.
@@ -14,11 +16,12 @@ type app struct {
 	name     string // how the user calls the program
 	quiet    bool
 	color    string
+	clock    machine.Clock
 }
 
 // run is the whole program; tests call it in process.
-func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
-	a := &app{in: in, out: out, err: errw, name: programName()}
+func run(ctx context.Context, clock machine.Clock, args []string, in io.Reader, out, errw io.Writer) int {
+	a := &app{in: in, out: out, err: errw, name: programName(), clock: clock}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -59,7 +62,8 @@ Merkle ledger, and writes a signed usage report that anybody can verify.
   meterseal send METER QUANTITY      send one event
   meterseal usage                    what was counted
   meterseal report export            write the signed usage report
-  meterseal report verify FILE       verify one, with the site's public key`,
+  meterseal report verify FILE       verify one, with the site's public key
+  meterseal import FILE              take the vendor's reply into use`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -74,7 +78,7 @@ Merkle ledger, and writes a signed usage report that anybody can verify.
 		return nil
 	}
 	root.AddCommand(a.serveCommand(), a.demoCommand(), a.sendCommand(), a.replayCommand(), a.eventCommand(), a.usageCommand(), a.reportCommand(),
-		a.ledgerCommand(), a.statusCommand(), a.keysCommand(), a.configCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand())
+		a.ledgerCommand(), a.statusCommand(), a.licenseCommand(), a.importCommand(), a.deactivateCommand(), a.keysCommand(), a.configCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	refine(root)

@@ -12,10 +12,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -25,6 +27,7 @@ import (
 
 	"github.com/meterseal/meterseal/events/stream/streamtest"
 	"github.com/meterseal/meterseal/internal/crashtest"
+	"github.com/meterseal/meterseal/internal/testclock"
 )
 
 // TestMain lets the test binary be the program: the scripts and crash tests run
@@ -35,7 +38,16 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=10")
 	}
-	testscript.Main(m, map[string]func(){"meterseal": main})
+	testscript.Main(m, map[string]func(){"meterseal": testMain, "vendor": vendorMain})
+}
+
+// testMain is main with the clocks of the file that METERSEAL_TEST_CLOCK names:
+// the test binary reads it, the released program does not.
+func testMain() {
+	keepPrivate()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, testclock.File(os.Getenv("METERSEAL_TEST_CLOCK")), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // The stories of testdata/script: one per file, each a site of its own. Besides

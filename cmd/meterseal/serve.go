@@ -78,6 +78,10 @@ func (a *app) tellReady(cfg *Config, r *running) {
 	switch {
 	case r.site == nil:
 		fmt.Fprintln(a.err, "ready   no store: events are refused (store.dir is none)")
+	case r.site.terms.Load().shown() != nil:
+		l := licensing{r.site}.License()
+		fmt.Fprintf(a.err, "license %s %s, %s\n", l.ID, l.State, l.License)
+		fmt.Fprintf(a.err, "ready   %s\n", plural(len(r.site.metersOf(r.site.terms.Load().license)), "meter"))
 	case len(cfg.Meters) == 0:
 		fmt.Fprintln(a.err, "ready   no meter is declared yet: every event will be refused")
 		fmt.Fprintf(a.err, "        declare one: %s serve --meter documents.processed:count\n", a.name)
@@ -121,6 +125,9 @@ func (r *running) natsURL() string {
 // the order of an event's path and closes them in the reverse.
 func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err error) {
 	log := newLog(a.err, cfg)
+	if err := cfg.checkStoreGiven(); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", cfg.HTTPListen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fail(exitUsage, "listen_address_in_use", "stop what listens there, or choose another --http", "http.listen %s is taken", cfg.HTTPListen)
@@ -131,7 +138,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 	defer listener.Close()
 	r := &running{httpAddr: listener.Addr().String()}
 	if cfg.DataDir != "none" {
-		if r.site, err = openSite(ctx, cfg, log); err != nil {
+		if r.site, err = openSite(ctx, cfg, a.clock, log); err != nil {
 			return err
 		}
 		defer func() {

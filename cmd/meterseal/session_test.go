@@ -53,7 +53,7 @@ func (s *sessionSite) start() {
 	s.stop, s.done = cancel, make(chan int, 1)
 	w := &lineWriter{lines: make(chan string, 64)}
 	go func() {
-		s.done <- run(ctx, []string{"serve", "--data", s.data, "--nats", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config", s.file}, strings.NewReader(""), w, w)
+		s.done <- run(ctx, systemClock(), []string{"serve", "--data", s.data, "--nats", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config", s.file}, strings.NewReader(""), w, w)
 	}()
 	var said []string
 	for {
@@ -86,7 +86,7 @@ func (s *sessionSite) end() {
 func (s *sessionSite) says(exit int, args ...string) string {
 	s.t.Helper()
 	var out bytes.Buffer
-	if code := run(context.Background(), args, strings.NewReader(""), &out, &out); code != exit {
+	if code := run(context.Background(), systemClock(), args, strings.NewReader(""), &out, &out); code != exit {
 		s.t.Fatalf("meterseal %s: exit %d, want %d\n%s", strings.Join(args, " "), code, exit, out.String())
 	}
 	return out.String()

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -131,112 +129,4 @@ func (a *app) configCommand() *cobra.Command {
 	}
 	cfg.AddCommand(check, show)
 	return cfg
-}
-
-// statusAnswer is the part of GET /v1/status that the command shows.
-type statusAnswer struct {
-	ServiceStatus string `json:"service_status"`
-	Site          string `json:"site"`
-	License       struct {
-		Status string `json:"status"`
-		State  string `json:"state"`
-	} `json:"license"`
-	Ledger struct {
-		Origin      string     `json:"origin"`
-		Records     uint64     `json:"records"`
-		ClosedUntil *time.Time `json:"closed_until"`
-	} `json:"ledger"`
-	Nodes []struct {
-		Name      string     `json:"name"`
-		LastHeard *time.Time `json:"last_heard"`
-		Accepted  uint64     `json:"accepted"`
-		Counted   uint64     `json:"counted"`
-		Open      uint64     `json:"open"`
-		Rejected  uint64     `json:"rejected"`
-	} `json:"nodes"`
-	Meters []struct {
-		ID       string `json:"id"`
-		Total    int64  `json:"used_total"`
-		Adjusted int64  `json:"adjusted"`
-	} `json:"meters"`
-}
-
-func (a *app) statusCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "State of the daemon, its ledger and nodes",
-		Long: `Ask the daemon how it is. Exit code: 0 active, 4 no license gives service
-(until licenses are in use this is the state "none": everything is counted),
-1 when no daemon answers.`,
-		Args: cobra.NoArgs,
-	}
-	httpFlags(cmd)
-	formFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
-		if err != nil {
-			return err
-		}
-		c, err := clientOf(cmd)
-		if err != nil {
-			return err
-		}
-		var raw json.RawMessage
-		if err := c.getJSON(cmd.Context(), "/v1/status", nil, &raw); err != nil {
-			return err
-		}
-		var s statusAnswer
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return fmt.Errorf("read status: %w", err)
-		}
-		if form == "json" {
-			err = printJSON(a.out, raw)
-		} else {
-			err = a.printStatus(&s)
-		}
-		if err == nil && s.License.State == "none" {
-			return &failure{Exit: exitLicense}
-		}
-		return err
-	}
-	return cmd
-}
-
-func (a *app) printStatus(s *statusAnswer) error {
-	site := s.Site
-	if site == "" {
-		site = "site"
-	}
-	heard, last := "no event yet", time.Time{}
-	for _, n := range s.Nodes {
-		if n.LastHeard != nil && n.LastHeard.After(last) {
-			last = *n.LastHeard
-			heard = "last heard " + last.Format("2006-01-02 15:04:05 UTC")
-		}
-	}
-	fmt.Fprintf(a.out, "%-14s %-10s %s, %s\n", site, s.ServiceStatus, plural(len(s.Nodes), "node"), heard)
-	fmt.Fprintf(a.out, "%-14s %-10s evaluating: everything is counted\n", "license", s.License.State)
-	closed := "-"
-	if s.Ledger.ClosedUntil != nil {
-		closed = s.Ledger.ClosedUntil.Format("2006-01-02 15:04 UTC")
-	}
-	fmt.Fprintf(a.out, "%-14s %-10s %s, windows closed up to %s\n", "ledger", "sealed", plural(s.Ledger.Records, "record"), closed)
-	fmt.Fprintf(a.out, "  %s\n", s.Ledger.Origin)
-	t := &table{columns: []string{"node", "accepted", "counted", "open", "rejected"}, right: []bool{false, true, true, true, true}}
-	for _, n := range s.Nodes {
-		t.add(n.Name, grouped(n.Accepted), grouped(n.Counted), grouped(n.Open), grouped(n.Rejected))
-	}
-	if len(t.rows) > 0 {
-		if err := t.print(a.out, "table", true); err != nil {
-			return err
-		}
-	}
-	t = &table{columns: []string{"meter", "sealed", "adjusted"}, right: []bool{false, true, true}}
-	for _, m := range s.Meters {
-		t.add(m.ID, grouped(m.Total), grouped(m.Adjusted))
-	}
-	if len(t.rows) > 0 {
-		return t.print(a.out, "table", true)
-	}
-	return nil
 }

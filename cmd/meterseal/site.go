@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,10 @@ type site struct {
 	gateway *stream.Gateway
 	store   *projections.Store
 	meters  atomic.Pointer[events.Meters]
+	terms   atomic.Pointer[terms]
+	clock   *siteClock
+
+	importing sync.Mutex // one import or deactivation at a time
 
 	tpm      *tpm.TPM          // nil: none is used
 	bindings []machine.Binding // as read at the start, present ones only
@@ -67,10 +72,18 @@ type siteKeys struct {
 // loadKeys reads the keys of dir, or makes them in a directory that has
 // neither keys nor history. A crash between making them and opening the ledger
 // leaves the nonce behind, and the next start goes on with it.
-func loadKeys(dir string, t *tpm.TPM) (*siteKeys, error) {
+//
+// The origin of a ledger that begins under a license has the vendor's domain and
+// the id of the license; one that began without keeps its own.
+func loadKeys(cfg *Config, lic *configured, t *tpm.TPM) (*siteKeys, error) {
+	dir := cfg.DataDir
 	folder := filepath.Join(dir, keysDir)
 	if !hasSiteKey(folder) && !hasHistory(dir) {
-		if err := makeKeys(folder, t); err != nil {
+		if lic.bound() { // it was in force here once (YD-5)
+			return nil, fmt.Errorf("%w: license %s is for %s, and %s is empty", projections.ErrNoHistory, lic.id, lic.license.Site, dir)
+		}
+		domain, id := lic.origin(cfg)
+		if err := makeKeys(folder, domain, id, t); err != nil {
 			return nil, err
 		}
 	}
@@ -134,13 +147,13 @@ func (k *siteKeys) ofThisSite(store *projections.Store) error {
 }
 
 // makeKeys writes the site key last: where it exists, all the others do.
-func makeKeys(folder string, t *tpm.TPM) error {
+func makeKeys(folder, domain, licenseID string, t *tpm.TPM) error {
 	for _, name := range []string{"salt.key", "tag.key", openingFile} { // left by a crash
 		if err := os.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	key, nonce, err := ledger.GenerateSiteKey("eval.invalid", "eval", rand.Reader)
+	key, nonce, err := ledger.GenerateSiteKey(domain, licenseID, rand.Reader)
 	if err != nil {
 		return err
 	}
@@ -169,8 +182,8 @@ func hasHistory(dir string) bool {
 // openSite opens the parts along the path of an event and brings the
 // projections up to the end of the stream. What is missing or does not fit
 // stops it with a code of docs/reference/errors.md; it never starts afresh in silence.
-func openSite(ctx context.Context, cfg *Config, log *slog.Logger) (*site, error) {
-	s := &site{cfg: cfg, log: log, fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{})}
+func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.Logger) (*site, error) {
+	s := &site{cfg: cfg, log: log, clock: newSiteClock(clock), fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	if err := s.open(ctx); err != nil {
 		_ = s.closeParts(context.WithoutCancel(ctx)) // err says why; what follows from it would only hide that
 		return nil, err
@@ -179,15 +192,19 @@ func openSite(ctx context.Context, cfg *Config, log *slog.Logger) (*site, error)
 	return s, nil
 }
 
-func (s *site) open(ctx context.Context) (err error) {
+func (s *site) open(ctx context.Context) error {
 	cfg := s.cfg
+	lic, err := readLicense(cfg)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fail(exitStore, "store_no_permission", "grant it, or choose another --data", "cannot make %s: %v", cfg.DataDir, err)
 	}
 	if s.tpm, err = openTPM(cfg.TPMDevice); err != nil {
 		return err
 	}
-	if s.keys, err = loadKeys(cfg.DataDir, s.tpm); err != nil {
+	if s.keys, err = loadKeys(cfg, lic, s.tpm); err != nil {
 		return err
 	}
 	if s.tpm != nil && exists(filepath.Join(cfg.DataDir, keysDir, siteKeyFile)) {
@@ -199,9 +216,6 @@ func (s *site) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.keys.ofThisSite(s.store); err != nil {
-		return err
-	}
-	if err := s.declare(); err != nil {
 		return err
 	}
 	if s.stream, err = stream.Open(ctx, s.streamOptions()); err != nil {
@@ -217,10 +231,20 @@ func (s *site) open(ctx context.Context) (err error) {
 	if err := s.checkCursor(ctx, opened); err != nil {
 		return err
 	}
+	if err := s.catchUp(ctx); err != nil {
+		return err
+	}
+	licensed, err := s.takeLicense(lic)
+	if err != nil {
+		return err
+	}
+	if err := s.declare(); err != nil {
+		return err
+	}
 	if err := s.startGateway(ctx); err != nil {
 		return err
 	}
-	return s.openLedger(ctx)
+	return s.openLedger(ctx, lic, licensed)
 }
 
 // sweep removes what a backup or a restore left when it was killed.
@@ -247,16 +271,15 @@ func (s *site) sign(cp ledger.Checkpoint) ([]byte, error) {
 	return ledger.SignCheckpoint(cp, s.keys.signer)
 }
 
-// declare takes the meters of the configuration; one whose meaning the ledger
-// knows otherwise is refused. A meter that only the ledger knows takes no more
-// events (Y-04).
+// declare takes the meters of configuration and license; one whose meaning the
+// ledger knows otherwise is refused. A meter that only the ledger knows takes no
+// more events (Y-04).
 func (s *site) declare() error {
-	for i := range s.cfg.Meters {
-		if _, err := s.store.CheckDeclare(&s.cfg.Meters[i]); err != nil {
-			return err
-		}
+	meters := s.metersOf(s.terms.Load().license)
+	if _, err := s.declareLines(meters); err != nil {
+		return err
 	}
-	set, err := events.NewMeters(s.cfg.Meters)
+	set, err := events.NewMeters(meters)
 	if err != nil {
 		return err
 	}
@@ -294,9 +317,9 @@ func (s *site) checkCursor(ctx context.Context, opened bool) error {
 func (s *site) startGateway(ctx context.Context) error {
 	o := stream.GatewayOptions{
 		Meters: s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, Logger: s.log,
-		Reject: s.keepRejected,
-		Tick:   func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
-		Fatal:  s.fail,
+		Reject: s.keepRejected, Refuse: s.refuse, Now: s.clock.Wall,
+		Tick:  func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
+		Fatal: s.fail,
 	}
 	if s.cfg.Fold.Trace {
 		o.Clock = stream.ClockTrace
@@ -304,6 +327,14 @@ func (s *site) startGateway(ctx context.Context) error {
 	var err error
 	s.gateway, err = stream.NewGateway(ctx, s.stream, o)
 	return err
+}
+
+// refuse says why no event is taken: the ledger has ended (L-08).
+func (s *site) refuse() *events.Error {
+	if !s.store.Retired() {
+		return nil
+	}
+	return &events.Error{Code: events.CodeRetired, Message: "this site was deactivated: its ledger takes nothing more", Hint: "send to the site that has the license now"}
 }
 
 func (s *site) keepRejected(r stream.RejectedEvent) {
@@ -316,9 +347,14 @@ func (s *site) keepRejected(r stream.RejectedEvent) {
 
 // openLedger sends what the fold must know before the first event: the opening
 // of a new ledger, the settings, the meters, and that a daemon started.
-func (s *site) openLedger(ctx context.Context) error {
+//
+// A ledger that has ended takes no records, so nothing is sent to it.
+func (s *site) openLedger(ctx context.Context, lic *configured, licensed []string) error {
 	var lines []string
 	st := s.store.Status()
+	if st.Retired {
+		return nil
+	}
 	if st.Origin == "" || st.Settings != s.cfg.Fold {
 		lines = append(lines, s.cfg.Fold.Line())
 	}
@@ -329,16 +365,11 @@ func (s *site) openLedger(ctx context.Context) error {
 		return fail(exitUsage, "config_invalid", fmt.Sprintf("set windows.length to %v, or begin a new ledger", st.Settings.Window),
 			"windows.length is %v, this ledger was opened with %v", s.cfg.Fold.Window, st.Settings.Window)
 	}
-	for _, m := range s.cfg.Meters {
-		changed, err := s.store.CheckDeclare(&m)
-		if err != nil {
-			return err
-		}
-		if changed {
-			lines = append(lines, projections.DeclareLine(&m))
-		}
+	declared, err := s.declareLines(s.metersOf(s.terms.Load().license))
+	if err != nil {
+		return err
 	}
-	lines = append(lines, s.bootLine())
+	lines = append(append(append(lines, declared...), s.bootLine(lic)), licensed...)
 	if s.cfg.Fold.Trace && st.Origin == "" {
 		// The first replay says what time it is; the ledger opens then.
 		go func() {
@@ -363,15 +394,27 @@ func (s *site) begin(ctx context.Context, lines []string) error {
 	return nil
 }
 
-func (s *site) bootLine() string {
+// bootLine is the record of this start. What the vendor has to know of an
+// activation stands in it: which license, which solution, which user (L-02).
+func (s *site) bootLine(lic *configured) string {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // never fails
 	line := fmt.Sprintf("boot @ # %x %s %d", nonce, version, int64(s.cfg.Fold.Window/time.Second))
 	line += s.bindingAttrs() + s.count()
+	if lic != nil {
+		line += " license=" + lic.id
+	}
 	if s.cfg.SiteName != "" {
 		line += " name=" + ledger.EscapeValue(s.cfg.SiteName)
 	}
-	return line + " os=" + runtime.GOOS + "/" + runtime.GOARCH
+	line += " os=" + runtime.GOOS + "/" + runtime.GOARCH
+	if lic != nil {
+		line += " solution=" + ledger.EscapeValue(s.cfg.License.SolutionName)
+	}
+	if user := s.cfg.License.User; user != "" {
+		line += " user=" + ledger.EscapeValue(user)
+	}
+	return line + " vm=" + ledger.EscapeValue(machine.VM(""))
 }
 
 // syncLoop syncs the projections and signs their checkpoint until the site

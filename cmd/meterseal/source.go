@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -19,6 +20,7 @@ type reportSource struct {
 	groups projections.Groups
 	key    string
 	site   *site // whose bindings a detailed report shows
+	from   uint64
 
 	opened map[uint64][]projections.OpenedEvent
 	upTo   uint64
@@ -32,6 +34,11 @@ func (r *reportSource) Origin() string { return r.store.Origin() }
 func (r *reportSource) Keys(uint64) ([]string, error) { return []string{r.key}, nil }
 
 func (r *reportSource) Checkpoint(size uint64) ([]byte, error) {
+	if size == r.from { // with the vendor's signature, so that he knows it even if his records are lost
+		if b, err := r.store.Receipt(size); err == nil || !errors.Is(err, projections.ErrNotFound) {
+			return b, err
+		}
+	}
 	b, err := r.store.Checkpoint(size)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", export.ErrNoCheckpoint, err)
@@ -99,7 +106,7 @@ func (r *reportSource) boot(index uint64, yield func(export.CellEvent, error) bo
 
 // reportRequest is what POST /v1/report asks for.
 type reportRequest struct {
-	from     uint64
+	from     *uint64 // nil: where the newest receipt ended (P-20, P-21)
 	level    export.Level
 	closeNow bool
 }
@@ -121,14 +128,25 @@ func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.W
 	if _, err := s.store.Sync(ctx); err != nil {
 		return nil, nil, err
 	}
+	return s.writeReport(ctx, q)
+}
+
+// writeReport writes the report up to the newest close.
+func (s *site) writeReport(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
+	from := uint64(0)
+	if q.from != nil {
+		from = *q.from
+	} else if r := s.store.Status().Receipt; r != nil {
+		from = r.Size
+	}
 	f, err := os.CreateTemp("", "meterseal-*.usage")
 	if err != nil {
 		return nil, nil, err
 	}
 	_ = os.Remove(f.Name()) // it lives as long as it is open
 	to := s.store.LastClose()
-	src := &reportSource{ctx: ctx, store: s.store, groups: s.groups, site: s, key: s.keys.site.VKey().String(), end: to}
-	w, err := export.WriteReport(f, src, export.Options{From: q.from, To: to, Level: q.level})
+	src := &reportSource{ctx: ctx, store: s.store, groups: s.groups, site: s, key: s.keys.site.VKey().String(), from: from, end: to}
+	w, err := export.WriteReport(f, src, export.Options{From: from, To: to, Level: q.level})
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}

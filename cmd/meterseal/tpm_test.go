@@ -278,7 +278,7 @@ func TestMachineSettings(t *testing.T) {
 		{"--tpm-device", "tpmrm0", "want an absolute path"},
 	} {
 		var out bytes.Buffer
-		if code := run(context.Background(), []string{"config", "check", c.flag, c.value}, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(strings.Join(strings.Fields(out.String()), " "), c.want) {
+		if code := run(context.Background(), systemClock(), []string{"config", "check", c.flag, c.value}, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(strings.Join(strings.Fields(out.String()), " "), c.want) {
 			t.Errorf("config check %s %s: exit %d, %s\nwant %s", c.flag, c.value, code, &out, c.want)
 		}
 	}

@@ -46,9 +46,9 @@ var policy = []may{
 	{"events/stream/streamtest", "streams in virtual time, for tests", nil, []string{natsServer + "/..."}, []string{"events", "events/stream"}},
 	{"projections", "folds batches into totals, windows, quotas", []string{"events", "ledger", "internal/durablefs"},
 		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"events/stream"}},
-	{"console", "site HTTP API", []string{"docs", "events", "ledger", "export", "projections"},
+	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "projections"},
 		[]string{huma + "/...", zstdPackage, "golang.org/x/sync/errgroup"}, nil},
-	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/machine", "internal/tpm", "ledger", "projections"},
+	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/machine", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
 		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
 			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"}, nil},
 	{"portal", "the vendor's side: licenses, intake, replies", []string{"events", "export", "ledger", "license", "portal/internal/issue"},
@@ -67,6 +67,7 @@ var policy = []may{
 		[]string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections", "internal/crashtest", "internal/fakelog", "internal/vectors"},
 		[]string{natsGo + "/...", sumdbNote, pebbleModule + "/...", sqliteDriver}, []string{"console"}},
 	{"internal/task", "starts the task runner", nil, nil, nil},
+	{"internal/testclock", "clocks that a test sets", []string{"internal/machine"}, nil, nil},
 	{"internal/tidy", "these rules", nil, nil, []string{"golang.org/x/mod/modfile", "events"}},
 	{"internal/tpm", "the site key and a counter in a TPM 2.0", []string{"ledger"}, []string{goTPM + "/..."}, nil},
 	{"internal/tpm/tpmtest", "software TPMs, for tests", []string{"internal/crashtest"}, nil, nil},
@@ -76,7 +77,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "events/stream/streamtest",
+	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/export"
+)
+
+func (a *app) licenseCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "license", Short: "The license: what it says, its history, activate and deactivate"}
+	activate := a.reportExportCommand()
+	activate.Use = "activate"
+	activate.Short = "Write the first report, which is the request to activate"
+	activate.Long = `Write the first usage report: it is the request to activate. Carry it to your
+vendor and import the reply; that is all. It is the same as "report export".`
+	activate.Example = `  meterseal license activate --out first.usage
+  meterseal import first.reply`
+	imports := a.importCommand()
+	cmd.AddCommand(a.licenseShowCommand(), a.licenseHistoryCommand(), activate, imports, a.deactivateCommand())
+	return cmd
+}
+
+func (a *app) licenseShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Every field with its meaning now, every date with what then",
+		Example: `  meterseal license show
+  meterseal license show --key > license.key`,
+		Args: cobra.NoArgs,
+	}
+	httpFlags(cmd)
+	formFlags(cmd)
+	key := cmd.Flags().Bool("key", false, "the license in force as one line for license.key_file: a lost store is found by it")
+	text := cmd.Flags().Bool("text", false, "the signed note as it came")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		var d console.LicenseDetail
+		if err := c.getJSON(cmd.Context(), "/v1/license", nil, &d); err != nil {
+			return err
+		}
+		switch {
+		case *key:
+			_, err = fmt.Fprintln(a.out, d.Key)
+		case *text:
+			_, err = io.WriteString(a.out, d.Text)
+		case form == "json":
+			err = printJSON(a.out, d)
+		default:
+			a.printLicense(&d)
+		}
+		return err
+	}
+	return cmd
+}
+
+func (a *app) printLicense(d *console.LicenseDetail) {
+	fmt.Fprintf(a.out, "%-14s %s, %s\n", "license", d.State, d.License.License)
+	if d.NextAction != "" {
+		fmt.Fprintln(a.out, wrap(fmt.Sprintf("%-14s %s", "next", d.NextAction), columns, "               "))
+	}
+	for _, t := range d.Dates {
+		fmt.Fprintf(a.out, "%-14s %s   %s\n", t.Name, t.UTC.Format("2006-01-02 15:04:05 UTC"), t.Local)
+		fmt.Fprintln(a.out, wrap("               "+t.Then, columns, "               "))
+	}
+	for _, f := range d.Fields {
+		fmt.Fprintln(a.out, wrap(fmt.Sprintf("%-14s %s", f.Name, f.Value), columns, "               "))
+		if f.Meaning != "" {
+			fmt.Fprintln(a.out, wrap("               "+f.Meaning, columns, "               "))
+		}
+	}
+}
+
+func (a *app) licenseHistoryCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "history", Short: "Licenses and receipts that were taken into use", Args: cobra.NoArgs}
+	httpFlags(cmd)
+	outputFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		var h struct {
+			Events []console.LicenseEvent `json:"events"`
+		}
+		if err := c.getJSON(cmd.Context(), "/v1/license/history", nil, &h); err != nil {
+			return err
+		}
+		if form == "json" {
+			return printJSON(a.out, h)
+		}
+		t := &table{columns: []string{"time", "kind", "id", "serial", "size", "record"}, right: []bool{false, false, false, true, true, true}}
+		for _, e := range h.Events {
+			serial := ""
+			if e.Kind == "license" {
+				serial = fmt.Sprint(e.Serial)
+			}
+			t.add(e.Time.Format(time.RFC3339), e.Kind, e.ID, serial, fmt.Sprint(e.Size), fmt.Sprint(e.Record))
+		}
+		bare, _ := cmd.Flags().GetBool("no-headers")
+		return t.print(a.out, form, !bare)
+	}
+	return cmd
+}
+
+func (a *app) deactivateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "deactivate",
+		Short: "End this site for good, and write its last report",
+		Long: `End this site: close every window, retire the ledger, and write the last usage
+report, which carries the final usage. From then on events are refused with 410
+and every "may I?" is no. Carry the report to your vendor: its receipt frees the
+license for another site. Doing it again writes the same bytes.`,
+		Example: `  meterseal deactivate --out last.usage
+  meterseal deactivate --yes --reason moved --out last.usage`,
+		Args: cobra.NoArgs,
+	}
+	httpFlags(cmd)
+	f := cmd.Flags()
+	yes := f.Bool("yes", false, "do not ask for the solution name")
+	reason := f.String("reason", "deactivated", "why, one word, for the last record")
+	to := f.String("to", "", "where the license goes, for the last record")
+	out := f.StringP("out", "o", "", `file to write, "-" for stdout; empty: its own name`)
+	force := f.Bool("force", false, "replace a file of other content")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		var s statusAnswer
+		if err := c.getJSON(cmd.Context(), "/v1/status", nil, &s); err != nil {
+			return err
+		}
+		name := s.License.SolutionName
+		if !*yes && s.License.State != "deactivated" {
+			if name, err = a.ask("this ends the site for good; type the solution name to go on", "--yes"); err != nil {
+				return err
+			}
+		}
+		body, err := json.Marshal(console.DeactivateOptions{SolutionName: name, Reason: *reason, To: *to})
+		if err != nil {
+			return err
+		}
+		resp, err := c.do(cmd.Context(), "POST", "/v1/deactivate", nil, "application/json", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		return a.saveReport(resp, *out, export.WrapOptions{}, *force)
+	}
+	return cmd
+}
+
+func isTerminal(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

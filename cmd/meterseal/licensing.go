@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/license"
+	"github.com/meterseal/meterseal/projections"
+)
+
+// licensing answers for the license over HTTP.
+type licensing struct{ *site }
+
+// License is console.Licensing.
+func (l licensing) License() console.License {
+	st, t := l.store.Status(), l.terms.Load()
+	out := console.License{Status: t.shown().State(l.facts(&st, t), l.clock.now())}
+	out.ExitCode = out.Exit
+	x := t.shown()
+	if x == nil {
+		return out
+	}
+	out.ID, out.Serial, out.SolutionName, out.Type, out.Trial = x.ID, x.Serial, x.SolutionName, string(x.Type), x.Trial
+	out.EndsLocal, out.ReportByLocal = localTime(out.Ends), localTime(out.ReportBy)
+	out.Meters = l.meterLimits(&st, x)
+	return out
+}
+
+// localTime spells an instant in the daemon's time zone.
+func localTime(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05 MST")
+}
+
+// meterLimits returns what the license says of each meter now.
+func (l licensing) meterLimits(st *projections.Status, x *license.License) map[string]console.MeterLimit {
+	out := map[string]console.MeterLimit{}
+	now := l.clock.now()
+	for i := range st.Meters {
+		m := &st.Meters[i]
+		v := console.MeterLimit{Licensed: x.Meter(m.Meter.ID) != nil}
+		out[m.Meter.ID] = v
+	}
+	_ = now
+	return out
+}
+
+// Allow is console.Licensing.
+func (l licensing) Allow(q license.Request, node string) license.Decision {
+	st, t := l.store.Status(), l.terms.Load()
+	return t.shown().Decide(q, l.use(&st, q, node), l.facts(&st, t), l.clock.now())
+}
+
+// use is what the ledger knows of who asks and of what is asked for.
+func (l licensing) use(st *projections.Status, q license.Request, node string) license.Use {
+	var u license.Use
+	day := l.clock.now().UTC().Truncate(24 * time.Hour)
+	for i := range st.Nodes {
+		n := &st.Nodes[i]
+		today := !n.LastHeard.Before(day)
+		if today {
+			u.NodesToday++
+		}
+		if n.Name == node {
+			u.NodeKnown, u.NodeToday = true, today
+		}
+	}
+	return u
+}
+
+// Import is console.Licensing.
+func (l licensing) Import(ctx context.Context, doc []byte, dryRun bool) (console.Imported, error) {
+	out, err := l.importDocument(ctx, doc, dryRun)
+	var f *failure
+	if errors.As(err, &f) {
+		err = &console.Problem{Status: 409, Code: f.Code, Message: f.Message, Hint: f.Hint}
+	}
+	return out, err
+}
+
+// History is console.Licensing.
+func (l licensing) History(ctx context.Context) (list []console.LicenseEvent, err error) {
+	i := uint64(0)
+	for line, err := range l.store.Records(ctx, 0, l.store.Status().Records) {
+		if err != nil {
+			return nil, err
+		}
+		if e, ok := licenseEvent(line); ok {
+			e.Record = i
+			list = append(list, e)
+		}
+		i++
+	}
+	return list, nil
+}
+
+// licenseEvent reads a record that is a license or a receipt.
+func licenseEvent(line string) (e console.LicenseEvent, ok bool) {
+	if len(line) < 8 || line[:8] != "license " && line[:8] != "receipt " {
+		return e, false
+	}
+	rec, err := ledger.ParseRecord(line)
+	if err != nil {
+		return e, false
+	}
+	switch r := rec.(type) {
+	case *ledger.License:
+		return console.LicenseEvent{Kind: "license", Time: time.Unix(r.Time, 0).UTC(), ID: r.ID, Serial: r.Serial, Size: r.Size, Digest: r.Digest.String()}, true
+	case *ledger.Receipt:
+		return console.LicenseEvent{Kind: "receipt", Time: time.Unix(r.Time, 0).UTC(), Size: r.Size, Digest: r.Digest.String()}, true
+	}
+	return e, false
+}
+
+// lastReport is the name under which docSite keeps where the last report begins.
+const lastReport = "last report begins"
+
+// Deactivate is console.Licensing: it ends the ledger, and only when that is on
+// disk the report is written (L-08).
+func (l licensing) Deactivate(ctx context.Context, o console.DeactivateOptions) (string, func(io.Writer) error, error) {
+	l.importing.Lock()
+	defer l.importing.Unlock()
+	st, t := l.store.Status(), l.terms.Load()
+	x := t.shown()
+	if x == nil {
+		return "", nil, &console.Problem{Status: 409, Code: license.CodeNone, Message: "there is no license to deactivate", Hint: "an evaluating site is simply switched off"}
+	}
+	if o.SolutionName != x.SolutionName {
+		return "", nil, &license.Error{Code: license.CodeSolutionName, Message: fmt.Sprintf("the license is for %q, not %q", x.SolutionName, o.SolutionName),
+			Hint: "give the solution name of the license: this ends the ledger for good"}
+	}
+	from, err := l.endLedger(ctx, st, o)
+	if err != nil {
+		return "", nil, err
+	}
+	f, w, err := l.writeReport(ctx, reportRequest{from: &from})
+	if err != nil {
+		return "", nil, reportProblem(err)
+	}
+	return w.Name, func(out io.Writer) error {
+		defer f.Close()
+		_, err := io.Copy(out, f)
+		return err
+	}, nil
+}
+
+// endLedger retires the ledger, unless it is, and returns where its last report
+// begins. That is kept first, so that the report is the same again also after its
+// own receipt was imported.
+func (l licensing) endLedger(ctx context.Context, st projections.Status, o console.DeactivateOptions) (from uint64, err error) {
+	if !st.Retired {
+		if st.Receipt != nil {
+			from = st.Receipt.Size
+		}
+		if err := l.store.KeepDocument(docSite, lastReport, fmt.Append(nil, from)); err != nil {
+			return 0, err
+		}
+		reason := o.Reason
+		if reason == "" {
+			reason = "deactivated"
+		}
+		line := "retire @ " + reason
+		if o.To != "" {
+			line += " to=" + ledger.EscapeValue(o.To)
+		}
+		rec := "retire 0" + line[len("retire @"):]
+		if _, err := ledger.ParseRecord(rec); err != nil {
+			return 0, &console.Problem{Status: 422, Code: "malformed", Message: err.Error(), Hint: "a reason is one word"}
+		}
+		if _, err := l.gateway.Control(ctx, line); err != nil {
+			return 0, gatewayError(err)
+		}
+	}
+	if _, err := l.store.Sync(ctx); err != nil {
+		return 0, err
+	}
+	b, err := l.store.Document(docSite, lastReport)
+	if err != nil {
+		return 0, err
+	}
+	_, err = fmt.Sscan(string(b), &from)
+	return from, err
+}
+
+// Describe is console.Licensing.
+func (l licensing) Describe() console.LicenseDetail {
+	return console.LicenseDetail{License: l.License()}
+}
+
+var _ = export.ErrNothingNew

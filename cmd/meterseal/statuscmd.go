@@ -1,0 +1,226 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/license"
+)
+
+// statusAnswer is the part of GET /v1/status that the command shows.
+type statusAnswer struct {
+	ServiceStatus string          `json:"service_status"`
+	Reason        string          `json:"reason"`
+	Site          string          `json:"site"`
+	Time          time.Time       `json:"time"`
+	License       console.License `json:"license"`
+	Ledger        struct {
+		Origin      string     `json:"origin"`
+		Records     uint64     `json:"records"`
+		ClosedUntil *time.Time `json:"closed_until"`
+	} `json:"ledger"`
+	Nodes []struct {
+		Name      string     `json:"name"`
+		LastHeard *time.Time `json:"last_heard"`
+		Accepted  uint64     `json:"accepted"`
+		Counted   uint64     `json:"counted"`
+		Open      uint64     `json:"open"`
+		Rejected  uint64     `json:"rejected"`
+	} `json:"nodes"`
+	Meters []meterAnswer `json:"meters"`
+}
+
+type meterAnswer struct {
+	ID           string     `json:"id"`
+	Total        int64      `json:"used_total"`
+	Adjusted     int64      `json:"adjusted"`
+	SinceReceipt *int64     `json:"used_since_receipt"`
+	Period       *int64     `json:"used_period"`
+	Limit        *uint64    `json:"limit"`
+	Remaining    *int64     `json:"remaining"`
+	ResetsAt     *time.Time `json:"resets_at"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "State of the daemon, its license, ledger and nodes",
+		Long: `Ask the daemon how it is. Exit code: 0 active; 5 a warning, service goes on;
+4 the license gives no service (an evaluating site too, which counts
+everything); 7 the ledger is older than what was accepted; 8 a newer program is
+needed; 1 when no daemon answers. With --warn 30d it is also 5 when the license
+ends or a report is due within that time.`,
+		Example: `  meterseal status
+  meterseal status --warn 30d || mail -s "meterseal: $?" ops`,
+		Args: cobra.NoArgs,
+	}
+	httpFlags(cmd)
+	formFlags(cmd)
+	warn := cmd.Flags().String("warn", "", "exit code 5 also this long before a date: 30d")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		ahead := time.Duration(0)
+		if *warn != "" {
+			if ahead, err = parseDuration(*warn); err != nil {
+				return fail(exitUsage, "config_invalid", "write it like 30d", "--warn %v", err)
+			}
+		}
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		var raw json.RawMessage
+		if err := c.getJSON(cmd.Context(), "/v1/status", nil, &raw); err != nil {
+			return err
+		}
+		var s statusAnswer
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return fmt.Errorf("read status: %w", err)
+		}
+		if form == "json" {
+			err = printJSON(a.out, raw)
+		} else {
+			err = a.printStatus(&s)
+		}
+		if err == nil && s.exit(ahead) != exitOK {
+			return &failure{Exit: s.exit(ahead)}
+		}
+		return err
+	}
+	return cmd
+}
+
+// exit is the exit code: that of the state, or a warning ahead of a date.
+func (s *statusAnswer) exit(ahead time.Duration) int {
+	l := &s.License
+	if l.ExitCode != exitOK || ahead == 0 {
+		return l.ExitCode
+	}
+	for _, t := range []*time.Time{l.Ends, l.ReportBy, l.NextActionBy} {
+		if t != nil && t.Sub(s.Time) <= ahead {
+			return exitWarning
+		}
+	}
+	return exitOK
+}
+
+func (a *app) printStatus(s *statusAnswer) error {
+	site := s.Site
+	if site == "" {
+		site = "site"
+	}
+	heard, last := "no event yet", time.Time{}
+	for _, n := range s.Nodes {
+		if n.LastHeard != nil && n.LastHeard.After(last) {
+			last = *n.LastHeard
+			heard = "last heard " + last.Format("2006-01-02 15:04:05 UTC")
+		}
+	}
+	a.statusLine(site, s.ServiceStatus, plural(len(s.Nodes), "node")+", "+heard)
+	if s.Reason != "" {
+		a.statusLine("  why", "", s.Reason)
+	}
+	a.printLicenseStatus(s)
+	closed := "-"
+	if s.Ledger.ClosedUntil != nil {
+		closed = s.Ledger.ClosedUntil.Format("2006-01-02 15:04 UTC")
+	}
+	a.statusLine("ledger", "sealed", plural(s.Ledger.Records, "record")+", windows closed up to "+closed)
+	fmt.Fprintf(a.out, "  %s\n", s.Ledger.Origin)
+	t := &table{columns: []string{"node", "accepted", "counted", "open", "rejected"}, right: []bool{false, true, true, true, true}}
+	for _, n := range s.Nodes {
+		t.add(n.Name, grouped(n.Accepted), grouped(n.Counted), grouped(n.Open), grouped(n.Rejected))
+	}
+	if len(t.rows) > 0 {
+		if err := t.print(a.out, "table", true); err != nil {
+			return err
+		}
+	}
+	if t = s.meterTable(); len(t.rows) > 0 {
+		return t.print(a.out, "table", true)
+	}
+	return nil
+}
+
+func (a *app) statusLine(what, state, text string) {
+	fmt.Fprintln(a.out, wrap(strings.TrimRight(fmt.Sprintf("%-14s %-10s %s", what, state, text), " "), columns, strings.Repeat(" ", 26)))
+}
+
+// printLicenseStatus says what the license is, both its dates, and what to do
+// next.
+func (a *app) printLicenseStatus(s *statusAnswer) {
+	l := &s.License
+	switch {
+	case l.State == license.StateNone:
+		a.statusLine("license", string(l.State), "evaluating: everything is counted")
+		return
+	case l.ID == "":
+		a.statusLine("license", string(l.State), l.Message)
+	default:
+		a.statusLine("license", string(l.State), fmt.Sprintf("%s  %s serial %d, %s", l.License, l.ID, l.Serial, l.Enforcement))
+	}
+	a.printDate(s, "ends", l.Ends, l.EndsLocal)
+	a.printDate(s, "report due", l.ReportBy, l.ReportByLocal)
+	if l.NextAction != "" {
+		fmt.Fprintln(a.out, wrap("  next         "+l.NextAction, columns, "               "))
+	}
+	var warnings []string
+	for _, w := range l.Warnings {
+		if w != l.Code {
+			warnings = append(warnings, w)
+		}
+	}
+	if len(warnings) > 0 {
+		fmt.Fprintln(a.out, wrap("  warnings     "+strings.Join(warnings, ", "), columns, "               "))
+	}
+}
+
+func (a *app) printDate(s *statusAnswer, what string, t *time.Time, local string) {
+	if t == nil {
+		return
+	}
+	left := fmt.Sprintf("%d days left", int(t.Sub(s.Time)/(24*time.Hour)))
+	if t.Before(s.Time) {
+		left = fmt.Sprintf("%d days ago", int(s.Time.Sub(*t)/(24*time.Hour)))
+	}
+	fmt.Fprintf(a.out, "  %-12s %s  %-24s %13s\n", what, t.Format("2006-01-02 15:04:05 UTC"), local, left)
+}
+
+func (s *statusAnswer) meterTable() *table {
+	if s.License.State == license.StateNone {
+		t := &table{columns: []string{"meter", "sealed", "adjusted"}, right: []bool{false, true, true}}
+		for _, m := range s.Meters {
+			t.add(m.ID, grouped(m.Total), grouped(m.Adjusted))
+		}
+		return t
+	}
+	t := &table{columns: []string{"meter", "since_receipt", "this_period", "limit", "left", "resets"}, right: []bool{false, true, true, true, true, false}}
+	number := func(n *int64) string {
+		if n == nil {
+			return "-"
+		}
+		return grouped(*n)
+	}
+	for _, m := range s.Meters {
+		limit, left, resets := "-", "-", ""
+		if m.Limit != nil {
+			limit = grouped(*m.Limit)
+			if m.Remaining != nil && *m.Limit > 0 {
+				left = fmt.Sprintf("%.0f %%", 100*float64(*m.Remaining)/float64(*m.Limit))
+			}
+		}
+		if m.ResetsAt != nil {
+			resets = m.ResetsAt.Format("2 Jan")
+		}
+		t.add(m.ID, number(m.SinceReceipt), number(m.Period), limit, left, resets)
+	}
+	return t
+}

@@ -1,0 +1,328 @@
+package console
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/license"
+)
+
+// Licensing answers for the license of the site. Its methods are called by many
+// goroutines at once.
+type Licensing interface {
+	// License returns what the license comes to now; it is asked for every request.
+	License() License
+	// Describe returns every field of the license with what it means now.
+	Describe() LicenseDetail
+	// History returns the licenses and receipts of this ledger, oldest first.
+	History(ctx context.Context) ([]LicenseEvent, error)
+	// Allow answers "may I?". It counts nothing.
+	Allow(q license.Request, node string) license.Decision
+	// Import takes a reply, a license or a license key into use, or only says
+	// what would be done. Nothing is changed when it returns an error.
+	Import(ctx context.Context, doc []byte, dryRun bool) (Imported, error)
+	// Deactivate ends the ledger, and returns the last report: its file name and
+	// what writes it. Doing it again gives the same report.
+	Deactivate(ctx context.Context, o DeactivateOptions) (name string, write func(io.Writer) error, err error)
+}
+
+// License is the license of GET /v1/status: what it comes to now, and what it is.
+// Instants are the last second in which something holds; one that is absent does
+// not exist.
+type License struct {
+	license.Status
+	Message       string `json:"message,omitempty" doc:"of a license that is refused: why"`
+	ID            string `json:"id,omitempty"`
+	Serial        uint64 `json:"serial,omitempty" doc:"0: the license key, before a reply was imported"`
+	SolutionName  string `json:"solution_name,omitempty"`
+	Type          string `json:"type,omitempty" doc:"perpetual, time-limited, subscription or consumption"`
+	Trial         bool   `json:"trial,omitempty"`
+	EndsLocal     string `json:"ends_local,omitempty" doc:"in the time zone of the daemon"`
+	ReportByLocal string `json:"report_by_local,omitempty"`
+	ExitCode      int    `json:"exit_code" doc:"of meterseal status"`
+
+	// Meters is what the license says of each meter, by its id; the meters of
+	// GET /v1/status show it.
+	Meters map[string]MeterLimit `json:"-"`
+}
+
+// MeterLimit is what the license says of a meter now, in its smallest unit.
+type MeterLimit struct {
+	Licensed         bool
+	Limit            *uint64 // nil: unlimited
+	SinceReceipt     int64
+	Period           int64
+	Remaining        *int64 // nil: unlimited
+	OverageRemaining *int64 // nil: unlimited
+	ResetsAt         *time.Time
+}
+
+// LicenseDetail is the answer of GET /v1/license.
+type LicenseDetail struct {
+	License
+	Dates  []LicenseDate  `json:"dates" nullable:"false" doc:"every date, in UTC and local time, and what happens then"`
+	Fields []LicenseField `json:"fields" nullable:"false" doc:"every line of the license, and what it means"`
+	Text   string         `json:"text,omitempty" doc:"the signed note"`
+	Key    string         `json:"key,omitempty" doc:"the note on one line, as license.key takes it"`
+}
+
+// LicenseDate is an instant of a license.
+type LicenseDate struct {
+	Name  string    `json:"name"`
+	UTC   time.Time `json:"utc"`
+	Local string    `json:"local"`
+	Then  string    `json:"then" doc:"what happens after it"`
+}
+
+// LicenseField is a line of a license.
+type LicenseField struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Meaning string `json:"meaning,omitempty"`
+}
+
+// LicenseEvent is a license or receipt that was taken into use.
+type LicenseEvent struct {
+	Kind   string    `json:"kind" enum:"license,receipt"`
+	Time   time.Time `json:"time" doc:"when it was imported"`
+	ID     string    `json:"id,omitempty"`
+	Serial uint64    `json:"serial"`
+	Size   uint64    `json:"size" doc:"records of the checkpoint that it names"`
+	Digest string    `json:"digest" doc:"base64"`
+	Record uint64    `json:"record" doc:"its index in the ledger"`
+}
+
+type historyAnswer struct {
+	Events []LicenseEvent `json:"events" nullable:"false"`
+}
+
+// Imported says what an import did.
+type Imported struct {
+	Used    bool            `json:"used" doc:"false: it was in use already, or it is a rejection"`
+	Already bool            `json:"already,omitempty" doc:"exactly this was imported before: nothing to do"`
+	DryRun  bool            `json:"dry_run,omitempty"`
+	Kind    string          `json:"kind" enum:"reply,license"`
+	Result  string          `json:"result,omitempty" enum:"accepted,refresh,rejected"`
+	Vendor  string          `json:"vendor,omitempty"`
+	Issued  *time.Time      `json:"issued,omitempty"`
+	Receipt *ImportReceipt  `json:"receipt,omitempty"`
+	License *ImportLicense  `json:"license,omitempty"`
+	Pending bool            `json:"pending,omitempty" doc:"the vendor decides about the license; a reply with it follows"`
+	Final   bool            `json:"final,omitempty" doc:"the ledger ended with this report"`
+	Explain []string        `json:"explain,omitempty" nullable:"false" doc:"what the vendor asks about"`
+	Reject  *ImportRejected `json:"rejection,omitempty"`
+}
+
+// ImportReceipt is the receipt of an imported reply.
+type ImportReceipt struct {
+	Size uint64    `json:"size"`
+	Time time.Time `json:"time" doc:"of the vendor"`
+}
+
+// ImportLicense is what an import changed in the license.
+type ImportLicense struct {
+	ID          string     `json:"id"`
+	Serial      uint64     `json:"serial"`
+	WasSerial   *uint64    `json:"was_serial,omitempty"`
+	Ends        *time.Time `json:"ends,omitempty"`
+	WasEnds     *time.Time `json:"was_ends,omitempty"`
+	ReportBy    *time.Time `json:"report_by,omitempty"`
+	WasReportBy *time.Time `json:"was_report_by,omitempty"`
+}
+
+// ImportRejected is why the vendor did not accept a report.
+type ImportRejected struct {
+	Code    string  `json:"code"`
+	FixBy   string  `json:"fix_by" enum:"site,courier,vendor"`
+	Message string  `json:"message"`
+	How     string  `json:"how"`
+	Record  *int64  `json:"record,omitempty" doc:"the first bad one"`
+	Last    *uint64 `json:"last,omitempty" doc:"the newest size that was accepted"`
+}
+
+// DeactivateOptions of Licensing.Deactivate.
+type DeactivateOptions struct {
+	SolutionName string `json:"solution_name" doc:"of the license, so that nothing ends by mistake"`
+	Reason       string `json:"reason,omitempty" maxLength:"128" doc:"one word, for the retire record"`
+	To           string `json:"to,omitempty" maxLength:"128" doc:"where the license goes, for the retire record"`
+}
+
+func (s *server) licenseRoutes() []route {
+	if s.Licensing == nil {
+		return nil
+	}
+	return []route{{
+		method: http.MethodGet, path: "/v1/license", id: "getLicense",
+		summary:  "The license: every field with its meaning now, every date with what happens then",
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The license in force", of: LicenseDetail{}}},
+		problems: []int{400},
+		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+			return s.answer(w, http.StatusOK, s.Licensing.Describe())
+		},
+	}, {
+		method: http.MethodGet, path: "/v1/license/history", id: "getLicenseHistory",
+		summary:  "Licenses and receipts that were taken into use, oldest first",
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "As the ledger has them", of: historyAnswer{}}},
+		problems: []int{400, 503},
+		serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+			list, err := s.Licensing.History(r.Context())
+			if err != nil {
+				return err
+			}
+			return s.answer(w, http.StatusOK, historyAnswer{append([]LicenseEvent{}, list...)})
+		},
+	}, {
+		method: http.MethodGet, path: "/v1/allow", id: "getAllow",
+		summary: "May I?",
+		doc:     "200 yes, 403 no, 503 cannot tell: a client that looks at the status alone is never wrong. Nothing is counted or reserved: usage is what events say.",
+		params: []param{
+			{name: "feature", doc: "a feature of the license"},
+			{name: "meter", doc: "a meter of the license"},
+			{name: "quantity", kind: kindCount, max: 1<<63 - 1, doc: "how much, in the smallest unit of the meter; 1 if not given"},
+			{name: "node", doc: "who asks; under a soft license nodes that the ledger knows go on where new ones get no"},
+			{name: "hold", kind: kindCount, max: 3600, doc: "seconds to reserve the amount; only 0 yet"},
+			{name: "built", doc: "when the application was built: 2026-11-03"},
+		},
+		answers: []content{
+			{status: http.StatusOK, mediaType: jsonType, doc: "Yes", of: license.Decision{}},
+			{status: http.StatusForbidden, mediaType: jsonType, doc: "No", of: license.Decision{}},
+		},
+		problems: []int{400, 503},
+		serve:    s.getAllow,
+	}, {
+		method: http.MethodPost, path: "/v1/reply", id: "importReply",
+		summary:  "Take a reply of the vendor into use",
+		doc:      "The reply as it came; a license or a license key too. All of it is checked before anything is written; what is imported is in force at once. The same again does nothing.",
+		params:   []param{{name: "dry_run", kind: kindFlag, doc: "check it and say what would change"}},
+		body:     []content{{mediaType: textType, doc: "The reply"}},
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What was done", of: Imported{}}},
+		problems: []int{400, 409, 413, 415, 422, 503},
+		serve:    s.postReply,
+	}, {
+		method: http.MethodPost, path: "/v1/deactivate", id: "deactivate",
+		summary:  "End the ledger and write the last report",
+		doc:      "Closes every window, retires the ledger, and answers with the report that carries the final usage. From then on events get 410 and every answer is no. Doing it again gives the same report.",
+		body:     []content{{mediaType: jsonType, of: DeactivateOptions{}}},
+		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The last report; Content-Disposition has its name"}},
+		problems: []int{400, 409, 413, 415, 422, 503},
+		serve:    s.postDeactivate,
+	}}
+}
+
+// license returns the license of the site, or that of one without any.
+func (s *server) license() License {
+	if s.Licensing == nil {
+		var none *license.License
+		l := License{Status: none.State(license.Facts{Opened: s.Started}, s.Now())}
+		l.ExitCode = l.Exit
+		return l
+	}
+	return s.Licensing.License()
+}
+
+// refusal is why the license gives no service, or events are not taken.
+func (l *License) refusal() *Problem {
+	p := &Problem{Status: http.StatusServiceUnavailable, Code: l.Code, Message: l.Message, Hint: l.NextAction}
+	if p.Message == "" {
+		p.Message = "the license is " + string(l.State)
+	}
+	if p.Hint == "" {
+		p.Hint = `see "meterseal status"`
+	}
+	return p
+}
+
+// checkTaken refuses events in the states in which none are taken.
+func (s *server) checkTaken() error {
+	l := s.license()
+	switch l.Events {
+	case license.EventsRetired:
+		p := l.refusal()
+		p.Status, p.Code = http.StatusGone, events.CodeRetired
+		return p
+	case license.EventsNotTaken:
+		return l.refusal()
+	}
+	return nil
+}
+
+func (s *server) getAllow(w http.ResponseWriter, _ *http.Request, q values) error {
+	ask := license.Request{Feature: q.text["feature"], Meter: q.text["meter"], Quantity: 1}
+	if q.has("quantity") {
+		ask.Quantity = int64(q.n["quantity"])
+	}
+	if ask.Feature == "" && ask.Meter == "" {
+		return badRequest("query", "neither feature nor meter is given", "ask for a feature, a meter, or both")
+	}
+	if q.n["hold"] > 0 {
+		return badRequest("query.hold", "amounts are not reserved by this version", "leave it out")
+	}
+	if v := q.text["built"]; v != "" {
+		t, err := time.Parse(time.DateOnly, v)
+		if err != nil {
+			t, err = time.Parse(time.RFC3339, v)
+		}
+		if err != nil {
+			return badRequest("query.built", shown(v)+" is no date such as 2026-11-03", "give the day on which the application was built")
+		}
+		ask.Built = t
+	}
+	if err := s.Ready(); err != nil {
+		p := problemOf(err)
+		p.Status = http.StatusServiceUnavailable
+		return p
+	}
+	d := s.Licensing.Allow(ask, q.text["node"])
+	status := http.StatusOK
+	if !d.Allowed {
+		status = http.StatusForbidden
+	}
+	return s.answer(w, status, d)
+}
+
+func (s *server) postReply(w http.ResponseWriter, r *http.Request, q values) error {
+	if s.StoreDisabled {
+		return noStore()
+	}
+	doc, err := readBody(r)
+	if err != nil {
+		return err
+	}
+	if len(doc) == 0 {
+		return badRequest("body", "is empty", "send the reply as it came")
+	}
+	out, err := s.Licensing.Import(r.Context(), doc, q.flag["dry_run"])
+	if err != nil {
+		return err
+	}
+	if out.Used && !out.DryRun {
+		l := s.Licensing.License()
+		s.Log.Info("reply imported", "result", out.Result, "state", string(l.State), "serial", strconv.FormatUint(l.Serial, 10))
+	}
+	return s.answer(w, http.StatusOK, out)
+}
+
+func (s *server) postDeactivate(w http.ResponseWriter, r *http.Request, _ values) error {
+	if s.StoreDisabled {
+		return noStore()
+	}
+	var ask DeactivateOptions
+	if given, err := readJSON(r, &ask); err != nil {
+		return err
+	} else if !given {
+		return badRequest("body", "is missing", `send {"solution_name":"…"}`)
+	}
+	name, write, err := s.Licensing.Deactivate(r.Context(), ask)
+	if err != nil {
+		return err
+	}
+	size, err := s.stream(w, textType, name, write)
+	if err == nil {
+		s.Log.Info("ledger deactivated", "path", name, "size", size)
+	}
+	return err
+}
