@@ -120,7 +120,9 @@ func (in *intake) advance(ctx context.Context, c conn, l *Ledger) error {
 	r := in.report
 	base, from := r.Base, r.From
 	if k := in.known.ledger; k != nil && k.Size > r.BaseSize {
-		base, from = ledger.Checkpoint{Origin: l.Origin, Size: k.Size, Root: k.root}, k.Until
+		if base = (ledger.Checkpoint{Origin: l.Origin, Size: k.Size, Root: k.root}); !k.Until.IsZero() {
+			from = k.Until
+		}
 	}
 	totals, err := in.totals(base)
 	if err != nil {
@@ -276,7 +278,7 @@ func (p *Portal) licenseFor(ctx context.Context, c conn, lic *License, l *Ledger
 		a.LicenseStatus = LicenseRefused
 		return nil, nil
 	}
-	b, err := p.bind(ctx, c, lic, l)
+	b, err := p.bind(ctx, c, lic, l, true)
 	if err != nil {
 		return nil, err
 	}
@@ -367,7 +369,7 @@ func (in *intake) duplicate(ctx context.Context) (*Answer, error) {
 		return nil, err
 	}
 	if found {
-		if err := json.Unmarshal([]byte(text), a); err != nil {
+		if a, err = answerOf(text); err != nil {
 			return nil, err
 		}
 		a.Reply = []byte(reply)
@@ -382,6 +384,12 @@ func (in *intake) duplicate(ctx context.Context) (*Answer, error) {
 	return a, in.p.store.tx(ctx, func(c conn) error {
 		return c.audit(ctx, in.now, in.o.Actor, "report.duplicate", in.origin, nil, a.ReportID)
 	})
+}
+
+// answerOf parses an answer as it was written down.
+func answerOf(text string) (*Answer, error) {
+	a := &Answer{}
+	return a, json.Unmarshal([]byte(text), a)
 }
 
 // giveNewest puts the newest accepted reply of a ledger into the answer.

@@ -242,8 +242,9 @@ func bindingsOf(boot *ledger.Boot) map[string]string {
 }
 
 // bind returns the license of a ledger from now on: the terms with the dates of
-// this ledger, its keys, and the pin. l is already as the report leaves it.
-func (p *Portal) bind(ctx context.Context, c conn, lic *License, l *Ledger) (*license.License, error) {
+// this ledger, its keys, and the pin. l is already as the report leaves it. Only
+// an accepted report moves the dates on.
+func (p *Portal) bind(ctx context.Context, c conn, lic *License, l *Ledger, accepted bool) (*license.License, error) {
 	now := p.now()
 	b := *lic.Terms
 	b.Issued, b.Serial, b.Site = now, l.Serial+1, l.Origin
@@ -256,20 +257,21 @@ func (p *Portal) bind(ctx context.Context, c conn, lic *License, l *Ledger) (*li
 		b.SiteKeys = append(b.SiteKeys, k)
 	}
 	b.Checkpoint = license.Pin{Size: l.Size, Root: l.root}
-	b.Suspended = lic.State == Suspended
+	b.Suspended = lic.State != Active
+	b.Credits = append(slices.Clone(b.Credits), l.Credits...)
 	if b.MatchRate > 0 && len(b.Binds) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(l.Bindings)) {
 			b.Binds = append(b.Binds, license.Bind{Name: name, Hash: l.Bindings[name]})
 		}
 	}
-	if err := p.dates(ctx, c, lic, l, &b); err != nil {
+	if err := p.dates(ctx, c, lic, l, &b, accepted); err != nil {
 		return nil, err
 	}
 	return &b, nil
 }
 
 // dates moves end and report-by as an accepted report does (O-04, O-16, O-31).
-func (p *Portal) dates(ctx context.Context, c conn, lic *License, l *Ledger, b *license.License) error {
+func (p *Portal) dates(ctx context.Context, c conn, lic *License, l *Ledger, b *license.License, accepted bool) error {
 	now, rules := p.now(), lic.Rules
 	switch {
 	case b.End.IsZero():
@@ -282,7 +284,9 @@ func (p *Portal) dates(ctx context.Context, c conn, lic *License, l *Ledger, b *
 	case b.Term.N > 0:
 		b.End = later(b.End, l.LicenseEnd)
 	}
-	b.End = b.Roll(now)
+	if accepted {
+		b.End = b.Roll(now)
+	}
 	if e := b.ContractEnd; !e.IsZero() && b.End.After(e) {
 		b.End = e
 	}
@@ -290,7 +294,9 @@ func (p *Portal) dates(ctx context.Context, c conn, lic *License, l *Ledger, b *
 	if due.IsZero() {
 		due = b.ReportBy
 	}
-	b.ReportBy = license.NextReportBy(due, b.ReportEvery, now)
+	if b.ReportBy = due; accepted {
+		b.ReportBy = license.NextReportBy(due, b.ReportEvery, now)
+	}
 	return nil
 }
 

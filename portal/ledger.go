@@ -9,6 +9,7 @@ import (
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/license"
 )
 
 // States of a ledger.
@@ -40,8 +41,10 @@ type Ledger struct {
 	RotatedKeys  []string `json:"rotated_keys"`
 	// Bindings are hashes by name, of the newest boot record.
 	Bindings map[string]string `json:"bindings,omitempty"`
-	Size     uint64            `json:"size"` // newest accepted
-	Root     string            `json:"root"`
+	// Credits gave amounts back to periods of this ledger alone.
+	Credits []license.Credit `json:"credits,omitempty"`
+	Size    uint64           `json:"size"` // newest accepted
+	Root    string           `json:"root"`
 	// Until is the end of the last window that was reported.
 	Until time.Time `json:"until"`
 	// Serial is that of the newest license for it, LicenseEnd its end (zero:
@@ -61,24 +64,24 @@ type Ledger struct {
 	version int64
 }
 
-const ledgerColumns = `origin, license, label, state, approval, vkeys, rotated, bindings, size, root, until, serial, in_force, report_by, license_end, own_end, supersedes, activated, ended, version`
+const ledgerColumns = `origin, license, label, state, approval, vkeys, rotated, bindings, credits, size, root, until, serial, in_force, report_by, license_end, own_end, supersedes, activated, ended, version`
 
 func scanLedger(scan func(...any) error) (*Ledger, error) {
 	var l Ledger
-	var keys, rotated, bindings string
+	var keys, rotated, bindings, credits string
 	var size, serial, inForce, until, reportBy, end, ownEnd, activated, ended int64
-	err := scan(&l.Origin, &l.License, &l.Label, &l.State, &l.Approval, &keys, &rotated, &bindings, &size, &l.Root, &until, &serial, &inForce,
+	err := scan(&l.Origin, &l.License, &l.Label, &l.State, &l.Approval, &keys, &rotated, &bindings, &credits, &size, &l.Root, &until, &serial, &inForce,
 		&reportBy, &end, &ownEnd, &l.Supersedes, &activated, &ended, &l.version)
 	if err != nil {
 		return nil, err
 	}
-	for text, to := range map[string]any{keys: &l.Keys, bindings: &l.Bindings} {
-		if err := json.Unmarshal([]byte(text), to); err != nil {
+	for _, x := range []struct {
+		text string
+		to   any
+	}{{keys, &l.Keys}, {rotated, &l.RotatedKeys}, {bindings, &l.Bindings}, {credits, &l.Credits}} {
+		if err := json.Unmarshal([]byte(x.text), x.to); err != nil {
 			return nil, err
 		}
-	}
-	if err := json.Unmarshal([]byte(rotated), &l.RotatedKeys); err != nil {
-		return nil, err
 	}
 	l.Size, l.Serial, l.Until, l.ReportBy, l.LicenseEnd = uint64(size), uint64(serial), unix(until), unix(reportBy), unix(end)
 	l.InForce, l.ownEnd, l.Activated, l.Ended, l.LedgerID = uint64(inForce), unix(ownEnd), unix(activated), unix(ended), export.LedgerID(l.Origin)
@@ -102,15 +105,15 @@ func (l *Ledger) registration() string {
 
 // save inserts or updates l; the caller holds the row, or makes it.
 func (c conn) saveLedger(ctx context.Context, l *Ledger) error {
-	args := []any{l.License, l.Label, l.State, l.Approval, toJSON(l.Keys), toJSON(l.RotatedKeys), toJSON(l.Bindings), int64(l.Size), l.Root,
+	args := []any{l.License, l.Label, l.State, l.Approval, toJSON(l.Keys), toJSON(l.RotatedKeys), toJSON(l.Bindings), toJSON(l.Credits), int64(l.Size), l.Root,
 		seconds(l.Until), int64(l.Serial), int64(l.InForce), seconds(l.ReportBy), seconds(l.LicenseEnd), seconds(l.ownEnd), l.Supersedes, seconds(l.Activated), seconds(l.Ended), l.Origin}
 	if l.version > 0 {
-		_, err := c.exec(ctx, `UPDATE ledgers SET license = ?, label = ?, state = ?, approval = ?, vkeys = ?, rotated = ?, bindings = ?, size = ?,
+		_, err := c.exec(ctx, `UPDATE ledgers SET license = ?, label = ?, state = ?, approval = ?, vkeys = ?, rotated = ?, bindings = ?, credits = ?, size = ?,
 			root = ?, until = ?, serial = ?, in_force = ?, report_by = ?, license_end = ?, own_end = ?, supersedes = ?, activated = ?, ended = ? WHERE origin = ?`, args...)
 		return err
 	}
-	n, err := c.exec(ctx, `INSERT INTO ledgers (license, label, state, approval, vkeys, rotated, bindings, size, root, until, serial, in_force, report_by,
-		license_end, own_end, supersedes, activated, ended, origin, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+	n, err := c.exec(ctx, `INSERT INTO ledgers (license, label, state, approval, vkeys, rotated, bindings, credits, size, root, until, serial, in_force, report_by,
+		license_end, own_end, supersedes, activated, ended, origin, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
 		ON CONFLICT (origin) DO NOTHING`, args...)
 	if err == nil && n == 0 {
 		err = errMoved
@@ -137,12 +140,12 @@ func (c conn) ledger(ctx context.Context, origin string) (*Ledger, error) {
 }
 
 // Ledgers lists the ledgers of a license, by their activation; license empty: all.
-func (p *Portal) Ledgers(ctx context.Context, license string) ([]*Ledger, error) {
-	return p.store.reader().ledgers(ctx, license)
+func (p *Portal) Ledgers(ctx context.Context, licenseID string) ([]*Ledger, error) {
+	return p.store.reader().ledgers(ctx, licenseID)
 }
 
-func (c conn) ledgers(ctx context.Context, license string) ([]*Ledger, error) {
-	return list(ctx, c, scanLedger, "SELECT "+ledgerColumns+" FROM ledgers WHERE ? = '' OR license = ? ORDER BY activated, origin", license, license)
+func (c conn) ledgers(ctx context.Context, licenseID string) ([]*Ledger, error) {
+	return list(ctx, c, scanLedger, "SELECT "+ledgerColumns+" FROM ledgers WHERE ? = '' OR license = ? ORDER BY activated, origin", licenseID, licenseID)
 }
 
 // history is what is on record of a ledger when a report of it arrives.

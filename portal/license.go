@@ -175,7 +175,10 @@ func (p *Portal) draft(ctx context.Context, spec LicenseSpec) (*draft, error) {
 			return nil, err
 		}
 	}
-	_, d.hardMax = set["max-term"]
+	if _, given := set["max-term"]; given {
+		d.rules.MaxTermFixed = true
+	}
+	d.hardMax = d.rules.MaxTermFixed
 	d.lines = mergeLines(mergeLines(defaultLines(d.now), p.keyLines()), set)
 	return d, d.typeDefaults(set)
 }
@@ -338,6 +341,24 @@ func (d *draft) compose() (*license.License, error) {
 	}
 	if err := d.checkTerm(l); err != nil {
 		return nil, err
+	}
+	return l, nil
+}
+
+// composeChanged is compose for a license that exists: its dates are judged
+// again only if one of them changes.
+func (d *draft) composeChanged(set license.Lines) (*license.License, error) {
+	if err := d.typeDefaults(d.lines); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"start", "end", "contract-end", "max-term"} {
+		if _, ok := set[name]; ok {
+			return d.compose()
+		}
+	}
+	l, err := license.Compose(d.lines)
+	if err != nil {
+		return nil, badLicense(err)
 	}
 	return l, nil
 }

@@ -31,6 +31,8 @@ type Rules struct {
 	// User is who may activate a license without its key, signed in; empty: the
 	// key is needed.
 	User string `json:"user,omitempty"`
+	// MaxTermFixed: max-term was given, so it is a cap and not a default.
+	MaxTermFixed bool `json:"max_term_fixed,omitempty"`
 }
 
 // Names of the rules.
@@ -186,7 +188,7 @@ func (r Rules) over(o Rules) Rules {
 			*f.to = f.from
 		}
 	}
-	r.Approval = r.Approval || o.Approval
+	r.Approval, r.MaxTermFixed = r.Approval || o.Approval, r.MaxTermFixed || o.MaxTermFixed
 	return r
 }
 

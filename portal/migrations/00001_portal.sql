@@ -57,6 +57,7 @@ CREATE TABLE ledgers (
     vkeys       TEXT   NOT NULL, -- JSON: site, then site-pq
     rotated     TEXT   NOT NULL, -- JSON: earlier ones
     bindings    TEXT   NOT NULL, -- JSON: name to hash
+    credits     TEXT   NOT NULL, -- JSON
     size        BIGINT NOT NULL, -- newest accepted
     root        TEXT   NOT NULL,
     until       BIGINT NOT NULL, -- windows closed in it
@@ -133,7 +134,8 @@ CREATE TABLE codes ( -- initialization codes
     code    TEXT   NOT NULL PRIMARY KEY, -- hex
     license TEXT   NOT NULL,
     expires BIGINT NOT NULL,
-    origin  TEXT   NOT NULL -- of the ledger that used it; empty: not used
+    origin  TEXT   NOT NULL, -- of the ledger that used it; empty: not used
+    answer  TEXT   NOT NULL  -- the confirmation code that it was answered with
 );
 CREATE TABLE alerts (
     id         TEXT   NOT NULL PRIMARY KEY,

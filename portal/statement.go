@@ -1,0 +1,195 @@
+package portal
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/license"
+)
+
+// StatementFilter says which rows to make; the zero value all, by month.
+type StatementFilter struct {
+	License, Customer, Origin, Meter string
+	// Period is monthly (the default), daily, weekly, annual, or none: one number
+	// for the whole time.
+	Period license.Reset
+}
+
+// A StatementRow is what one ledger used of one meter in one period, with the
+// records that prove it.
+type StatementRow struct {
+	License     string    `json:"license"`
+	Customer    string    `json:"customer"`
+	Meter       string    `json:"meter"`
+	Aggregation string    `json:"aggregation"`
+	Unit        string    `json:"unit"`
+	Scale       int       `json:"scale"`
+	From        time.Time `json:"from"` // the period, [From, To)
+	To          time.Time `json:"to"`
+	// Quantity is in the meter's smallest unit, without corrections; Adjusted is
+	// their sum; Late is the part of Quantity whose own windows were closed
+	// before; Over the part beyond the license's limit.
+	Quantity int64  `json:"quantity"`
+	Adjusted int64  `json:"adjusted"`
+	Late     int64  `json:"late"`
+	Over     int64  `json:"over"`
+	Events   uint64 `json:"events"`
+	// FirstRecord and LastRecord bound the records behind the number, Report is
+	// the last upload that brought some.
+	FirstRecord uint64 `json:"first_record"`
+	LastRecord  uint64 `json:"last_record"`
+	Ledger      string `json:"ledger"`
+	Report      string `json:"report"`
+	// Complete: the ledger has reported all of the period.
+	Complete bool `json:"complete"`
+}
+
+// Statement adds up usage in [from, to), which are cut to whole UTC days.
+//
+// Usage counts on the UTC day on which the site booked it: late events on the
+// day of their booking, not of their window. So the number of a period that a
+// site has reported to its end (Complete) never changes.
+func (p *Portal) Statement(ctx context.Context, from, to time.Time, f StatementFilter) ([]StatementRow, error) {
+	if f.Period == "" {
+		f.Period = license.ResetMonthly
+	}
+	type dayRow struct {
+		usageRow
+		origin, license, customer, upload, agg string
+		until                                  int64
+	}
+	c := p.store.reader()
+	days, err := list(ctx, c, func(scan func(...any) error) (r dayRow, err error) {
+		var count, first, last int64
+		err = scan(&r.origin, &r.license, &r.customer, &r.upload, &r.meter, &r.day, &r.agg, &count, &r.total.Value, &r.late, &r.total.DValue, &r.over,
+			&r.total.To, &first, &last, &r.until)
+		if err != nil {
+			return r, err
+		}
+		r.total.Count, r.first, r.last = uint64(count), uint64(first), uint64(last)
+		r.total.Used = count > 0 || r.total.To > 0
+		r.usageRow.agg, err = events.ParseAggregation(r.agg)
+		return r, err
+	}, `SELECT u.origin, l.license, k.customer, u.upload, u.meter, u.day, u.aggregation, u.events, u.value, u.late, u.adjusted, u.over, u.latest,
+		u.first_record, u.last_record, l.until FROM usage_days u JOIN ledgers l ON l.origin = u.origin JOIN licenses k ON k.id = l.license
+		WHERE u.day >= ? AND u.day < ? AND (? = '' OR l.license = ?) AND (? = '' OR k.customer = ?) AND (? = '' OR u.origin = ?) AND (? = '' OR u.meter = ?)
+		ORDER BY l.license, u.origin, u.meter, u.day, u.first_record`,
+		floorDay(from), floorDay(to), f.License, f.License, f.Customer, f.Customer, f.Origin, f.Origin, f.Meter, f.Meter)
+	if err != nil {
+		return nil, err
+	}
+	terms := map[string]*license.License{}
+	out := []StatementRow{}
+	var sum usageRow
+	for _, r := range days {
+		begin, end := period(f.Period, r.day, from, to)
+		n := len(out) - 1
+		if n < 0 || out[n].Ledger != r.origin || out[n].Meter != r.meter || !out[n].From.Equal(begin) {
+			row := StatementRow{License: r.license, Customer: r.customer, Meter: r.meter, Aggregation: r.agg, From: begin, To: end, Ledger: r.origin,
+				Complete: r.until >= end.Unix()}
+			if err := p.nameUnit(ctx, c, terms, &row); err != nil {
+				return nil, err
+			}
+			out, sum = append(out, row), r.usageRow
+		} else if err := sum.merge(&r.usageRow); err != nil {
+			return nil, err
+		}
+		row := &out[len(out)-1]
+		row.Quantity, row.Adjusted, row.Late, row.Over, row.Events = sum.total.Value, sum.total.DValue, sum.late, sum.over, sum.total.Count
+		row.FirstRecord, row.LastRecord, row.Report = sum.first, sum.last, max(row.Report, r.upload)
+	}
+	slices.SortStableFunc(out, func(a, b StatementRow) int {
+		return cmp.Or(cmp.Compare(a.License, b.License), a.From.Compare(b.From), cmp.Compare(a.Meter, b.Meter), cmp.Compare(a.Ledger, b.Ledger))
+	})
+	return out, nil
+}
+
+func floorDay(t time.Time) int64 { return t.Unix() / daySeconds }
+
+// period is the one of a day, cut to the whole of the statement where nothing is
+// ever reset.
+func period(r license.Reset, day int64, from, to time.Time) (time.Time, time.Time) {
+	begin, end := license.Period(r, time.Unix(day*daySeconds, 0))
+	if begin.IsZero() {
+		return time.Unix(floorDay(from)*daySeconds, 0).UTC(), time.Unix(floorDay(to)*daySeconds, 0).UTC()
+	}
+	return begin, end
+}
+
+// nameUnit fills in what the license says of the meter.
+func (p *Portal) nameUnit(ctx context.Context, c conn, terms map[string]*license.License, row *StatementRow) error {
+	t := terms[row.License]
+	if t == nil {
+		l, err := c.license(ctx, row.License)
+		if err != nil {
+			return err
+		}
+		t = l.Terms
+		terms[row.License] = t
+	}
+	if m := t.Meter(row.Meter); m != nil {
+		row.Unit, row.Scale = m.Unit, m.Scale
+	}
+	return nil
+}
+
+// A LimitUse is how far a ledger is with a limit of its license.
+type LimitUse struct {
+	License   string            `json:"license"`
+	Origin    string            `json:"origin"`
+	Meter     string            `json:"meter"`
+	Allowance license.Allowance `json:"allowance"`
+}
+
+// NearLimits lists the limits of which a ledger has used at least a percentage in
+// the current period, as far as was reported (L-28).
+func (p *Portal) NearLimits(ctx context.Context, percent int) ([]LimitUse, error) {
+	ledgers, err := p.Ledgers(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	now, out := p.now(), []LimitUse{}
+	for _, l := range ledgers {
+		if l.State != LedgerActive {
+			continue
+		}
+		lic, err := p.License(ctx, l.License)
+		if err != nil {
+			return nil, err
+		}
+		terms := *lic.Terms
+		terms.Credits = append(slices.Clone(terms.Credits), l.Credits...)
+		for i := range terms.Limits {
+			x := &terms.Limits[i]
+			if x.Feature {
+				continue
+			}
+			used, err := p.used(ctx, l, x, now)
+			if err != nil {
+				return nil, err
+			}
+			a := terms.Allowance(x, used, now)
+			if a.Limit == 0 || used >= a.Limit || float64(used)*100 >= float64(a.Limit)*float64(percent) {
+				out = append(out, LimitUse{lic.ID, l.Origin, x.Name, a})
+			}
+		}
+	}
+	return out, nil
+}
+
+// used is what a ledger has used of a limit in the current period.
+func (p *Portal) used(ctx context.Context, l *Ledger, x *license.Limit, now time.Time) (int64, error) {
+	from, to := license.Period(x.Reset, now)
+	if from.IsZero() {
+		from, to = time.Unix(0, 0), now.Add(daySeconds*time.Second)
+	}
+	rows, err := p.Statement(ctx, from, to, StatementFilter{Origin: l.Origin, Meter: x.Name, Period: license.ResetNone})
+	var sum int64
+	for _, r := range rows {
+		sum += r.Quantity + r.Adjusted
+	}
+	return sum, err
+}
