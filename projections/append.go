@@ -78,9 +78,8 @@ func (st *State) appendControl(line string) error {
 		return st.retire(now, text, rec)
 	}
 	st.append(text)
-	st.noteRecord(st.frontier.Size()-1, rec)
 	st.lastTime, st.fx.core = now, true
-	return nil
+	return st.noteRecord(st.frontier.Size()-1, rec)
 }
 
 // retire ends the ledger: whatever windows hold is closed, then the ledger, and
@@ -91,11 +90,10 @@ func (st *State) retire(now int64, text string, rec ledger.Record) error {
 		return err
 	}
 	st.append(text)
-	st.noteRecord(st.frontier.Size()-1, rec)
 	st.retired, st.lastTime, st.fx.core = true, now, true
 	st.close.size = st.frontier.Size() // a report may end here
 	st.fx.signs = append(st.fx.signs, ledger.Checkpoint{Origin: st.origin, Size: st.frontier.Size(), Root: st.frontier.Root()})
-	return nil
+	return st.noteRecord(st.frontier.Size()-1, rec)
 }
 
 // afterRetire folds a line that would become a record of a retired ledger. None
@@ -109,8 +107,7 @@ func (st *State) afterRetire(fields []string) error {
 	if err != nil {
 		return fmt.Errorf("%w: control line %q: %w", ErrDamaged, strings.Join(fields, " "), err)
 	}
-	st.noteRecord(st.frontier.Size(), rec)
-	return nil
+	return st.noteRecord(st.frontier.Size(), rec)
 }
 
 // noteDown notes the whole windows between two groups of different terms: no

@@ -172,6 +172,7 @@ func (c *cell) add(st *State, e *events.Event, seq uint64) events.Disposition {
 	switch m.def.Aggregation {
 	case events.Count:
 		c.value++
+		m.running++
 	case events.Sum:
 		c.value += e.Quantity
 		m.running += e.Quantity

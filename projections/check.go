@@ -102,7 +102,7 @@ func (c *checker) records(ctx context.Context, size uint64, progress func(done, 
 		if err := c.kept(i + 1); err != nil {
 			return err
 		}
-		if err := c.sum(line); err != nil {
+		if err := c.sum(i, line); err != nil {
 			return &RecordError{Index: i, Reason: err.Error()}
 		}
 		if i++; progress != nil && i%10_000 == 0 {
@@ -145,16 +145,16 @@ func (c *checker) kept(size uint64) error {
 }
 
 // sum takes what a record says of the state beside the ledger.
-func (c *checker) sum(line string) error {
+func (c *checker) sum(i uint64, line string) error {
 	rec, err := ledger.ParseRecord(line)
 	if err != nil {
 		return err
 	}
 	switch r := rec.(type) {
 	case *ledger.Usage:
-		return c.state.usage(r)
+		return c.state.usage(i, r)
 	case *ledger.Adjust:
-		return c.state.adjust(r)
+		return c.state.adjust(i, r)
 	case *ledger.CloseEnd:
 		clear(c.state.since)
 		c.closes = append(c.closes, closeCursor{r.Cursor, r.Sum})

@@ -19,6 +19,9 @@ type stateCheck struct {
 	since map[string]*ledger.Total // since the last close
 	rows  map[spanOf]*rowSums
 	seed  []byte
+	// used is what the records from the size of the newest receipt on hold.
+	receipt uint64
+	used    map[string]*use
 }
 
 // spanOf selects the rows of a meter of one span.
@@ -54,7 +57,10 @@ var allSpans = [...]Span{SpanWindow, SpanHour, SpanDay, SpanMonth, SpanTotal}
 // begin draws the numbers of the rows from the rows themselves: whoever edits
 // them changes the numbers too, and cannot choose edits that cancel.
 func (c *stateCheck) begin(s *Store) error {
-	c.s, c.since, c.rows = s, map[string]*ledger.Total{}, map[spanOf]*rowSums{}
+	c.s, c.since, c.rows, c.used = s, map[string]*ledger.Total{}, map[spanOf]*rowSums{}, map[string]*use{}
+	if r := s.Status().Receipt; r != nil {
+		c.receipt = r.Size
+	}
 	h := sha256.New()
 	err := s.scan([]byte{keyRow}, func(key, value []byte) error {
 		h.Write(key)
@@ -101,7 +107,18 @@ func (c *stateCheck) total(meterID string) *ledger.Total {
 	return c.since[meterID]
 }
 
-func (c *stateCheck) usage(r *ledger.Usage) error {
+// usedSince returns what is used of a meter, if record i is not in the receipt.
+func (c *stateCheck) usedSince(i uint64, meterID string) *use {
+	if i < c.receipt {
+		return new(use)
+	}
+	if c.used[meterID] == nil {
+		c.used[meterID] = new(use)
+	}
+	return c.used[meterID]
+}
+
+func (c *stateCheck) usage(i uint64, r *ledger.Usage) error {
 	m, node, err := c.of(r.Meter, r.Node)
 	if err != nil {
 		return err
@@ -111,6 +128,7 @@ func (c *stateCheck) usage(r *ledger.Usage) error {
 		v.lateCount, v.lateValue = v.count, v.value
 	}
 	c.cell(m, node, r.From, &v)
+	c.usedSince(i, r.Meter).add(r.Aggregation, r.Value, r.Over(), r.To)
 	if t := c.total(r.Meter); r.Aggregation == events.Unique {
 		t.Count += r.Count
 	} else {
@@ -119,12 +137,13 @@ func (c *stateCheck) usage(r *ledger.Usage) error {
 	return err
 }
 
-func (c *stateCheck) adjust(r *ledger.Adjust) error {
+func (c *stateCheck) adjust(i uint64, r *ledger.Adjust) error {
 	m, node, err := c.of(r.Meter, r.Node)
 	if err != nil {
 		return err
 	}
 	c.cell(m, node, r.From, &rowValue{adjusted: r.DValue, dcount: r.DCount})
+	c.usedSince(i, r.Meter).adjust(0, r.DValue)
 	c.total(r.Meter).DValue += r.DValue
 	return nil
 }
@@ -149,6 +168,12 @@ func (c *stateCheck) compare(audit *ledger.Audit, report *CheckReport) error {
 		}
 		if err := m.compare("since the last close", &m.since, *since); err != nil {
 			return err
+		}
+		if used := c.usedSince(c.receipt, m.def.ID); *used != m.receipted {
+			return fmt.Errorf("%w: meter %s, since the receipt of size %d: the records hold %+v, the state %+v", ErrDamaged, m.def.ID, c.receipt, *used, m.receipted)
+		}
+		if all := m.uses[0]; addsUp(m.def.Aggregation) && (all.value != m.all.value || all.adjusted != m.all.adjusted) {
+			return fmt.Errorf("%w: meter %s: its use is %d adjusted by %d, its total %d by %d", ErrDamaged, m.def.ID, all.value, all.adjusted, m.all.value, m.all.adjusted)
 		}
 	}
 	for _, a := range audit.Nodes() {

@@ -295,6 +295,7 @@ func (st *State) nodeName(index uint32) string {
 func (st *State) bookCell(c *cell) error {
 	n, m := c.node, c.meter
 	value := c.result()
+	over := st.bookUse(c, value)
 	root := base64.StdEncoding.EncodeToString(rootOf(c))
 	to := c.key.from + st.windowSeconds()
 	var b strings.Builder
@@ -307,6 +308,9 @@ func (st *State) bookCell(c *cell) error {
 			kind = "late"
 		}
 		fmt.Fprintf(&b, "%s %s %s %s %d %d %d %d %d %d %s", kind, n.name, m.def.ID, m.def.Aggregation, c.key.from, to, c.count, value, n.counted, n.counted+c.count, root)
+	}
+	if over > 0 {
+		b.WriteString(" over=" + strconv.FormatInt(over, 10))
 	}
 	if c.key.session != "" {
 		b.WriteString(" session=" + c.key.session)

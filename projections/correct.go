@@ -24,10 +24,12 @@ type refEntry struct {
 	ref  ref
 }
 
-// refReader finds an event that was stored for correction. The Store is one.
+// refReader finds what was stored: an event for correction, records. The Store
+// is one.
 type refReader interface {
 	findRef(key [16]byte) (ref, bool, error)
 	findSessionEvent(sessionSlot) (sessionEvent, error)
+	recordsFrom(from, to uint64, f func(line string) error) error
 }
 
 func refKey(n *node, id string) (k [16]byte) {

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ func (c *crasher) checkAll() {
 func (c *crasher) compare() {
 	c.t.Helper()
 	compareUsage(c.t, c.store, c.model)
+	compareBooked(c.t, c.store, c.model)
+	compareLimits(c.t, c.store, c.model)
 	compareAccounts(c.t, c.store, c.model)
 }
 
@@ -110,6 +113,69 @@ func compareUsage(t testing.TB, s *projections.Store, m *model.Site) {
 	}
 }
 
+// compareLimits compares what was used of each meter in the period of its limit.
+func compareLimits(t testing.TB, s *projections.Store, m *model.Site) {
+	t.Helper()
+	for _, ahead := range []time.Duration{0, 3 * time.Hour, 30 * 24 * time.Hour} {
+		now := s.Status().Time.Add(ahead)
+		for _, u := range s.Uses(now) {
+			w := m.Use(u.Meter, now.Unix())
+			got := []int64{u.Booked, u.Open, u.Over, u.Period, u.SinceReceipt}
+			want := []int64{model.Clamp(w.Booked), model.Clamp(w.Open), model.Clamp(w.Over), model.Clamp(w.Now), model.Clamp(w.SinceReceipt)}
+			if !slices.Equal(got, want) {
+				t.Fatalf("use of %s at %v (%s): booked, open, over, period, since the receipt %v, want %v", u.Meter, now, u.Reset, got, want)
+			}
+		}
+	}
+}
+
+// compareBooked compares the records of cells, one by one, and what they say is
+// beyond a limit. It tells the model which of them the newest receipt covers.
+func compareBooked(t testing.TB, s *projections.Store, m *model.Site) {
+	t.Helper()
+	if _, err := s.Sync(context.Background()); err != nil {
+		t.Fatalf("sync: %v", err)
+	}
+	receipted := uint64(0)
+	if r := s.Status().Receipt; r != nil {
+		receipted = r.Size
+	}
+	i, index := 0, uint64(0)
+	for line, err := range s.Records(context.Background(), 0, s.Status().Records) {
+		if index == receipted {
+			m.Receipted = i
+		}
+		index++
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := ledger.ParseRecord(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		switch r := rec.(type) {
+		case *ledger.Usage:
+			got = fmt.Sprint(r.Kind(), " ", r.Node, " ", r.Meter, " ", r.From, r.Count, r.Value, r.Over())
+		case *ledger.Adjust:
+			got = fmt.Sprint(r.Kind(), " ", r.Node, " ", r.Meter, " ", r.From, r.Count, r.DValue, 0)
+		default:
+			continue
+		}
+		if i == len(m.Booked) {
+			t.Fatalf("record %q, want none", line)
+		}
+		b := m.Booked[i]
+		if want := fmt.Sprint(b.Kind, " ", b.Node, " ", b.Meter, " ", b.From, b.Count, b.Value, b.Over); got != want {
+			t.Fatalf("record %q, want %s", line, want)
+		}
+		i++
+	}
+	if i != len(m.Booked) {
+		t.Fatalf("%d records of cells, want %d", i, len(m.Booked))
+	}
+}
+
 func spellRow(count int64, late uint64, values ...*big.Int) string {
 	return fmt.Sprintf("%d events (%d late) of %v (late %v), adjusted by %v", count, late, values[0], values[1], values[2])
 }
@@ -144,12 +210,13 @@ var crashMeters = []string{
 
 // generator draws groups.
 type generator struct {
-	rng   *rand.Rand
-	ids   int
-	past  map[string][]events.Event // plain events of a node, to send again or correct
-	next  map[string]uint64         // of its SDK batches
-	epoch map[string]uint64
-	times map[int64]bool // each once, so that "latest" has no ties between nodes
+	rng    *rand.Rand
+	ids    int
+	serial uint64
+	past   map[string][]events.Event // plain events of a node, to send again or correct
+	next   map[string]uint64         // of its SDK batches
+	epoch  map[string]uint64
+	times  map[int64]bool // each once, so that "latest" has no ties between nodes
 }
 
 func newGenerator(rng *rand.Rand) *generator {
@@ -180,11 +247,30 @@ func (g *generator) runs(now time.Time) []events.Run {
 				Refusals: []events.Refusal{{Reason: "unknown_meter", Count: 1 + g.rng.Uint64N(3)}, {Reason: "malformed", Count: 1}}})
 		case n < 18:
 			runs = append(runs, control("close @"))
+			if g.rng.IntN(2) == 0 {
+				runs = append(runs, g.license(now)...)
+			}
 		case n < 19 && g.rng.IntN(4) == 0:
 			runs = append(runs, control("close @ now"))
 		}
 	}
 	return runs
+}
+
+// license returns what an import brings: limits and license.
+func (g *generator) license(now time.Time) []events.Run {
+	g.serial++
+	runs := limits()
+	for _, m := range crashMeters {
+		if id, _, _ := strings.Cut(m, " "); g.rng.IntN(2) == 0 {
+			reset := []string{"none", "daily", "weekly", "monthly", "annual"}[g.rng.IntN(5)]
+			runs = append(runs, control(fmt.Sprintf("limit %s %d none %s", id, g.rng.IntN(40), reset)))
+			day := now.Truncate(24 * time.Hour)
+			runs = append(runs, control(fmt.Sprintf("credit %s %d %d", id, day.AddDate(0, 0, -g.rng.IntN(3)).Unix(), g.rng.IntN(20))))
+		}
+	}
+	return append(runs, control(licenseLine(g.serial, 0)),
+		control(fmt.Sprintf("clock @ %d step", g.serial)))
 }
 
 // plain returns an event with an id: a new one, one that was sent before, or

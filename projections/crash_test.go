@@ -44,7 +44,7 @@ func TestCrashSchedules(t *testing.T) {
 	})
 	t.Logf("%v", seen)
 	// The schedules are worth something only if all of this happens in them.
-	for _, what := range []string{"power cut", "power cut within a write", "counted", "store behind the log", "log rewritten",
+	for _, what := range []string{"power cut", "power cut within a write", "counted", "store behind the log", "log rewritten", "receipt",
 		"start stream_behind_cursor", "start stream_hole", "start stream_damaged", "start store_unreachable"} {
 		if seen["counted"] > 500 && seen[what] == 0 {
 			t.Errorf("no schedule had %q", what)
@@ -109,8 +109,13 @@ func (c *crasher) step() bool {
 		c.now = c.now.Add(time.Duration(c.rng.IntN(30)) * time.Hour) // nothing came for a while
 	}
 	switch n := c.rng.IntN(100); {
-	case n < 60:
+	case n < 58:
 		c.apply(c.gen.runs(c.now)...)
+	case n < 60:
+		if k := len(c.announced); k > 0 {
+			c.apply(control(receiptLine(c.announced[c.rng.IntN(k)], c.now)))
+			c.seen["receipt"]++
+		}
 	case n < 75:
 		c.sync()
 	case n < 78:

@@ -24,6 +24,7 @@ type effects struct {
 	rejects map[rejectKey]struct{}
 	core    bool // settings, opening, close state
 	vendor  bool // license, receipt, clock, retire
+	limits  bool
 	salts   bool // numbers of used salts
 
 	records  []bookedRecord
@@ -375,6 +376,8 @@ func (a *applier) control(line string) error {
 		return a.declareLost(fields)
 	case "revert":
 		return a.revert(rest)
+	case "limits", "limit", "credit":
+		return st.setLimit(line)
 	case "close":
 		return a.close(fields)
 	}

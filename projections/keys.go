@@ -14,7 +14,9 @@ const (
 	keyIDRun        = 'i' // run → its size, age and filter
 	keyIDPage       = 'I' // run, first hash → sorted entries
 	keyIDTail       = 'J' // run, chunk → entries in order of arrival
+	keyLimits       = 'B' // → lines of the limits in force
 	keyDocument     = 'd' // kind, name → a document as it came: license, reply
+	keyUse          = 'P' // meter → what was used of it by period
 	keyRejects      = 'j' // window, node, class, reason → refusals of an open window
 	keyCore         = 'k' // → settings, opening, close state
 	keyRecord       = 'l' // index → record line

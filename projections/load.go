@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
-	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/ledger"
 )
 
@@ -25,7 +25,7 @@ func (s *Store) load() error {
 	case len(v) != 1 || v[0] != layoutVersion:
 		return fmt.Errorf("upgrade_needed: store %s has layout %v, this program reads %d", s.opts.Dir, v, layoutVersion)
 	}
-	for _, step := range [...]func() error{s.loadCore, s.loadLedger, s.loadMeters, s.loadNodes, s.loadRejects, s.loadSessions, s.loadCells, s.loadIDs, s.loadUnsigned} {
+	for _, step := range [...]func() error{s.loadCore, s.loadLedger, s.loadMeters, s.loadLimits, s.loadNodes, s.loadRejects, s.loadSessions, s.loadCells, s.loadIDs, s.loadUnsigned} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -131,6 +131,30 @@ func (s *Store) loadMeters() error {
 	})
 }
 
+// loadLimits reads the limits in force, and what was used of each meter.
+func (s *Store) loadLimits() error {
+	v, err := s.get([]byte{keyLimits})
+	if err == nil {
+		for line := range strings.Lines(string(v)) {
+			if err := s.st.setLimit(strings.TrimSuffix(line, "\n")); err != nil {
+				return err
+			}
+		}
+	} else if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	for _, m := range s.st.meterList {
+		m.uses[0] = use{value: m.all.value, adjusted: m.all.adjusted} // of a store from before there were periods
+		m.receipted = m.uses[0]
+	}
+	return s.scan([]byte{keyUse}, func(k, v []byte) error {
+		if i := binary.BigEndian.Uint32(k[1:]); len(k) == 5 && int(i) < len(s.st.meterList) {
+			return s.st.meterList[i].decodeUses(v)
+		}
+		return fmt.Errorf("%w: use of an unknown meter", ErrDamaged)
+	})
+}
+
 func (s *Store) loadNodes() error {
 	return s.scan([]byte{keyNode}, func(k, v []byte) error {
 		d := decoder{b: v}
@@ -175,7 +199,7 @@ func (s *Store) loadCells() error {
 			return err
 		}
 		s.st.openCell(c)
-		if (c.meter.def.Aggregation == events.Sum || c.meter.isWeighted()) && key.kind != cellAdjust {
+		if addsUp(c.meter.def.Aggregation) && key.kind != cellAdjust {
 			c.meter.running += c.value
 		}
 		return nil
@@ -306,7 +330,7 @@ func (m *meter) decode(b []byte) error {
 		m.dims = append(m.dims, dim.Name)
 	}
 	slices.Sort(m.dims)
-	if def.Aggregation == events.Sum || m.isWeighted() {
+	if addsUp(def.Aggregation) {
 		m.running = m.all.value
 	}
 	return nil

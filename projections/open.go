@@ -410,6 +410,19 @@ func (s *Store) Records(ctx context.Context, from, to uint64) iter.Seq2[string, 
 	}
 }
 
+// recordsFrom calls f for the committed records with from <= index < to.
+func (s *Store) recordsFrom(from, to uint64, f func(line string) error) error {
+	for line, err := range s.Records(context.Background(), from, max(from, to)) {
+		if err == nil {
+			err = f(line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Tile and Leaf make the Store a ledger.Reader.
 
 // Tile returns a full tile of 256 hashes.

@@ -20,8 +20,9 @@ import (
 	"github.com/meterseal/meterseal/projections"
 )
 
-// history is a stream of random groups.
-func history(t testing.TB, rng *rand.Rand, groups int) *world {
+// history is a stream of random groups. Receipts name roots, which hang on how
+// events were packed into groups.
+func history(t testing.TB, rng *rand.Rand, groups int, receipts bool) *world {
 	w := newWorld(t, defaults, crashMeters...)
 	g := newGenerator(rng)
 	pause := []int{30, 240}[rng.IntN(2)] // hours, at most; weeks turn, so that ids are sealed and forgotten
@@ -31,7 +32,11 @@ func history(t testing.TB, rng *rand.Rand, groups int) *world {
 			w.now = w.now.Add(time.Duration(rng.IntN(pause)) * time.Hour)
 			w.term++
 		}
-		w.groups = append(w.groups, w.coded(g.runs(w.now)))
+		runs := g.runs(w.now)
+		if receipts && rng.IntN(12) == 0 {
+			runs = append(runs, control(receiptLine(w.checkpoint(), w.now)))
+		}
+		w.groups = append(w.groups, w.coded(runs))
 		last := w.groups[len(w.groups)-1]
 		if _, err := w.store.Apply(last.Seq, last.Group, nil); err != nil {
 			t.Fatalf("apply group %d: %v", last.Seq, err)
@@ -115,7 +120,7 @@ func dump(t testing.TB, fs vfs.FS) map[string]string {
 // and all the rest, whenever it was synced, closed and opened.
 func TestReplayGivesTheSameBytes(t *testing.T) {
 	crashtest.Seeds(t, 50, func(t *testing.T, _ uint64, rng *rand.Rand) {
-		w := history(t, rng, 60)
+		w := history(t, rng, 60, true)
 		want := w.again(nil)
 		for range 2 {
 			if diff := cmp.Diff(want, w.again(rng)); diff != "" {
@@ -129,7 +134,7 @@ func TestReplayGivesTheSameBytes(t *testing.T) {
 // counted, nor for a single record but those that name the groups.
 func TestPackingDoesNotMatter(t *testing.T) {
 	crashtest.Seeds(t, 100, func(t *testing.T, _ uint64, rng *rand.Rand) {
-		w := history(t, rng, 60)
+		w := history(t, rng, 60, false)
 		split := newWorld(t, defaults)
 		split.key, split.nonce, split.groups = w.key, w.nonce, nil
 		split.fs = vfs.NewMem()
@@ -208,7 +213,7 @@ func TestEveryCrashPoint(t *testing.T) {
 	if testing.Short() {
 		groups = 15
 	}
-	w := history(t, rand.New(rand.NewPCG(1, 1)), groups)
+	w := history(t, rand.New(rand.NewPCG(1, 1)), groups, true)
 	want := w.store.Status()
 	steps := map[uint64]uint64{0: 0} // cursor → number of the sync that made it durable
 	for i := range w.groups {
@@ -277,7 +282,7 @@ func TestEveryCrashPoint(t *testing.T) {
 // so instead of ending the process.
 func TestDamagedTable(t *testing.T) {
 	disk := crashtest.NewDisk(1)
-	w := history(t, rand.New(rand.NewPCG(2, 2)), 60)
+	w := history(t, rand.New(rand.NewPCG(2, 2)), 60, true)
 	o := w.options()
 	o.FS, o.MemTableBytes = disk.FS(), 32<<10
 	s, err := projections.Open(o)
@@ -324,7 +329,7 @@ func TestDamagedTable(t *testing.T) {
 
 // The helper is honest: two stores of other groups differ.
 func TestDumpSeesDifferences(t *testing.T) {
-	w := history(t, rand.New(rand.NewPCG(3, 3)), 20)
+	w := history(t, rand.New(rand.NewPCG(3, 3)), 20, true)
 	a := w.again(nil)
 	w.groups = w.groups[:len(w.groups)-1]
 	if b := w.again(nil); cmp.Equal(a, b) || !bytes.Equal([]byte(a["v"]), []byte(b["v"])) {

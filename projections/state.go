@@ -46,6 +46,9 @@ type State struct {
 	retired     bool
 	close       closeState
 	vendor      vendorState
+	limits      map[string]*limitRule // by meter
+	limitLines  []string              // that gave them
+	periods     bookPeriods
 
 	frontier *ledger.Frontier
 	tiler    *ledger.Tiler
@@ -88,8 +91,13 @@ type meter struct {
 	// What was taken of it, open cells included. Quantities and both directions
 	// of corrections are kept in int64 apart, so that no part of them, however a
 	// query or a record cuts it, can leave int64.
-	running         int64 // sum: all quantities
+	running         int64 // count, sum, weighted: all of them
 	raised, lowered int64 // corrections up, and down as a number above 0
+
+	limit     *limitRule // nil: none
+	uses      [len(resets)]use
+	receipted use // since the newest receipt
+	usesDirty bool
 
 	cleared bool                  // the stored tags go before fresh ones come
 	tags    map[[16]byte]struct{} // subjects since the last close (unique)
@@ -174,6 +182,7 @@ func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 	return &State{
 		settings:   DefaultSettings(),
 		meters:     map[string]*meter{},
+		limits:     map[string]*limitRule{},
 		nodes:      map[string]*node{},
 		cells:      map[cellKey]*cell{},
 		byWindow:   map[int64][]*cell{},
@@ -226,7 +235,7 @@ func (st *State) touchMeter(m *meter) {
 func (st *State) declare(def events.Meter) {
 	m := st.meters[def.ID]
 	if m == nil {
-		m = &meter{index: uint32(len(st.meterList)), def: def}
+		m = &meter{index: uint32(len(st.meterList)), def: def, limit: st.limits[def.ID]}
 		st.meters[def.ID] = m
 		st.meterList = append(st.meterList, m)
 	} else {

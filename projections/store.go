@@ -388,6 +388,10 @@ func (s *Store) writeState(b *pebble.Batch) {
 			set(b, append(key4(keyTotalTag, m.index), t[:]...), nil)
 		}
 		m.fresh = nil
+		if m.usesDirty {
+			m.usesDirty = false
+			set(b, key4(keyUse, m.index), m.appendUses(nil))
+		}
 		set(b, key4(keyMeter, m.index), m.append(nil))
 	}
 	for _, c := range fx.cells {
@@ -411,6 +415,9 @@ func (s *Store) writeState(b *pebble.Batch) {
 	}
 	if fx.core {
 		set(b, []byte{keyCore}, st.appendCore(nil))
+	}
+	if fx.limits {
+		set(b, []byte{keyLimits}, []byte(strings.Join(st.limitLines, "\n")))
 	}
 	if fx.vendor {
 		set(b, []byte{keyVendor}, st.vendor.append(nil))

@@ -58,7 +58,7 @@ type RetireRecord struct {
 }
 
 // noteRecord remembers a record of the given index.
-func (st *State) noteRecord(index uint64, rec ledger.Record) {
+func (st *State) noteRecord(index uint64, rec ledger.Record) error {
 	v := &st.vendor
 	switch r := rec.(type) {
 	case *ledger.License:
@@ -68,12 +68,14 @@ func (st *State) noteRecord(index uint64, rec ledger.Record) {
 	case *ledger.Receipt:
 		// An older one that is imported again takes nothing back.
 		if o := v.receipt; o != nil && (r.Size < o.Size || r.Size == o.Size && unix(r.VTime).Before(o.VendorTime)) {
-			return
+			return nil
 		}
 		v.receipt = &ReceiptRecord{index, unix(r.Time), r.Size, r.Root, unix(r.VTime), r.Digest}
+		st.fx.vendor = true
+		return st.sinceReceipt(r.Size)
 	case *ledger.Clock:
 		if r.Cause == ledger.ClockPad {
-			return
+			return nil
 		}
 		if len(v.clocks) == clocksKept {
 			v.clocks = v.clocks[1:]
@@ -82,9 +84,10 @@ func (st *State) noteRecord(index uint64, rec ledger.Record) {
 	case *ledger.Retire:
 		v.retire = &RetireRecord{index, unix(r.Time), r.Reason}
 	default:
-		return
+		return nil
 	}
 	st.fx.vendor = true
+	return nil
 }
 
 func (v *vendorState) append(b []byte) []byte {

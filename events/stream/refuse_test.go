@@ -27,8 +27,12 @@ func TestRefuse(t *testing.T) {
 		name string
 		send func() (string, int)
 	}{
-		{"usage", func() (string, int) { return code(ask(t, nc, &nats.Msg{Subject: "usage.node-01.render.pages", Data: event("a", 1)})) }},
-		{"malformed", func() (string, int) { return code(ask(t, nc, &nats.Msg{Subject: "usage.node-01.render.pages", Data: []byte("{")})) }},
+		{"usage", func() (string, int) {
+			return code(ask(t, nc, &nats.Msg{Subject: "usage.node-01.render.pages", Data: event("a", 1)}))
+		}},
+		{"malformed", func() (string, int) {
+			return code(ask(t, nc, &nats.Msg{Subject: "usage.node-01.render.pages", Data: []byte("{")}))
+		}},
 		{"batch", func() (string, int) { return code(ask(t, nc, &nats.Msg{Subject: "usage_batch.node-01", Data: batch})) }},
 		{"beat", func() (string, int) { return code(ask(t, nc, &nats.Msg{Subject: "beat.node-01"})) }},
 		{"Submit", func() (string, int) {

@@ -94,6 +94,12 @@ func (s *Site) control(f []string) {
 	case "alive":
 		s.Alive(f[1], number(f[2]))
 		s.Alive(f[1], s.NowMS)
+	case "limits":
+		s.Limits()
+	case "limit":
+		s.Limit(f[1], number(f[2]), f[4])
+	case "credit":
+		s.Credit(f[1], number(f[2]), number(f[3]))
 	case "close":
 		if len(f) > 2 && f[2] == "now" {
 			s.CloseNow()

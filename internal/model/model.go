@@ -44,6 +44,7 @@ type Site struct {
 	originals                 map[string]*original // node, id → what a correction needs
 	cells                     map[cellKey]*cell
 	refused                   map[refusedKey]int64 // of windows that are not closed
+	limits                    map[string]*limit    // by meter
 	moved                     map[string]*big.Int  // meter: quantities; with "+" and "-": corrections up and down
 
 	// NowMS is the time of the last group, ClosedUntil the end of the last
@@ -52,6 +53,8 @@ type Site struct {
 	Open, Retired      bool
 	// Booked are the records of usage, late and adjust, in order.
 	Booked []Booked
+	// Receipted is how many of them the newest receipt covers.
+	Receipted int
 }
 
 // Node is what a site knows of a node.
@@ -71,9 +74,10 @@ func (n *Node) Open() int64 {
 // Booked is one record of a cell.
 type Booked struct {
 	Kind, Node, Meter string
-	From              int64 // s
+	From, Window      int64 // s; Window: in which it is booked
 	Count             int64
 	Value             *big.Int
+	Over              *big.Int // beyond the limit
 	subjects          map[string]bool
 }
 
@@ -105,6 +109,7 @@ type refusedKey struct {
 func New() *Site {
 	s := &Site{meters: map[string]*Meter{}, nodes: map[string]*Node{}, seen: map[string]string{}, originals: map[string]*original{},
 		cells: map[cellKey]*cell{}, refused: map[refusedKey]int64{}, moved: map[string]*big.Int{}}
+	s.Limits()
 	s.Settings(15*60, 10*60, 35*86400)
 	return s
 }
@@ -223,7 +228,7 @@ func (s *Site) closeWindow(w int64) {
 	}
 	slices.SortFunc(due, func(a, b cellKey) int {
 		return cmp.Or(cmp.Compare(a.arrival, b.arrival), -strings.Compare(a.kind, b.kind), strings.Compare(a.node, b.node),
-			strings.Compare(a.meter, b.meter), cmp.Compare(a.from, b.from))
+			strings.Compare(a.meter, b.meter), cmp.Compare(a.from, b.from), strings.Compare(a.reason, b.reason))
 	})
 	for _, k := range due {
 		s.book(k, s.cells[k])
@@ -249,10 +254,11 @@ func (s *Site) closeWindow(w int64) {
 
 func (s *Site) book(k cellKey, c *cell) {
 	c.closed = true
-	b := Booked{Kind: k.kind, Node: k.node, Meter: k.meter, From: k.from, Count: int64(len(c.events)), Value: s.value(k, c), subjects: map[string]bool{}}
+	b := Booked{Kind: k.kind, Node: k.node, Meter: k.meter, From: k.from, Window: max(k.from, k.arrival), Count: int64(len(c.events)), Value: s.value(k, c), subjects: map[string]bool{}}
 	for _, e := range c.events {
 		b.subjects[s.subject(e)] = true
 	}
+	b.Over = s.over(b)
 	s.Booked = append(s.Booked, b)
 	if k.kind != "adjust" {
 		s.nodes[k.node].Counted += int64(len(c.events))

@@ -44,7 +44,7 @@ var policy = []may{
 	{"export/exporttest", "a ledger in memory, for tests", []string{"events", "ledger", "export"}, []string{sumdbNote}, nil},
 	{"events/stream", "keeps events durably in one order", []string{"events"}, []string{natsServer + "/...", natsGo + "/..."}, nil},
 	{"events/stream/streamtest", "streams in virtual time, for tests", nil, []string{natsServer + "/..."}, []string{"events", "events/stream"}},
-	{"projections", "folds batches into totals, windows, quotas", []string{"events", "ledger", "internal/durablefs"},
+	{"projections", "folds batches into totals, windows, quotas", []string{"events", "ledger", "license", "internal/durablefs"},
 		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"events/stream"}},
 	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "projections"},
 		[]string{huma + "/...", zstdPackage, "golang.org/x/sync/errgroup"}, nil},
