@@ -1,6 +1,10 @@
 package license_test
 
 import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,35 +74,35 @@ func (x text) and(name, rest string) text {
 }
 
 func index(name string) int {
-	for i, n := range order {
-		if n == name {
-			return i
-		}
-	}
 	if strings.HasPrefix(name, "x-") {
-		return len(order) - 1
+		return 2*len(order) - 3 // before note
 	}
-	return -1
+	return 2 * slices.Index(order, name)
 }
 
 func (x text) String() string { return strings.Join(x, "\n") + "\n" }
 
-// sign signs a text with the example key of a role.
+// sign signs a text with the example keys of roles, each as its type signs.
 func sign(t testing.TB, x text, roles ...ledger.Role) []byte {
 	t.Helper()
 	n := &ledger.Note{Text: x.String()}
 	for _, r := range roles {
-		signer, err := vectors.Key(r).Signer(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := signer.Sign([]byte(n.Text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.Sigs = append(n.Sigs, ledger.Signature{Name: signer.Name(), KeyID: signer.KeyHash(), Raw: raw})
+		n.Sigs = append(n.Sigs, signature(n.Text, r, vectors.Key(r).VKey()))
 	}
 	return n.Bytes()
+}
+
+// signature is what the private key of a role makes of a text, under the name and
+// type of any key. It asks nothing, as a forger would not.
+func signature(text string, role ledger.Role, as ledger.VKey) ledger.Signature {
+	seed := vectors.Derive(role.String())
+	priv := ed25519.NewKeyFromSeed(seed[:])
+	raw := ed25519.Sign(priv, []byte(text))
+	if as.Type == ledger.KeyCosignature {
+		const t = 1793698200
+		raw = append(binary.BigEndian.AppendUint64(nil, t), ed25519.Sign(priv, fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", t, text))...)
+	}
+	return ledger.Signature{Name: as.Name, KeyID: as.ID, Raw: raw}
 }
 
 // trusted is the vendor's license key.
