@@ -225,10 +225,11 @@ func offer(s *license.Site, file string, b []byte) (code, verdict string, err er
 	return "-", "same", nil
 }
 
+// codeOf returns the code of a refusal, or whatever else an error is.
 func codeOf(err error) string {
 	var e *license.Error
 	if !errors.As(err, &e) {
-		return err.Error()
+		return fmt.Sprint(err)
 	}
 	return e.Code
 }

@@ -77,7 +77,10 @@ func index(name string) int {
 	if strings.HasPrefix(name, "x-") {
 		return 2*len(order) - 3 // before note
 	}
-	return 2 * slices.Index(order, name)
+	if i := slices.Index(order, name); i >= 0 {
+		return 2 * i
+	}
+	return 2 * len(order) // a line that nobody knows
 }
 
 func (x text) String() string { return strings.Join(x, "\n") + "\n" }
