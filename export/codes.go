@@ -40,7 +40,8 @@ const (
 	rowBits    = 5 * rowChars
 )
 
-// codeLayout is the first byte of each kind and its number of bytes.
+// codeLayout is the first byte of each kind and its number of bytes, which fill
+// the characters of its rows.
 var codeLayout = map[CodeKind]struct {
 	first byte
 	bytes int
@@ -108,7 +109,6 @@ func codeText(s string) string {
 // encode returns the rows of a payload, each with LF.
 func (k CodeKind) encode(payload []byte) string {
 	chars := ledger.Base32(payload)
-	chars += strings.Repeat("0", k.Rows()*rowChars-len(chars))
 	var out strings.Builder
 	for n := range k.Rows() {
 		row := chars[n*rowChars : (n+1)*rowChars]
@@ -141,9 +141,8 @@ func (k CodeKind) decode(s string) ([]byte, error) {
 		}
 		chars += row
 	}
-	used := (layout.bytes*8 + 4) / 5
-	b, err := ledger.ParseBase32(chars[:used], layout.bytes)
-	if err != nil || strings.Trim(chars[used:], "0") != "" || b[0] != layout.first {
+	b, err := ledger.ParseBase32(chars, layout.bytes)
+	if err != nil || b[0] != layout.first {
 		return nil, refuse(CodeMistyped, "this is no %s of version 1", layout.name)
 	}
 	return b[1:], nil
@@ -203,8 +202,11 @@ type ActivationCode struct {
 // have no attributes: the code has no room for them.
 func NewActivationCode(open *ledger.Open, init InitializationCode) (ActivationCode, error) {
 	k, err := ledger.ParseVKey(open.VKey)
-	if err != nil || k.Type != ledger.KeyEd25519 {
-		return ActivationCode{}, fmt.Errorf("activation code: the site key is none: %w", err)
+	if err == nil {
+		err = k.CheckRole(ledger.RoleSite)
+	}
+	if err != nil {
+		return ActivationCode{}, fmt.Errorf("activation code: %w", err)
 	}
 	if len(open.Attrs) > 0 || open.Format != 1 || open.Time < 0 || open.Time > math.MaxUint32 {
 		return ActivationCode{}, fmt.Errorf("activation code: a ledger that supersedes another, or of the time %d, activates by file", open.Time)

@@ -1,6 +1,7 @@
 package export_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -223,5 +224,63 @@ func TestCodesOfAnotherShape(t *testing.T) {
 		if _, err := export.ParseActivationCode(s); err == nil || err.Error() != want {
 			t.Errorf("ParseActivationCode(%q) = %v, want %s", s, err, want)
 		}
+	}
+}
+
+// specRow makes a row from the words of docs/formats/reply.md, apart from the
+// product.
+func specRow(kind export.CodeKind, number int, chars string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "meterseal-code/v1 %s %d %s", kind, number, chars))
+	return chars + ledger.Base32(sum[:])[:2]
+}
+
+// Rows that check, of something else: the first byte of another version, unused
+// bits that are not 0.
+func TestCodesOfAnotherVersion(t *testing.T) {
+	b := make([]byte, 12)
+	for first, ok := range map[byte]bool{0x10: true, 0x11: false, 0x20: false} {
+		b[0] = first
+		chars := ledger.Base32(b)
+		if _, err := export.ParseInitializationCode(specRow(export.KindInitialize, 1, chars)); (err == nil) != ok {
+			t.Errorf("first byte %#x: %v, want taken %t", first, err, ok)
+		}
+		if _, err := export.ParseInitializationCode(specRow(export.KindInitialize, 1, chars[:19]+"1")); err == nil {
+			t.Errorf("first byte %#x, unused bit set: taken", first)
+		}
+		if _, err := export.ParseInitializationCode(specRow(export.KindActivate, 1, chars)); err == nil {
+			t.Errorf("first byte %#x, checked as another kind: taken", first)
+		}
+	}
+}
+
+// What a code has no room for activates by file.
+func TestCodesWithoutRoom(t *testing.T) {
+	for what, edit := range map[string]func(o *ledger.Open){
+		"supersedes": func(o *ledger.Open) { o.Attrs = ledger.Attrs{{Name: "supersedes", Value: "x"}} },
+		"time":       func(o *ledger.Open) { o.Time = 1 << 32 },
+		"no key":     func(o *ledger.Open) { o.VKey = "nonsense" },
+		"vendor key": func(o *ledger.Open) { o.VKey = readKeys(t).receipt },
+	} {
+		open := exampleOpen()
+		edit(open)
+		if c, err := export.NewActivationCode(open, exampleInit()); err == nil {
+			t.Errorf("%s: %s", what, c)
+		}
+	}
+	for what, edit := range map[string]func(c *export.ConfirmationCode){
+		"serial 0": func(c *export.ConfirmationCode) { c.Serial = 0 },
+		"issued":   func(c *export.ConfirmationCode) { c.Issued = time.Time{} },
+		"end":      func(c *export.ConfirmationCode) { c.End = time.Unix(1<<32, 0) },
+	} {
+		c := exampleConfirmation(t)
+		edit(&c)
+		if err := c.Check(); err == nil {
+			t.Errorf("%s: Check takes it", what)
+		}
+	}
+	c := exampleConfirmation(t)
+	c.End = time.Time{}
+	if got, err := export.ParseConfirmationCode(c.String()); err != nil || got != c || c.Check() != nil {
+		t.Errorf("a license without end: %v, %v, %v", got, err, c.Check())
 	}
 }

@@ -115,9 +115,6 @@ func ParseReply(b []byte) (*Reply, error) {
 	if err == nil {
 		err = p.checkParts()
 	}
-	if err == nil && !bytes.Equal(p.r.append(nil), b) {
-		err = refuse(CodeMalformed, "the reply is not its one spelling")
-	}
 	if err != nil {
 		return nil, replyError(err)
 	}

@@ -150,7 +150,14 @@ func replyNoteCases() []replyCase {
 		a("explain-nothing", "verdict ok", "verdict explain"),
 		a("ok-with-finding", "verdict ok", "finding explain/gap 9\nverdict ok"),
 		a("finding-no-code", "verdict ok", "finding gap 9\nverdict explain"),
-		a("license-0", "license pending", "license 0"),
+		malformed("acceptance-license-0", func(t testing.TB) []byte { // with the license that it names
+			a := acceptance(t)
+			a.License = export.LicenseIssued
+			return rawReply(exampleOrigin, a.Report.String(), "accepted", "receipt", receipt(t, exampleLedger(t).At(17)),
+				"acceptance", signNote(t, a.Text(), ledger.RoleReply), "license", license(t, "serial 1", "serial 0"))
+		}),
+		a("line-after-issued", "issued 2026-11-04T08:00:00Z\n", "issued 2026-11-04T08:00:00Z\nvolume 5\n"),
+		a("x-without-name", "issued 2026-11-04T08:00:00Z\n", "issued 2026-11-04T08:00:00Z\nx- 5\n"),
 		a("license-word", "license pending", "license later"),
 		a("final-maybe", "final no", "final maybe"),
 		a("reference-escape", "invoice 2026", "invoice%202026"),
