@@ -178,6 +178,17 @@ func TestRevokedKey(t *testing.T) {
 	}
 }
 
+// Of several trusted keys the reason is that of the one that claims to have
+// signed.
+func TestVerifyNamesTheKey(t *testing.T) {
+	edited := []byte(strings.Replace(string(vectors.Read("bound.license")), "end 2027", "end 2037", 1))
+	for _, keys := range [][]ledger.VKey{{trusted[0], otherLicenseKey().VKey()}, {otherLicenseKey().VKey(), trusted[0]}} {
+		if _, err := license.Verify(edited, keys, nil); err == nil || !strings.Contains(err.Error(), "does not fit the text") || !strings.Contains(err.Error(), trusted[0].Name) {
+			t.Errorf("Verify of an edited license = %v, want the signature of %s that does not fit", err, trusted[0].Name)
+		}
+	}
+}
+
 // An error of the ledger is none of the license.
 func TestAcceptLedgerError(t *testing.T) {
 	s := exampleSite(t, "unbound.license", 17)
