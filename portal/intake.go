@@ -128,21 +128,40 @@ type intake struct {
 	parted difference // from the accepted records; only after compare
 }
 
-// judge reads what is on record, verifies the file against it, and books it.
+// judge examines the file and books it, or writes down why not.
 func (p *Portal) judge(ctx context.Context, k *kept, o AcceptOptions) (*Answer, error) {
+	in := p.newIntake(k, o)
+	refusal, again, err := in.examine(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case refusal != nil:
+		return in.refused(ctx, refusal)
+	case again:
+		return in.duplicate(ctx)
+	}
+	return in.accept(ctx) // all or nothing
+}
+
+func (p *Portal) newIntake(k *kept, o AcceptOptions) *intake {
 	in := &intake{p: p, file: k, o: o, now: p.now()}
 	in.answer = &Answer{ReportID: newID("r-"), LicenseStatus: LicenseNone, FileSHA256: k.sha, FileBytes: k.bytes, Received: in.now,
 		Totals: []export.AcceptedTotal{}, Findings: []export.Finding{}}
+	return in
+}
+
+// examine reads what is on record and verifies the file against it: it is
+// refused, or brings nothing new (again), or can be booked.
+func (in *intake) examine(ctx context.Context) (refusal *Error, again bool, err error) {
 	// 1. What the file says it is, and what is known of that.
-	var err error
-	if in.head, in.origin, err = p.peek(k); err != nil {
-		return nil, err
+	if in.head, in.origin, err = in.p.peek(in.file); err != nil {
+		return nil, false, err
 	}
 	if err := in.recall(ctx); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	// 2. Is it the file that was meant, from somebody who may bring it?
-	refusal, err := in.chosen(ctx)
+	refusal, err = in.chosen(ctx)
 	// 3. Signature, records, root; nothing is said about the site before.
 	if err == nil && refusal == nil {
 		refusal, err = in.verify()
@@ -154,20 +173,51 @@ func (p *Portal) judge(ctx context.Context, k *kept, o AcceptOptions) (*Answer, 
 		refusal, err = in.standing()
 	}
 	if err == nil && refusal == nil && in.nothingNew() {
-		return in.duplicate(ctx)
+		return nil, true, nil
 	}
 	// 4. May it have a license?
 	if err == nil && refusal == nil {
 		refusal, err = in.allowed(ctx)
 	}
-	if err != nil {
+	return refusal, false, err
+}
+
+// Check answers a report as Accept would, and books, signs and keeps nothing.
+// The answer has no reply and no ReportID.
+func (p *Portal) Check(ctx context.Context, r io.Reader, o AcceptOptions) (*Answer, error) {
+	k, err := p.keep(r)
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		return &Answer{Code: refusal.Code, LicenseStatus: LicenseNone, Refusal: refusal, Received: p.now()}, nil
+	} else if err != nil {
 		return nil, err
 	}
-	if refusal != nil {
-		return in.refused(ctx, refusal)
+	defer k.drop()
+	in := p.newIntake(k, o)
+	refusal, again, err := in.examine(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("check report: %w", err)
 	}
-	// 5. Book it, all or nothing.
-	return in.accept(ctx)
+	a := in.answer
+	a.ReportID = ""
+	if in.report != nil {
+		a.Origin, a.LedgerID, a.Final = in.origin, export.LedgerID(in.origin), in.report.Retired
+		a.Base, a.Size, a.Root = in.report.BaseSize, in.report.Size, in.report.Root
+	}
+	switch {
+	case refusal != nil:
+		a.Code, a.Refusal = refusal.Code, refusal
+	case again:
+		a.Code, a.Duplicate, a.Base = "duplicate", true, a.Size
+	default:
+		in.book.flush()
+		a.Code = string(in.report.Verdict)
+		if l := in.known.ledger; l != nil && l.Size < a.Size {
+			a.Base = max(a.Base, l.Size)
+		}
+		a.Totals, err = in.book.totals()
+	}
+	return a, err
 }
 
 // recall reads what is on record of the ledger that the file names.

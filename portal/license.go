@@ -120,6 +120,17 @@ func (p *Portal) IssueLicense(ctx context.Context, spec LicenseSpec) (*License, 
 	return out, err
 }
 
+// DraftLicense returns the license that IssueLicense would make, unsigned, with
+// the notices. Nothing is written; errors are those of IssueLicense.
+func (p *Portal) DraftLicense(ctx context.Context, spec LicenseSpec) (*license.License, []string, error) {
+	d, err := p.draft(ctx, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := d.compose()
+	return l, d.notices, err
+}
+
 // draft is a license that is being made: lines, and what was decided on the way.
 type draft struct {
 	now     time.Time
@@ -394,7 +405,7 @@ func (p *Portal) keyLines() license.Lines {
 	}
 	add("receipt-key", p.keys.Of(ledger.RoleReceipt, issue.Active, issue.Next, issue.Old))
 	add("reply-key", p.keys.Of(ledger.RoleReply, issue.Active, issue.Next, issue.Old))
-	add("next-license-key", p.keys.Of(ledger.RoleLicense, issue.Next))
+	add("next-license-key", p.keys.Of(ledger.RoleLicense, issue.Active, issue.Next))
 	for _, k := range p.keys.List() {
 		if k.State == issue.Revoked {
 			lines["revoked"] = append(lines["revoked"], "key "+ledger.EscapeValue(k.VKey.String()))
@@ -407,7 +418,8 @@ func (p *Portal) keyLines() license.Lines {
 func (p *Portal) signLicense(l *license.License) ([]byte, error) {
 	l.ReceiptKeys = p.keys.Of(ledger.RoleReceipt, issue.Active, issue.Next, issue.Old)
 	l.ReplyKeys = p.keys.Of(ledger.RoleReply, issue.Active, issue.Next, issue.Old)
-	l.NextLicenseKeys = p.keys.Of(ledger.RoleLicense, issue.Next)
+	// With the one that signs, so that a license key is all that a new site needs.
+	l.NextLicenseKeys = p.keys.Of(ledger.RoleLicense, issue.Active, issue.Next)
 	l.Revoked = slices.DeleteFunc(slices.Clone(l.Revoked), func(r license.Revoked) bool { return r.Key })
 	for _, k := range p.keys.List() {
 		if k.State == issue.Revoked {
