@@ -880,8 +880,8 @@ class Events:
 class Lines:
     """The lines of a text. Each is checked for length and characters before it is looked at."""
 
-    def __init__(self, data):
-        self.file, self.number, self.read, self.body = io.BytesIO(data), 0, 0, False
+    def __init__(self, data, cap=BEFORE_BODY):
+        self.file, self.number, self.read, self.body, self.cap = io.BytesIO(data), 0, 0, False, cap
         self.hash, self.raw, self.text = hashlib.sha256(), b"", ""
 
     def next(self):
@@ -894,7 +894,7 @@ class Lines:
         need(b"\r" not in self.raw, "format/line_ends_changed", "a carriage return")
         plain = re.fullmatch(rb"[ -~]*\n" if self.body else rb"(\xe2\x80\x94 )?[ -~]*\n", self.raw)
         need(plain, "format/malformed", "a character that is not allowed")
-        need(self.body or self.read <= BEFORE_BODY, "format/malformed", "too much before the body")
+        need(self.body or self.read <= self.cap, "format/malformed", "too much before the body")
         self.text = self.raw[:-1].decode()
         return self.text
 
@@ -923,17 +923,27 @@ def note_lines(lines):
     return text, signatures
 
 
-def parse_note(text, signatures):
-    key_name = r"[!-*,-~]{1,255}"
-    good = len(text) == 3 and 1 <= len(signatures) <= 16 and re.fullmatch(key_name, text[0])
-    need(good, "format/malformed", "lines of a checkpoint")
-    note = SimpleNamespace(origin=text[0], size=well(uint, text[1]), root=well(hash_, text[2]), signatures=[])
-    need(note.size > 0 or note.root == EMPTY, "format/malformed", "root of size 0")
-    for line in signatures:
+KEY_NAME = r"[!-*,-~]{1,255}"
+
+
+def parse_signatures(lines):
+    """Name, key ID and signature of each line."""
+    need(1 <= len(lines) <= 16, "format/malformed", "number of signature lines")
+    out = []
+    for line in lines:
         name_, _, blob = line.partition(" ")
         blob = well(unb64, blob)
-        need(re.fullmatch(key_name, name_) and len(blob) > 4, "format/malformed", "a signature line")
-        note.signatures.append((name_, blob[:4].hex(), blob[4:]))
+        need(re.fullmatch(KEY_NAME, name_) and len(blob) > 4, "format/malformed", "a signature line")
+        out.append((name_, blob[:4].hex(), blob[4:]))
+    return out
+
+
+def parse_note(text, signatures):
+    good = len(text) == 3 and re.fullmatch(KEY_NAME, text[0])
+    need(good, "format/malformed", "lines of a checkpoint")
+    note = SimpleNamespace(origin=text[0], size=well(uint, text[1]), root=well(hash_, text[2]))
+    need(note.size > 0 or note.root == EMPTY, "format/malformed", "root of size 0")
+    note.signatures = parse_signatures(signatures)
     return note
 
 
@@ -956,16 +966,16 @@ def read_head(lines):
     return h
 
 
-def first_line(data):
+def first_line(data, word=b"meterseal-report/", other="format/not_a_report"):
     """Step 1: type and version."""
-    word, line = b"meterseal-report/", data.split(b"\n", 1)[0]
+    line = data.split(b"\n", 1)[0]
     spoilt = line.startswith((b"\xef\xbb\xbf" + word, b"\xff\xfem\0e\0", b"\xfe\xff\0m\0e"))
     spoilt = spoilt or (line.startswith(word) and not re.fullmatch(rb"[ -~]*", line))
     need(not spoilt, "format/line_ends_changed", "another encoding")
-    need(line, "format/not_a_report", "an empty file or line")
+    need(line, other, "an empty file or line")
     if line == data:  # no line end at all
         need(line[: len(word)] != word[: len(line)], "format/truncated", "the text ends in its first line")
-    need(line.startswith(word + b"v"), "format/not_a_report", "the first line is not that of a report")
+    need(line.startswith(word + b"v"), other, "the first line is that of another file")
     version = well(uint, line.decode()[len(word) + 1 :])
     need(version > 0, "version/too_old", line.decode())
     need(version < 2, "version/too_new", line.decode())

@@ -35,7 +35,7 @@ type answer struct {
 	Totals map[string][]any `json:"totals"`
 }
 
-// A python is a running verify.py that reads one line of arguments per report.
+// A python is a running script that reads one line of arguments per file.
 type python struct {
 	in  io.WriteCloser
 	out *bufio.Reader
@@ -46,16 +46,23 @@ type python struct {
 // start starts verify.py, or skips the test where there is no Python.
 func start(t *testing.T) *python {
 	t.Helper()
+	k := readKeys()
+	return startScript(t, "verify.py", "--batch", "--site-key", k.site, "--receipt-key", k.receipt)
+}
+
+func startScript(t *testing.T, script string, args ...string) *python {
+	t.Helper()
 	path, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skip("there is no python3 here, so the second verifier cannot be run")
 	}
-	// Read here too, so that a change of it is one to go test, which keeps results.
-	if _, err := os.ReadFile("verify.py"); err != nil {
-		t.Fatal(err)
+	// Read here too, so that a change of them is one to go test, which keeps results.
+	for _, file := range []string{"verify.py", "reply.py"} {
+		if _, err := os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
 	}
-	k := readKeys()
-	cmd := exec.Command(path, "-S", "verify.py", "--batch", "--site-key", k.site, "--receipt-key", k.receipt)
+	cmd := exec.Command(path, append([]string{"-S", "-B", script}, args...)...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +79,7 @@ func start(t *testing.T) *python {
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil || stderr.Len() > 0 {
-			t.Errorf("verify.py: %v\n%s", err, stderr.Bytes())
+			t.Errorf("%s: %v\n%s", script, err, stderr.Bytes())
 		}
 	})
 	return &python{in: in, out: bufio.NewReader(out), dir: t.TempDir()}
@@ -142,12 +149,12 @@ func ours(text []byte, accepted []ledger.Checkpoint) answer {
 	return a
 }
 
-type keys struct{ site, receipt string }
+type keys struct{ site, receipt, reply string }
 
 // readKeys returns the keys of the example that a verifier knows.
 func readKeys() keys {
 	f := strings.Fields(string(vectors.Read("keys.txt")))
-	return keys{site: f[0], receipt: f[2]}
+	return keys{site: f[0], receipt: f[2], reply: f[3]}
 }
 
 // example holds the records of the vectors a, b and c.
