@@ -180,7 +180,7 @@ func (im *importing) describeLicense() *console.ImportLicense {
 	if im.receipt != nil {
 		st.Receipt = &projections.ReceiptRecord{Size: im.receipt.Checkpoint.Size, VendorTime: time.Unix(im.receipt.VendorTime, 0).UTC()}
 	}
-	now := im.s.clock.now()
+	now := im.s.observe(&im.st, im.old.shown()).Now
 	after := t.license.State(im.s.facts(&st, &t), now)
 	d := &console.ImportLicense{ID: t.license.ID, Serial: t.license.Serial, Ends: after.Ends, ReportBy: after.ReportBy}
 	if im.old.license != nil {

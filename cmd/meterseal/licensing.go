@@ -19,16 +19,15 @@ type licensing struct{ *site }
 
 // License is console.Licensing.
 func (l licensing) License() console.License {
-	st, t := l.store.Status(), l.terms.Load()
-	out := console.License{Status: t.shown().State(l.facts(&st, t), l.clock.now())}
-	out.ExitCode = out.Exit
+	status, _, st, t := l.standing()
+	out := console.License{Status: status, ExitCode: status.Exit}
 	x := t.shown()
 	if x == nil {
 		return out
 	}
 	out.ID, out.Serial, out.SolutionName, out.Type, out.Trial = x.ID, x.Serial, x.SolutionName, string(x.Type), x.Trial
 	out.EndsLocal, out.ReportByLocal = localTime(out.Ends), localTime(out.ReportBy)
-	out.Meters = l.meterLimits(&st, x)
+	out.Meters = l.meterLimits(st, x)
 	return out
 }
 
@@ -43,26 +42,24 @@ func localTime(t *time.Time) string {
 // meterLimits returns what the license says of each meter now.
 func (l licensing) meterLimits(st *projections.Status, x *license.License) map[string]console.MeterLimit {
 	out := map[string]console.MeterLimit{}
-	now := l.clock.now()
 	for i := range st.Meters {
 		m := &st.Meters[i]
 		v := console.MeterLimit{Licensed: x.Meter(m.Meter.ID) != nil}
 		out[m.Meter.ID] = v
 	}
-	_ = now
 	return out
 }
 
 // Allow is console.Licensing.
 func (l licensing) Allow(q license.Request, node string) license.Decision {
-	st, t := l.store.Status(), l.terms.Load()
-	return t.shown().Decide(q, l.use(&st, q, node), l.facts(&st, t), l.clock.now())
+	_, f, st, t := l.standing()
+	return t.shown().Decide(q, l.use(st, q, node, f.Clock.Now), f, f.Clock.Now)
 }
 
 // use is what the ledger knows of who asks and of what is asked for.
-func (l licensing) use(st *projections.Status, q license.Request, node string) license.Use {
+func (l licensing) use(st *projections.Status, q license.Request, node string, now time.Time) license.Use {
 	var u license.Use
-	day := l.clock.now().UTC().Truncate(24 * time.Hour)
+	day := now.UTC().Truncate(24 * time.Hour)
 	for i := range st.Nodes {
 		n := &st.Nodes[i]
 		today := !n.LastHeard.Before(day)

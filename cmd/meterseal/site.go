@@ -58,6 +58,8 @@ type site struct {
 	fatal chan error
 	stop  chan struct{}
 	done  chan struct{}
+
+	clockStop, clockDone chan struct{}
 }
 
 // siteKeys are the site's secrets. They are made at the first start and never
@@ -183,12 +185,14 @@ func hasHistory(dir string) bool {
 // projections up to the end of the stream. What is missing or does not fit
 // stops it with a code of docs/reference/errors.md; it never starts afresh in silence.
 func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.Logger) (*site, error) {
-	s := &site{cfg: cfg, log: log, clock: newSiteClock(clock), fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	s := &site{cfg: cfg, log: log, clock: newSiteClock(clock), fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		clockStop: make(chan struct{}), clockDone: make(chan struct{})}
 	if err := s.open(ctx); err != nil {
 		_ = s.closeParts(context.WithoutCancel(ctx)) // err says why; what follows from it would only hide that
 		return nil, err
 	}
 	go s.syncLoop()
+	go s.watchClock()
 	return s, nil
 }
 
@@ -232,6 +236,9 @@ func (s *site) open(ctx context.Context) error {
 		return err
 	}
 	if err := s.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := s.clock.load(s.store); err != nil {
 		return err
 	}
 	licensed, err := s.takeLicense(lic)
@@ -317,7 +324,7 @@ func (s *site) checkCursor(ctx context.Context, opened bool) error {
 func (s *site) startGateway(ctx context.Context) error {
 	o := stream.GatewayOptions{
 		Meters: s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, Logger: s.log,
-		Reject: s.keepRejected, Refuse: s.refuse, Now: s.clock.Wall,
+		Reject: s.keepRejected, Refuse: s.refuse, Now: s.now,
 		Tick:  func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
 		Fatal: s.fail,
 	}
@@ -455,6 +462,8 @@ func (s *site) ready() error {
 // close stops taking events, stores and folds what has come, answers, syncs.
 func (s *site) close(ctx context.Context) error {
 	var errs []error
+	close(s.clockStop)
+	<-s.clockDone
 	if s.gateway != nil {
 		errs = append(errs, s.gateway.Close(ctx))
 		s.gateway = nil
