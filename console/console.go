@@ -111,11 +111,10 @@ type Options struct {
 	// Licensing answers for the license; nil: this site evaluates, and there are
 	// no routes for one.
 	Licensing Licensing
-	// Refused is why the daemon refused to start and only holds (on_refusal: hold);
-	// State is that of its license then. Every route but status, health and
-	// documents answers it. nil: it started.
-	Refused      *Problem
-	RefusedState string
+	// Refused is why the daemon refused to start and only holds (on_refusal: hold).
+	// Every route but status, health and documents answers it, and Licensing is
+	// asked for License only. nil: it started.
+	Refused *Problem
 	// Metrics serves GET /metrics; nil: there is no such route.
 	Metrics http.Handler
 	// Control puts a line into the stream that the fold acts on, and returns the

@@ -53,11 +53,12 @@ type License struct {
 // MeterLimit is what the license says of a meter now, in its smallest unit.
 type MeterLimit struct {
 	Licensed         bool
-	Limit            *uint64 // nil: unlimited
+	Limit            *int64 // with the credit of the period; nil: unlimited
 	SinceReceipt     int64
 	Period           int64
 	Remaining        *int64 // nil: unlimited
 	OverageRemaining *int64 // nil: unlimited
+	Alert            int    // percent of the limit that is reached: 0, 50, 80, 90 or 100
 	ResetsAt         *time.Time
 }
 

@@ -152,7 +152,7 @@ type meterStatus struct {
 	Licensed         *bool      `json:"licensed,omitempty" doc:"whether the license lists it; absent without license"`
 	SinceReceipt     *int64     `json:"used_since_receipt,omitempty" doc:"since the newest receipt"`
 	Period           *int64     `json:"used_period,omitempty" doc:"in the current period of its limit, open windows included; without a limit in this month"`
-	Limit            *uint64    `json:"limit,omitempty" doc:"absent: unlimited"`
+	Limit            *int64     `json:"limit,omitempty" doc:"with the credit of this period; absent: unlimited"`
 	Remaining        *int64     `json:"remaining,omitempty" doc:"inside the limit"`
 	OverageRemaining *int64     `json:"overage_remaining,omitempty" doc:"beyond the limit; absent: unlimited, or no limit"`
 	ResetsAt         *time.Time `json:"resets_at,omitempty"`

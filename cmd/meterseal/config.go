@@ -124,6 +124,7 @@ var settings = []setting{
 	{"license.key", "", "", "the license key, one line ms1.…", text(func(c *Config) *string { return &c.License.Key })},
 	{"license.key_file", "", "", "file with the license key", text(func(c *Config) *string { return &c.License.KeyFile })},
 	{"license.solution_name", "solution-name", "", "name of the solution; must equal that in the license, byte for byte", text(func(c *Config) *string { return &c.License.SolutionName })},
+	{"license.product_line", "", "", "product line of what is installed here; a license of another one is refused. Empty: any", text(func(c *Config) *string { return &c.License.ProductLine })},
 	{"license.id", "", "", "license of a user-based activation, which has no key", text(func(c *Config) *string { return &c.License.ID })},
 	{"license.user", "", "", "the user of it", text(func(c *Config) *string { return &c.License.User })},
 	{"license.vendor_keys", "vendor-key", "", "the vendor's license keys (vkeys, separated by spaces); empty: that of the first license", func(c *Config, v string) (err error) {

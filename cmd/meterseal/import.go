@@ -225,6 +225,9 @@ func (im *importing) commit(ctx context.Context) error {
 		if set, err = events.NewMeters(s.metersOf(l)); err != nil {
 			return err
 		}
+		if next.fit, err = s.fitMachine(ctx, l, s.observe(&im.st, im.old.shown()).Now); err != nil {
+			return err
+		}
 	}
 	if len(lines) > 0 {
 		if _, err := s.gateway.Control(ctx, lines...); err != nil {
@@ -254,5 +257,6 @@ func (im *importing) takeLicense(next *terms) (lines []string, err error) {
 	if !im.fresh {
 		return declared, nil
 	}
-	return append(append(lines, licenseLine(l, next.trusted)), declared...), nil
+	lines = append(append(lines, licenseLine(l, next.trusted)), declared...)
+	return append(lines, projections.LimitLines(l)...), nil
 }

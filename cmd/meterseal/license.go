@@ -29,6 +29,7 @@ type terms struct {
 	waiting *license.License // stands for the latter
 	lost    bool             // the ledger names a newer one, which is not kept
 	trusted []ledger.VKey    // vendor license keys: the anchor, and what licenses announced
+	fit     fit              // this machine under the license
 }
 
 // shown is the license that answers are about; nil: evaluation.
@@ -50,7 +51,7 @@ func licenseName(serial uint64, digest ledger.Hash) string {
 //
 // What does not fit refuses the start with its own code; nothing is written
 // before everything was checked.
-func (s *site) takeLicense(conf *configured) (lines []string, err error) {
+func (s *site) takeLicense(ctx context.Context, conf *configured) (lines []string, err error) {
 	st := s.store.Status()
 	switch {
 	case conf == nil && st.License != nil && !st.Retired:
@@ -81,6 +82,9 @@ func (s *site) takeLicense(conf *configured) (lines []string, err error) {
 	}
 	t.lost = st.License != nil && lines == nil && (t.license == nil || license.Digest(t.license.Bytes()) != st.License.Digest)
 	if err := conf.keepVendorKeys(s.cfg.DataDir); err != nil {
+		return nil, err
+	}
+	if t.fit, err = s.fitMachine(ctx, t.license, s.observe(&st, t.shown()).Now); err != nil {
 		return nil, err
 	}
 	s.terms.Store(t)
@@ -173,7 +177,7 @@ func licenseLine(l *license.License, trusted []ledger.VKey) string {
 // acceptor says what this site knows when a license is offered to it.
 func (s *site) acceptor(t *terms, st projections.Status) *license.Site {
 	a := &license.Site{
-		SolutionName: s.cfg.License.SolutionName, Version: version, Trusted: t.trusted,
+		SolutionName: s.cfg.License.SolutionName, ProductLine: s.cfg.License.ProductLine, Version: version, Trusted: t.trusted,
 		Origin: s.keys.site.VKey().Name, SiteKeys: []string{s.keys.site.VKey().String()},
 		Size: st.Records, RootAt: ledger.NewTree(s.store, st.Records).RootAt, Meter: s.knownMeter,
 	}
@@ -188,10 +192,17 @@ func (s *site) acceptor(t *terms, st projections.Status) *license.Site {
 
 // knownMeter returns what ledger or configuration know of a meter; nil: nothing.
 func (s *site) knownMeter(id string) *events.Meter {
-	for _, list := range [][]events.Meter{s.store.Meters(), s.cfg.Meters} {
-		if i := slices.IndexFunc(list, func(m events.Meter) bool { return m.ID == id }); i >= 0 {
-			return &list[i]
-		}
+	list := s.store.Meters()
+	if i := slices.IndexFunc(list, func(m events.Meter) bool { return m.ID == id }); i >= 0 {
+		return &list[i]
+	}
+	return s.cfg.meter(id)
+}
+
+// meter returns a meter that the configuration declares; nil: it does not.
+func (c *Config) meter(id string) *events.Meter {
+	if i := slices.IndexFunc(c.Meters, func(m events.Meter) bool { return m.ID == id }); i >= 0 {
+		return &c.Meters[i]
 	}
 	return nil
 }
@@ -237,7 +248,8 @@ func (s *site) declareLines(meters []events.Meter) (lines []string, err error) {
 // facts are what the ledger and this machine say beside the license.
 func (s *site) facts(st *projections.Status, t *terms) license.Facts {
 	f := license.Facts{Opened: st.Opened, Retired: st.Retired, Superseded: t.lost,
-		Activated: st.Receipt != nil || t.license != nil && t.license.Bound()}
+		Activated: st.Receipt != nil || t.license != nil && t.license.Bound(),
+		Bindings:  t.fit.bindings, VM: t.fit.vm, BindingsSince: t.fit.since}
 	if st.Receipt != nil {
 		f.Receipts = []time.Time{st.Receipt.VendorTime}
 	}

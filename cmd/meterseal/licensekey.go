@@ -17,6 +17,7 @@ import (
 type LicenseConfig struct {
 	Key, KeyFile string // the one line of a license key, or the file with it
 	SolutionName string
+	ProductLine  string // empty: any
 	ID, User     string // a user-based license, which has no key
 	VendorKeys   []ledger.VKey
 }
@@ -131,6 +132,12 @@ func readLicense(cfg *Config) (*configured, error) {
 		return nil, err
 	}
 	c.id = c.license.ID
+	if !c.license.Bound() { // what the ledger has no say in, before there is one
+		early := license.Site{SolutionName: l.SolutionName, ProductLine: l.ProductLine, Version: version, Trusted: c.trusted, Meter: cfg.meter}
+		if _, _, err := early.Accept(c.note); err != nil {
+			return nil, err
+		}
+	}
 	if c.first { // only the key that signed it: the others count because of what it says
 		c.trusted = signers(c.license, c.trusted)
 	}

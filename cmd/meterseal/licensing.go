@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/meterseal/meterseal/console"
-	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
@@ -19,7 +20,7 @@ type licensing struct{ *site }
 
 // License is console.Licensing.
 func (l licensing) License() console.License {
-	status, _, st, t := l.standing()
+	status, f, _, t := l.standing()
 	out := console.License{Status: status, ExitCode: status.Exit}
 	x := t.shown()
 	if x == nil {
@@ -27,7 +28,12 @@ func (l licensing) License() console.License {
 	}
 	out.ID, out.Serial, out.SolutionName, out.Type, out.Trial = x.ID, x.Serial, x.SolutionName, string(x.Type), x.Trial
 	out.EndsLocal, out.ReportByLocal = localTime(out.Ends), localTime(out.ReportBy)
-	out.Meters = l.meterLimits(st, x)
+	out.Meters = l.meterLimits(x, f.Clock.Now)
+	for _, m := range slices.Sorted(maps.Keys(out.Meters)) {
+		if a := out.Meters[m].Alert; a > 0 { // before any refusal (O-20)
+			out.Warnings = append(out.Warnings, fmt.Sprintf("limit_%d_percent %s", a, m))
+		}
+	}
 	return out
 }
 
@@ -39,15 +45,27 @@ func localTime(t *time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05 MST")
 }
 
-// meterLimits returns what the license says of each meter now.
-func (l licensing) meterLimits(st *projections.Status, x *license.License) map[string]console.MeterLimit {
+// meterLimits returns what is used of each meter and what the license leaves.
+func (l licensing) meterLimits(x *license.License, now time.Time) map[string]console.MeterLimit {
 	out := map[string]console.MeterLimit{}
-	for i := range st.Meters {
-		m := &st.Meters[i]
-		v := console.MeterLimit{Licensed: x.Meter(m.Meter.ID) != nil}
-		out[m.Meter.ID] = v
+	for _, u := range l.store.Uses(now) {
+		v := console.MeterLimit{Licensed: x.Meter(u.Meter) != nil, SinceReceipt: u.SinceReceipt, Period: u.Period}
+		if limit := x.LimitOf(false, u.Meter); limit != nil {
+			a := x.Allowance(limit, u.Period, now)
+			v.Limit, v.Remaining, v.OverageRemaining, v.Alert = &a.Limit, &a.Remaining, a.OverageRemaining, a.Alert
+			v.ResetsAt = given(a.To)
+		}
+		out[u.Meter] = v
 	}
 	return out
+}
+
+// given returns nil for the zero time.
+func given(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // Allow is console.Licensing.
@@ -68,6 +86,11 @@ func (l licensing) use(st *projections.Status, q license.Request, node string, n
 		}
 		if n.Name == node {
 			u.NodeKnown, u.NodeToday = true, today
+		}
+	}
+	if q.Meter != "" {
+		if m, err := l.store.Use(q.Meter, now); err == nil { // one that was never declared is not licensed either
+			u.Used = m.Period
 		}
 	}
 	return u
@@ -186,10 +209,3 @@ func (l licensing) endLedger(ctx context.Context, st projections.Status, o conso
 	_, err = fmt.Sscan(string(b), &from)
 	return from, err
 }
-
-// Describe is console.Licensing.
-func (l licensing) Describe() console.LicenseDetail {
-	return console.LicenseDetail{License: l.License()}
-}
-
-var _ = export.ErrNothingNew

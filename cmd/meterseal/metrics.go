@@ -1,7 +1,9 @@
 package main
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/license"
+	"github.com/meterseal/meterseal/projections"
 )
 
 // siteMetrics reads the site's own counters when Prometheus asks.
@@ -32,6 +36,18 @@ var (
 	descNode      = desc("node_last_seen_timestamp_seconds", "When a node was last heard of.", "node")
 	descLag       = desc("projection_lag_groups", "Groups stored and not yet folded.")
 	descIDs       = desc("ids_remembered", "Event ids in the duplicates index.")
+	descState     = desc("license_state", "State of the license: 1 for the one that it is in.", "state")
+	descEnd       = desc("license_end_timestamp_seconds", "Last second of the license.")
+	descEndLeft   = desc("license_end_seconds", "Time until the license ends; below 0: since.")
+	descGraceEnd  = desc("license_grace_end_timestamp_seconds", "Last second of the grace after the end.")
+	descDue       = desc("report_due_timestamp_seconds", "By then a newer receipt must be imported.")
+	descDueLeft   = desc("report_due_seconds", "Time until a report is due; below 0: since.")
+	descNext      = desc("next_action_timestamp_seconds", "By then somebody has to do what status calls next_action.")
+	descReceipt   = desc("receipt_last_timestamp_seconds", "The vendor's time of the newest receipt.")
+	descDisputed  = desc("clock_disputed", "Whether the clock of this machine is in dispute.")
+	descLimit     = desc("limit_units", "Limit of a meter in the current period.", "meter")
+	descRemaining = desc("remaining_units", "What is left inside the limit.", "meter")
+	descOverage   = desc("overage_remaining_units", "What may be used beyond the limit.", "meter")
 	descConnected = desc("nodes_known", "Nodes of the ledger.")
 )
 
@@ -82,12 +98,68 @@ func (m siteMetrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(descUsage, float64(u.Total), u.Meter.ID, "total")
 		gauge(descUsage, float64(u.SinceClose), u.Meter.ID, "since_close")
 	}
+	m.collectLicense(gauge, &st)
 	for i, n := range st.Nodes {
 		if i == maxNodeSeries {
 			break
 		}
 		gauge(descNode, unixSeconds(n.LastHeard), n.Name)
 	}
+}
+
+// collectLicense gives the state of the license, its dates as instants and as the
+// time that is left, and each meter's use beside its limit.
+func (m siteMetrics) collectLicense(gauge func(*prometheus.Desc, float64, ...string), st *projections.Status) {
+	l := licensing(m).License()
+	for _, s := range licenseStates {
+		is := 0.0
+		if s == l.State {
+			is = 1
+		}
+		gauge(descState, is, string(s))
+	}
+	now := m.clock.Wall()
+	for _, d := range []struct {
+		at, left *prometheus.Desc
+		t        *time.Time
+	}{{descEnd, descEndLeft, l.Ends}, {descGraceEnd, nil, l.GraceEnds}, {descDue, descDueLeft, l.ReportBy}, {descNext, nil, l.NextActionBy}} {
+		if d.t == nil {
+			continue
+		}
+		gauge(d.at, unixSeconds(*d.t))
+		if d.left != nil {
+			gauge(d.left, d.t.Sub(now).Seconds())
+		}
+	}
+	if st.Receipt != nil {
+		gauge(descReceipt, unixSeconds(st.Receipt.VendorTime))
+	}
+	disputed := 0.0
+	if slices.Contains(l.Warnings, license.CodeClockDisputed) {
+		disputed = 1
+	}
+	gauge(descDisputed, disputed)
+	for _, id := range slices.Sorted(maps.Keys(l.Meters)) {
+		u := l.Meters[id]
+		gauge(descUsage, float64(u.SinceReceipt), id, "since_receipt")
+		gauge(descUsage, float64(u.Period), id, "period")
+		if u.Limit != nil {
+			gauge(descLimit, float64(*u.Limit), id)
+		}
+		if u.Remaining != nil {
+			gauge(descRemaining, float64(*u.Remaining), id)
+		}
+		if u.OverageRemaining != nil {
+			gauge(descOverage, float64(*u.OverageRemaining), id)
+		}
+	}
+}
+
+// licenseStates are all states, in the order of the table.
+var licenseStates = []license.State{
+	license.StateRolledBack, license.StateDeactivated, license.StateInvalid, license.StateMismatch, license.StateNone, license.StateSuspended,
+	license.StateSuperseded, license.StateNotStarted, license.StateExpired, license.StateReportOverdue, license.StateInactive,
+	license.StateExpiredGrace, license.StateReportDue, license.StateActive,
 }
 
 func unixSeconds(t time.Time) float64 {

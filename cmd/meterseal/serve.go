@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/license"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -125,9 +126,6 @@ func (r *running) natsURL() string {
 // the order of an event's path and closes them in the reverse.
 func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err error) {
 	log := newLog(a.err, cfg)
-	if err := cfg.checkStoreGiven(); err != nil {
-		return err
-	}
 	listener, err := net.Listen("tcp", cfg.HTTPListen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fail(exitUsage, "listen_address_in_use", "stop what listens there, or choose another --http", "http.listen %s is taken", cfg.HTTPListen)
@@ -137,8 +135,15 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 	}
 	defer listener.Close()
 	r := &running{httpAddr: listener.Addr().String()}
+	if err := cfg.checkStoreGiven(); err != nil && cfg.Hold {
+		return a.hold(ctx, cfg, listener, err, log)
+	} else if err != nil {
+		return err
+	}
 	if cfg.DataDir != "none" {
-		if r.site, err = openSite(ctx, cfg, a.clock, log); err != nil {
+		if r.site, err = openSite(ctx, cfg, a.clock, log); err != nil && cfg.Hold {
+			return a.hold(ctx, cfg, listener, err, log)
+		} else if err != nil {
 			return err
 		}
 		defer func() {
@@ -172,4 +177,51 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 		}
 		return fmt.Errorf("serve http: %w", err)
 	}
+}
+
+// hold serves status, health and documents of a daemon that refused to start,
+// until ctx ends: an orchestrator that restarts for ever would only hide why. Its
+// exit code is that of the refusal then.
+func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, refused error, log *slog.Logger) error {
+	f := describeError(refused)
+	f.print(a)
+	log.Error("refused to start, holding", "code", f.Code, "http", "http://"+listener.Addr().String())
+	srv := console.NewServer(console.New(console.Options{
+		Site: cfg.SiteName, Version: version, Started: time.Now(), Hosts: []string{cfg.HTTPListen, listener.Addr().String()}, Log: log,
+		Licensing: heldLicense{refused: f}, Refused: &console.Problem{Status: http.StatusServiceUnavailable, Code: f.Code, Message: f.Message, Hint: f.Hint},
+	}))
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(listener) }()
+	select {
+	case <-ctx.Done():
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return errors.Join(srv.Shutdown(stop), &failure{Exit: f.Exit})
+	case err := <-failed:
+		return fmt.Errorf("serve http: %w", err)
+	}
+}
+
+// heldLicense is the license of a daemon that refused to start: only its state is
+// ever asked for.
+type heldLicense struct {
+	console.Licensing // the rest is never asked: every other route answers the refusal
+	refused           *failure
+}
+
+// License is console.Licensing.
+func (h heldLicense) License() console.License {
+	return console.License{Status: h.status(), Message: h.refused.Message, ExitCode: h.refused.Exit}
+}
+
+// status is the state that the refusal comes to. A store that cannot be used is a
+// matter of its own and says nothing about the license.
+func (h heldLicense) status() license.Status {
+	var none *license.License
+	facts := license.Facts{}
+	switch h.refused.Exit {
+	case exitLicense, exitHistory, exitVersion:
+		facts.Refused = &license.Error{Code: h.refused.Code, Message: h.refused.Message, Hint: h.refused.Hint}
+	}
+	return none.State(facts, time.Now())
 }

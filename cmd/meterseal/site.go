@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -241,7 +242,7 @@ func (s *site) open(ctx context.Context) error {
 	if err := s.clock.load(s.store); err != nil {
 		return err
 	}
-	licensed, err := s.takeLicense(lic)
+	licensed, err := s.takeLicense(ctx, lic)
 	if err != nil {
 		return err
 	}
@@ -377,6 +378,9 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 		return err
 	}
 	lines = append(append(append(lines, declared...), s.bootLine(lic)), licensed...)
+	if l := s.terms.Load().license; l != nil && !slices.Equal(projections.LimitLines(l), s.store.LimitsInForce()) {
+		lines = append(lines, projections.LimitLines(l)...)
+	}
 	if s.cfg.Fold.Trace && st.Origin == "" {
 		// The first replay says what time it is; the ledger opens then.
 		go func() {

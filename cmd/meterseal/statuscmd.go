@@ -41,7 +41,7 @@ type meterAnswer struct {
 	Adjusted     int64      `json:"adjusted"`
 	SinceReceipt *int64     `json:"used_since_receipt"`
 	Period       *int64     `json:"used_period"`
-	Limit        *uint64    `json:"limit"`
+	Limit        *int64     `json:"limit"`
 	Remaining    *int64     `json:"remaining"`
 	ResetsAt     *time.Time `json:"resets_at"`
 }

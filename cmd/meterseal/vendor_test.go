@@ -26,6 +26,7 @@ import (
 //	vendor reply FLAGS --out X.reply X.usage  the reply to a report
 //	vendor refresh FLAGS --out X.reply X.usage  a license without receipt for its ledger
 //	vendor reject --out X.reply X.usage
+//	vendor bound-key FLAGS --out X.key X.usage  a license for one site as a key
 //
 // FLAGS say what the license is.
 func vendorMain() {
@@ -45,6 +46,7 @@ type vendorFlags struct {
 	limits    []string
 	pin       uint64
 	noLicense bool
+	vendor    string
 	license.License
 }
 
@@ -65,6 +67,7 @@ func vendor(args []string) error {
 	f.Uint64Var(&f.Serial, "serial", 0, "")
 	f.Uint64Var(&f.pin, "pin", 0, "pin this size instead of that of the report")
 	f.StringVar(&f.byRole, "signed-by", "license", "role of the key that signs the license")
+	f.StringVar(&f.vendor, "vendor", "", "another vendor's keys: other")
 	f.BoolVar(&f.noLicense, "no-license", false, "a reply without license")
 	f.BoolVar(&f.Suspended, "suspended", false, "")
 	f.StringVar(&f.MinVersion, "min-version", "", "")
@@ -96,7 +99,7 @@ func vendor(args []string) error {
 		if n, err = f.sign(); err == nil {
 			data = []byte(license.Key(n) + "\n")
 		}
-	case "reply", "refresh", "reject":
+	case "reply", "refresh", "reject", "bound-key":
 		data, err = f.reply(args[0], f.Arg(0))
 	default:
 		err = fmt.Errorf("no command %q", args[0])
@@ -163,6 +166,21 @@ func (f *vendorFlags) sign() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.vendor != "" {
+		key, err := ledger.NewSecretKey(f.vendor+".example/license/2026", ledger.KeyEd25519, make([]byte, 32))
+		if err != nil {
+			return nil, err
+		}
+		f.NextLicenseKeys = []ledger.VKey{key.VKey()}
+		if text, err = f.Text(); err != nil {
+			return nil, err
+		}
+		s, err := key.Signer(nil)
+		if err != nil {
+			return nil, err
+		}
+		return note.Sign(&note.Note{Text: text}, s)
+	}
 	for _, role := range []ledger.Role{ledger.RoleLicense, ledger.RoleReply} {
 		if role.String() == f.byRole {
 			return signNote(text, nil, role, f.now())
@@ -206,6 +224,9 @@ func (f *vendorFlags) reply(kind, path string) ([]byte, error) {
 	}
 	r := &export.Reply{Origin: rep.Origin, Report: &sum, Result: export.Result(map[string]string{"reply": "accepted", "refresh": "refresh", "reject": "rejected"}[kind])}
 	switch kind {
+	case "bound-key":
+		n, err := f.sign()
+		return []byte(license.Key(n) + "\n"), err
 	case "refresh":
 		r.Report = nil
 	case "reject":
