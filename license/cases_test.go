@@ -234,7 +234,7 @@ func codeOf(err error) string {
 	return e.Code
 }
 
-// P-02, P-03, P-28, P-29, L-14, L-15, O-25, attack rows 7, 24, 26 and 27: the cases
+// P-02, P-03, P-28, P-29, L-14, L-15, O-25, attack row 7, attack row 24, attack row 26, attack row 27: the cases
 // of docs/formats/vectors that concern licenses. Every refusal has a way out.
 func TestLicenseCases(t *testing.T) {
 	var expect strings.Builder

@@ -301,7 +301,7 @@ func TestClockExtremes(t *testing.T) {
 	}
 }
 
-// attack rows 16 and 17, for random schedules of steps, restarts with
+// attack row 16, attack row 17, for random schedules of steps, restarts with
 // the written memory, long shutdowns and replies: license time is never before
 // the vendor's, sure time never ahead of the true one by more than what needs no
 // thought, and so no state beyond its grace while a fault is younger than the

@@ -82,7 +82,7 @@ func number(p *int64) string {
 	return fmt.Sprint(*p)
 }
 
-// L-14, L-17, O-20: what is left inside the limit and beyond it are two numbers;
+// L-16, L-17, O-20: what is left inside the limit and beyond it are two numbers;
 // exactly reaching either is inside it.
 func TestAllowance(t *testing.T) {
 	const huge = "9223372036854775807"
