@@ -10,6 +10,7 @@ import (
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/export/exporttest"
+	"github.com/meterseal/meterseal/internal/postgrestest"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/portal"
@@ -48,7 +49,7 @@ type vendor struct {
 // onBoth runs a test on SQLite and on PostgreSQL.
 func onBoth(t *testing.T, f func(t *testing.T, v *vendor)) {
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); f(t, newVendor(t, "")) })
-	t.Run("postgres", func(t *testing.T) { t.Parallel(); f(t, newVendor(t, server.database(t))) })
+	t.Run("postgres", func(t *testing.T) { t.Parallel(); f(t, newVendor(t, postgrestest.Database(t))) })
 }
 
 // workFactor makes scrypt of the tests' keys cheap.

@@ -66,6 +66,7 @@ var policy = []may{
 	{"internal/model", "random operations against a small model, for tests",
 		[]string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections", "internal/crashtest", "internal/fakelog", "internal/vectors"},
 		[]string{natsGo + "/...", sumdbNote, pebbleModule + "/...", sqliteDriver}, []string{"console"}},
+	{"internal/postgrestest", "a PostgreSQL server, for tests", nil, []string{"github.com/jackc/pgx/v5/stdlib"}, nil},
 	{"internal/task", "starts the task runner", nil, nil, nil},
 	{"internal/testclock", "clocks that a test sets", []string{"internal/machine"}, nil, nil},
 	{"internal/tidy", "these rules", nil, nil, []string{"golang.org/x/mod/modfile", "events"}},
@@ -77,7 +78,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "events/stream/streamtest",
+	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/postgrestest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",
@@ -94,7 +95,7 @@ var sole = []struct {
 	{pebbleModule, []string{"projections", "internal/crashtest", "internal/durablefs", "internal/model"},
 		"projections is the one place that knows which store there is; the others break or wrap its file system"},
 	{sqliteDriver, []string{"export", "bench", "internal/model", "portal"}, "SQLite is a rendering of reports and the vendor's store, not a store of the site"},
-	{"github.com/jackc/pgx/v5", []string{"portal"}, "the portal's store is the one that may be PostgreSQL"},
+	{"github.com/jackc/pgx/v5", []string{"portal", "internal/postgrestest"}, "the portal's store is the one that may be PostgreSQL"},
 	{"github.com/pressly/goose/v3", []string{"portal"}, "only the portal's schema changes by numbered files"},
 	{module + "/portal/internal/issue", []string{"portal/..."}, "private keys of the vendor are nobody else's business, and no site can link them"},
 	{"filippo.io/age", []string{"export", "portal/..."}, "encryption wraps reports, and the vendor's own keys"},
