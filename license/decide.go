@@ -58,6 +58,10 @@ type Decision struct {
 	ResetsAt         *time.Time `json:"resets_at,omitempty"`
 	// ValidUntil is the last second at which the answer may be used: see Status.
 	ValidUntil time.Time `json:"valid_until"`
+	// OutageUntil is the last second at which an application that reaches no daemon
+	// may still go on with this yes; nil: without bound, or it is a no. It is a
+	// bound under hard enforcement only (P-07).
+	OutageUntil *time.Time `json:"outage_until,omitempty"`
 }
 
 // situation is one reason to answer otherwise than yes. in says whether the one
@@ -120,7 +124,9 @@ func (l *License) Decide(q Request, u Use, f Facts, now time.Time) Decision {
 			strictest, d.Code = a, x.code
 		}
 	}
-	d.Allowed = strictest != no
+	if d.Allowed = strictest != no; d.Allowed && s.Enforcement == Hard {
+		d.OutageUntil = instant(later(now, l.Outage))
+	}
 	if slices.Contains(s.Warnings, CodeClockDisputed) {
 		d.Warnings = append(d.Warnings, CodeClockDisputed)
 		if strictest == yes {

@@ -177,6 +177,33 @@ func TestDecideBody(t *testing.T) {
 	}
 }
 
+// P-07, X-06: how long an application that reaches no meter goes on with a yes,
+// from the second of the answer, inclusive.
+func TestOutage(t *testing.T) {
+	now := at("2026-11-20T10:00:00Z").Add(999 * time.Millisecond)
+	for _, x := range []struct {
+		enforcement license.Enforcement
+		outage      string
+		feature     string
+		want        string
+	}{
+		{license.Hard, "72h", "sso", "2026-11-23T10:00:00Z"},
+		{license.Hard, "0s", "sso", "2026-11-20T10:00:00Z"},
+		{license.Hard, "72h", "audit", ""},
+		{license.Soft, "72h", "sso", ""},
+		{license.Advisory, "72h", "sso", ""},
+	} {
+		d := policy.with("outage", x.outage).under(t, x.enforcement).Decide(license.Request{Feature: x.feature}, license.Use{}, activated, now)
+		got := ""
+		if d.OutageUntil != nil {
+			got = d.OutageUntil.Format(time.RFC3339Nano)
+		}
+		if got != x.want {
+			t.Errorf("%s, outage %s, feature %s: until %q, want %q", x.enforcement, x.outage, x.feature, got, x.want)
+		}
+	}
+}
+
 // L-17: the last unit of a period and the first of the next, at the instant.
 func TestDecideAtAReset(t *testing.T) {
 	l := parse(t, policy.with("limit", "meter render.pages 100 none monthly", "enforcement", "hard"))
