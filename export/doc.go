@@ -10,6 +10,10 @@
 // edited". What a site has signed and that does not add up is a [Finding], and
 // the findings make the [Verdict]: ok, explain or reject.
 //
+// The vendor's answer is a [Reply]: [ParseReply] and [VerifyReply] read it,
+// [Reply.Bytes] writes it. Where no medium passes, documents travel as QR codes
+// ([SplitParts], [Joiner]) and an activation as typed codes ([ActivationCode]).
+//
 // The limit: a report proves what was recorded. An event that nobody recorded
 // leaves no trace in it.
 //

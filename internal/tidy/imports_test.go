@@ -39,7 +39,7 @@ var policy = []may{
 		[]string{"golang.org/x/mod/sumdb/...", "github.com/transparency-dev/formats/...", "filippo.io/mldsa"},
 		[]string{"github.com/transparency-dev/merkle/..."}},
 	{"license", "the license document: parse, verify, decide; cannot sign", []string{"events", "ledger"}, nil, []string{"export"}},
-	{"export", "usage reports: write, verify, render", []string{"events", "ledger", "license"},
+	{"export", "usage reports: write, verify, render; replies and codes", []string{"events", "ledger", "license"},
 		[]string{sumdbNote, zstdPackage, sqliteDriver, "filippo.io/age", "github.com/boombuler/barcode/qr"}, nil},
 	{"export/exporttest", "a ledger in memory, for tests", []string{"events", "ledger", "export"}, []string{sumdbNote}, nil},
 	{"events/stream", "keeps events durably in one order", []string{"events"}, []string{natsServer + "/...", natsGo + "/..."}, nil},
