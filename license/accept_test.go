@@ -189,6 +189,24 @@ func TestVerifyNamesTheKey(t *testing.T) {
 	}
 }
 
+// A file that somebody converted, and one that another key signed, say so.
+func TestRefusalsForPeople(t *testing.T) {
+	for file, want := range map[string]string{
+		"license-crlf.license":                        "a program has changed its line ends",
+		"license-by-reply-key.license":                "signed by meter.example/reply/2026+d2150039, which is no license key that is trusted here",
+		"license-by-reply-key-as-license-key.license": "that of meter.example/license/2026+90bcfa60 does not fit the text",
+		"license-signed-twice.license":                "two of meter.example/license/2026",
+	} {
+		_, err := license.Verify(vectors.Read(file), trusted, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Verify(%s) = %v, want %q", file, err, want)
+		}
+	}
+	if _, err := license.Verify(vectors.Read("bound.license"), nil, nil); err == nil || !strings.Contains(err.Error(), "no vendor license key is trusted") {
+		t.Errorf("Verify by no key = %v, want that it says so", err)
+	}
+}
+
 // An error of the ledger is none of the license.
 func TestAcceptLedgerError(t *testing.T) {
 	s := exampleSite(t, "unbound.license", 17)

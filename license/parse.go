@@ -21,6 +21,9 @@ func Parse(b []byte) (*License, error) {
 		if e := checkFirst(strings.TrimSuffix(first, "\r")); e != nil {
 			return nil, e
 		}
+		if strings.Contains(string(b), "\r") {
+			return nil, refuse(CodeInvalid, "copy it again in binary", "a program has changed its line ends")
+		}
 		return nil, refuse(CodeInvalid, "copy it again in binary, or "+hintVendor, "%s", strings.TrimPrefix(err.Error(), ledger.ErrMalformed.Error()+": "))
 	}
 	l, err := parseText(n.Text)
@@ -63,8 +66,15 @@ func Verify(b []byte, trusted []ledger.VKey, revoked []Revoked) (*License, error
 			why = err
 		}
 	}
-	if why == nil {
+	switch {
+	case why == nil:
 		why = errors.New("no vendor license key is trusted")
+	case !slices.ContainsFunc(trusted, func(k ledger.VKey) bool { return signedBy(n, k) }):
+		var names []string
+		for _, s := range n.Sigs {
+			names = append(names, fmt.Sprintf("%s+%08x", s.Name, s.KeyID))
+		}
+		why = fmt.Errorf("signed by %.300s, which is no license key that is trusted here", strings.Join(names, ", "))
 	}
 	return nil, refuse(CodeInvalid, "it is not from this vendor, or was damaged: "+hintVendor, "license %s: %v", l.ID, why)
 }
