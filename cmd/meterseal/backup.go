@@ -152,7 +152,7 @@ func (s *site) backup(ctx context.Context, w io.Writer) error {
 	if err := addTree(t, dir, projectionsDir); err != nil {
 		return err
 	}
-	for g, err := range s.stream.Read(ctx, 0) {
+	for g, err := range s.stream.ReadKept(ctx) {
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/projections"
 )
 
 // consoleOptions wires the HTTP API to the site.
@@ -111,6 +112,8 @@ func reportProblem(err error) error {
 		return &console.Problem{Status: 409, Code: f.Code, Message: f.Message, Hint: f.Hint}
 	case errors.Is(err, export.ErrNothingNew):
 		return &console.Problem{Status: 409, Code: "nothing_new", Message: "nothing was closed since that size", Hint: "wait for a window to close, or use --close-now"}
+	case errors.Is(err, projections.ErrPruned):
+		return &console.Problem{Status: 422, Code: "history/base_missing", Message: err.Error(), Hint: "give --from a size that a later receipt covers"}
 	case errors.Is(err, export.ErrRange), errors.Is(err, export.ErrNoCheckpoint):
 		return &console.Problem{Status: 422, Code: "history/base_missing", Message: err.Error(), Hint: "give --from a size after a close, as in an accepted report"}
 	}

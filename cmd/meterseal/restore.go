@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,8 +63,15 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 		return fail(exitHistory, "store_in_use", "move it away first; nothing is ever overwritten", "%s already holds a ledger", dir)
 	}
 	// A cut archive must not leave half a site: read all of it first.
-	hasKey := false
+	hasKey, first := false, uint64(0)
 	err := readBackup(from, func(name string, r io.Reader) error {
+		if number, ok := strings.CutPrefix(name, groupsDir+"/"); ok && first == 0 {
+			n, err := strconv.ParseUint(number, 10, 64)
+			if err != nil {
+				return fail(exitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
+			}
+			first = n // those before it were pruned
+		}
 		hasKey = hasKey || name == keysDir+"/"+siteKeyFile || name == keysDir+"/"+siteKeyFile+tpm.SealedSuffix
 		_, err := io.Copy(io.Discard, r)
 		return err
@@ -85,7 +93,7 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	groups, err := unpackBackup(ctx, work, from, hasKey)
+	groups, err := unpackBackup(ctx, work, from, hasKey, first)
 	if err != nil {
 		return err
 	}
@@ -110,19 +118,22 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 	return err
 }
 
-// unpackBackup fills work with projections, stream and, if asked for, keys.
-func unpackBackup(ctx context.Context, work, from string, keys bool) (groups uint64, err error) {
-	str, err := openStreamAtRest(ctx, work)
+// unpackBackup fills work with projections, stream and, if asked for, keys. The
+// stream begins with group first.
+func unpackBackup(ctx context.Context, work, from string, keys bool, first uint64) (groups uint64, err error) {
+	str, err := stream.Open(ctx, stream.Options{Dir: filepath.Join(work, streamDir), InProcess: true, First: first})
 	if err != nil {
 		return 0, err
 	}
+	at := max(first, 1) - 1
 	err = readBackup(from, func(name string, r io.Reader) error {
 		top, _, _ := strings.Cut(name, "/")
 		switch {
 		case top == groupsDir:
 			data, err := io.ReadAll(io.LimitReader(r, stream.MaxAppendBytes+1))
 			if err == nil {
-				groups, err = str.Append(ctx, groups, data)
+				at, err = str.Append(ctx, at, data)
+				groups++
 			}
 			return err
 		case top == keysDir && !keys:
@@ -207,6 +218,14 @@ func (a *app) rebuild(ctx context.Context, dir string) error {
 	if last.Seq == 0 {
 		return fail(exitHistory, "no_history", "restore from a backup", "the stream in %s is empty", dir)
 	}
+	first, err := str.First(ctx)
+	if err != nil {
+		return err
+	}
+	if first > 1 {
+		return fail(exitHistory, "no_history", "restore from a backup: it holds the projections too",
+			"the stream in %s begins with group %d: those before it were pruned after a receipt, so the projections cannot be folded again", dir, first)
+	}
 	fresh := filepath.Join(dir, projectionsDir+".new")
 	if err := os.RemoveAll(fresh); err != nil {
 		return err
@@ -261,7 +280,10 @@ func sameLedger(keys *siteKeys, dir string, fresh *projections.Store) error {
 		return nil
 	}
 	size, root := old.Status().Records, old.Status().Root
-	if err := old.Close(); err != nil || size == 0 {
+	// Receipts and licenses cannot be folded again. What of them cannot be read
+	// comes back with the next import.
+	copied := fresh.CopyDocuments(old)
+	if err := old.Close(); err != nil || copied != nil || size == 0 {
 		return nil //nolint:nilerr // what cannot be read to its end is not compared
 	}
 	if n := fresh.Status().Records; n < size {

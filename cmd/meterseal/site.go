@@ -495,8 +495,12 @@ func (s *site) closeParts(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// groups reads the stream for the projections.
+// groups reads the stream for the projections: after 0 from the oldest group that
+// is kept.
 func (s *site) groups(ctx context.Context, after uint64) iter.Seq2[projections.Stored, error] {
+	if after == 0 {
+		return storedGroups(s.stream.ReadKept(ctx))
+	}
 	return storedGroups(s.stream.Read(ctx, after))
 }
 
