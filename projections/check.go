@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -23,6 +24,7 @@ type CheckReport struct {
 	RawGone      uint64 // records whose raw events are no longer kept
 	Findings     []ledger.Finding
 	Verdict      ledger.Verdict
+	First        uint64 // oldest record that is kept; those before it went after a receipt
 	OpenEvents   uint64 // events of windows that are not closed
 	UsageChecked uint64 // usage rows compared with the records
 }
@@ -47,7 +49,10 @@ func (s *Store) Check(ctx context.Context, groups Groups, progress func(done, to
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{s: s, r: &CheckReport{Records: size}, audit: ledger.NewAudit(0, nil)}
+	c := &checker{s: s, r: &CheckReport{Records: size}, audit: ledger.NewAudit(0, nil), tiler: ledger.NewTiler()}
+	if err := c.begin(size); err != nil {
+		return c.r, err
+	}
 	c.audit.Origin = origin
 	if err := c.state.begin(s); err != nil {
 		return c.r, err
@@ -83,12 +88,78 @@ type checker struct {
 	tiler    *ledger.Tiler
 	state    stateCheck
 	closes   []closeCursor // what the closes say of the stream, in order
+	first    uint64        // record with which the check begins
+}
+
+// begin finds where the check begins: at the first record, or, if records were
+// pruned, after the close that stands first now. The hashes before it are in the
+// tiles; they must give the root that was signed there.
+func (c *checker) begin(size uint64) error {
+	kept := c.s.Kept().Record
+	if kept == 0 {
+		return nil
+	}
+	var lines []string
+	for line, err := range c.s.Records(context.Background(), kept, size) {
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(line, "close ") {
+			return &RecordError{Index: kept, Reason: "it begins no close, so it is not what pruning left"}
+		}
+		if lines = append(lines, line); strings.HasPrefix(line, "close end ") {
+			break
+		}
+	}
+	if len(lines) == 0 {
+		return &RecordError{Index: kept, Reason: "it is missing"}
+	}
+	last := len(lines) - 1
+	base, err := ledger.ParseRecord(lines[last])
+	if err != nil {
+		return &RecordError{Index: kept + uint64(last), Reason: err.Error()}
+	}
+	end, ok := base.(*ledger.CloseEnd)
+	if !ok {
+		return &RecordError{Index: kept + uint64(last), Reason: "it does not end its close"}
+	}
+	c.first = kept + uint64(len(lines))
+	c.audit = ledger.NewAudit(c.first, end)
+	for i, line := range lines[:last] {
+		if err := c.audit.AddBase([]byte(line)); err != nil {
+			return &RecordError{Index: kept + uint64(i), Reason: err.Error()}
+		}
+	}
+	if err := c.audit.EndBase(); err != nil {
+		return &RecordError{Index: c.first - 1, Reason: err.Error()}
+	}
+	c.r.First, c.state.from = kept, end.Until
+	return c.beginTree(size, lines)
+}
+
+// beginTree takes the tree over what was pruned from the tiles.
+func (c *checker) beginTree(size uint64, lines []string) error {
+	f, err := ledger.NewTree(c.s, size).FrontierAt(c.r.First)
+	if err != nil {
+		return err
+	}
+	c.frontier = *f
+	for i, line := range lines {
+		leaf := ledger.LeafHash([]byte(line))
+		if had, err := c.s.tileLeaf(c.r.First + uint64(i)); err == nil && had != leaf {
+			return &RecordError{Index: c.r.First + uint64(i), Reason: "its hash is not that in its tile"}
+		}
+		c.frontier.Append(leaf)
+	}
+	if c.tiler, err = ledger.OpenTiler(c.first, c.s); err != nil {
+		return err
+	}
+	return c.kept(c.first)
 }
 
 func (c *checker) records(ctx context.Context, size uint64, progress func(done, total uint64)) error {
-	c.tiler = ledger.NewTiler()
-	i := uint64(0)
-	for line, err := range c.s.Records(ctx, 0, size) {
+	i := c.first
+	for line, err := range c.s.Records(ctx, i, size) {
 		if err != nil {
 			return err
 		}
@@ -230,6 +301,9 @@ func (c *checker) rawEvents(ctx context.Context, groups Groups, size uint64) err
 	if err != nil {
 		return err
 	}
+	if kept := max(c.s.Kept().Group, 1); first > kept {
+		return fmt.Errorf("%w: the oldest group is %d, want %d: those before it went after a receipt, those from it on did not", ErrHole, first, kept)
+	}
 	gone := func(ref *cellRef) bool {
 		if first != 0 && ref.first >= first {
 			return false
@@ -237,7 +311,7 @@ func (c *checker) rawEvents(ctx context.Context, groups Groups, size uint64) err
 		c.r.RawGone++
 		return true
 	}
-	err = c.s.openRecords(ctx, groups, 0, size, gone, func(_ uint64, list []OpenedEvent) error {
+	err = c.s.openRecords(ctx, groups, c.first, size, gone, func(_ uint64, list []OpenedEvent) error {
 		c.r.Opened++
 		c.r.Events += uint64(len(list))
 		return ctx.Err()
@@ -301,8 +375,12 @@ func (s *Store) Opening(ctx context.Context, groups Groups, index, pos uint64) (
 	if line, err = s.Record(index); err != nil {
 		return "", nil, err
 	}
-	if _, ok, err := s.cellRef(index); err != nil || !ok {
+	ref, ok, err := s.cellRef(index)
+	if err != nil || !ok {
 		return "", nil, errors.Join(err, fmt.Errorf("record %d has no events: %w", index, ErrNotFound))
+	}
+	if first := s.Kept().Group; ref.first < first {
+		return "", nil, fmt.Errorf("raw events of record %d: %w", index, ErrPruned)
 	}
 	err = s.OpenRecords(ctx, groups, index, index+1, func(_ uint64, l []OpenedEvent) error {
 		list = l

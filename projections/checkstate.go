@@ -19,6 +19,7 @@ type stateCheck struct {
 	since map[string]*ledger.Total // since the last close
 	rows  map[spanOf]*rowSums
 	seed  []byte
+	from  int64 // rows that begin earlier also count records that were pruned, s; 0: none were
 	// used is what the records from the size of the newest receipt on hold.
 	receipt uint64
 	used    map[string]*use
@@ -77,6 +78,9 @@ func (c *stateCheck) weight(k rowKey) uint64 { return xxhash.Sum64(k.append(c.se
 // cell adds what a cell of a node, meter and window gives to the rows.
 func (c *stateCheck) cell(m *meter, node uint32, from int64, v *rowValue) {
 	for _, span := range allSpans {
+		if span.start(from) < c.from {
+			continue
+		}
 		c.sums(m.index, span).add(c.weight(rowKey{span: span, meter: m.index, node: node, start: span.start(from)}), v, m.def.Aggregation)
 	}
 }
@@ -214,9 +218,12 @@ func (c *stateCheck) compareRows(report *CheckReport) error {
 				var v rowValue
 				d := decoder{b: value}
 				v.decode(&d)
+				if err := d.done("usage row"); err != nil || k.start < c.from {
+					return err
+				}
 				report.UsageChecked++
 				got.add(c.weight(k), &v, m.def.Aggregation)
-				return d.done("usage row")
+				return nil
 			})
 			if err != nil {
 				return err

@@ -1,6 +1,9 @@
 package projections
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors of the store and the fold. Those that stop a daemon carry the code of
 // docs/reference/errors.md in their text, which has the way out.
@@ -27,6 +30,8 @@ var (
 	ErrUnusable = errors.New("store_unreachable: store cannot be opened")
 	// ErrSettings: a setting cannot be, or cannot change any more.
 	ErrSettings = errors.New("config_invalid")
+	// ErrPruned: it was there, and went after a receipt. It wraps ErrNotFound.
+	ErrPruned = fmt.Errorf("%w: pruned after a receipt", ErrNotFound)
 	// ErrForeign: a document is not of this ledger.
 	ErrForeign = errors.New("document is not of this ledger")
 	// ErrOverflow: a sum left int64.

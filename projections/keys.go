@@ -34,6 +34,7 @@ const (
 	keyTotalTag     = 'T' // meter, tag → (unique, since the last close)
 	keyRow          = 'U' // span, meter, dimension, start, node, value → usage
 	keyVendor       = 'A' // → newest license, receipt, steps of the clock, end
+	keyPruned       = 'w' // → oldest group and record that pruning left
 	keyVersion      = 'v' // → version of this layout
 	keySessionEvent = 'V' // session, number → event of a session
 	keyMarks        = 'X' // group → its events that are not simply booked

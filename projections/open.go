@@ -59,15 +59,16 @@ const maxOpenSpan = 256
 
 // OpenRecords hands f the events of every usage, late and adjust record with
 // from <= index < to, read again from the stream, in order of index. Records of
-// other kinds are passed over.
+// other kinds are passed over, and those whose raw events were pruned.
 //
-// Errors: [ErrNotFound] when raw events are no longer in the stream;
+// Errors: [ErrNotFound] when raw events that must be there are not in the stream;
 // [ErrDamaged] when events do not give the ROOT of their record, naming it.
 func (s *Store) OpenRecords(ctx context.Context, groups Groups, from, to uint64, f func(uint64, []OpenedEvent) error) error {
-	return s.openRecords(ctx, groups, from, to, nil, f)
+	first := s.Kept().Group
+	return s.openRecords(ctx, groups, from, to, func(c *cellRef) bool { return c.first < first }, f)
 }
 
-// openRecords passes over the records that skip says so of; nil: none.
+// openRecords passes over the records that skip says so of.
 func (s *Store) openRecords(ctx context.Context, groups Groups, from, to uint64, skip func(*cellRef) bool, f func(uint64, []OpenedEvent) error) error {
 	var span []cellRef
 	flush := func() error {
@@ -91,7 +92,7 @@ func (s *Store) openRecords(ctx context.Context, groups Groups, from, to uint64,
 		if err != nil {
 			return err
 		}
-		if !ok || (skip != nil && skip(&c)) {
+		if !ok || skip(&c) {
 			continue
 		}
 		if span = append(span, c); len(span) >= maxOpenSpan {
@@ -108,6 +109,9 @@ func (s *Store) openRecords(ctx context.Context, groups Groups, from, to uint64,
 func (s *Store) cellRef(i uint64) (c cellRef, ok bool, err error) {
 	line, err := s.get(key8(keyRecord, i))
 	if err != nil {
+		if err := s.pruned(i); err != nil {
+			return c, false, err
+		}
 		return c, false, fmt.Errorf("record %d: %w", i, err)
 	}
 	rec, err := ledger.ParseRecord(string(line))
@@ -394,6 +398,10 @@ func (s *Store) Records(ctx context.Context, from, to uint64) iter.Seq2[string, 
 				return
 			}
 			if i := binary.BigEndian.Uint64(it.Key()[1:]); i != want {
+				if err := s.pruned(want); err != nil {
+					yield("", err)
+					return
+				}
 				yield("", &RecordError{Index: want, Reason: "it is missing"})
 				return
 			}
@@ -437,16 +445,34 @@ func (s *Store) Tile(level uint8, n uint64) ([]byte, error) {
 // Leaf returns the hash of record i.
 func (s *Store) Leaf(i uint64) (ledger.Hash, error) {
 	line, err := s.get(key8(keyRecord, i))
+	if err != nil && s.pruned(i) != nil {
+		return s.tileLeaf(i) // of what was pruned it is full
+	}
 	if err != nil {
 		return ledger.Hash{}, fmt.Errorf("record %d: %w", i, err)
 	}
 	return ledger.LeafHash(line), nil
 }
 
+// tileLeaf returns the hash of record i from its tile, if that is full.
+func (s *Store) tileLeaf(i uint64) (ledger.Hash, error) {
+	tile, err := s.Tile(0, i/ledger.TileWidth)
+	if err != nil {
+		return ledger.Hash{}, err
+	}
+	if len(tile) != ledger.TileBytes {
+		return ledger.Hash{}, fmt.Errorf("%w: tile 0/%d has %d bytes", ErrDamaged, i/ledger.TileWidth, len(tile))
+	}
+	return ledger.Hash(tile[i%ledger.TileWidth*ledger.HashBytes:][:ledger.HashBytes]), nil
+}
+
 // Record returns the line of record i.
 func (s *Store) Record(i uint64) (string, error) {
 	v, err := s.get(key8(keyRecord, i))
 	if err != nil {
+		if err := s.pruned(i); err != nil {
+			return "", err
+		}
 		return "", fmt.Errorf("record %d: %w", i, err)
 	}
 	return string(v), nil

@@ -61,11 +61,13 @@ type Store struct {
 	rejectSeq uint64
 
 	lastCursor []byte // as committed last
+	kept       Kept   // what pruning left
 
 	damaged atomic.Bool // Pebble has met a damaged file
 	retired atomic.Bool // the ledger has ended
 
-	syncMu sync.Mutex // one Sync at a time
+	syncMu  sync.Mutex // one Sync at a time
+	pruneMu sync.Mutex // one Prune at a time
 }
 
 // Synced is what a finished Sync promises to survive.

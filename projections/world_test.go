@@ -29,6 +29,7 @@ type world struct {
 	groups []projections.Stored
 	now    time.Time
 	term   uint64
+	purged uint64 // groups before this one are no longer in the stream
 }
 
 type fixedRand struct{ n byte }
@@ -177,7 +178,7 @@ func (w *world) catchUp() {
 
 func (w *world) read(_ context.Context, after uint64) iter.Seq2[projections.Stored, error] {
 	return func(yield func(projections.Stored, error) bool) {
-		for _, g := range w.groups[after:] {
+		for _, g := range w.groups[max(after, max(w.purged, 1)-1):] {
 			if !yield(g, nil) {
 				return
 			}

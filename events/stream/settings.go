@@ -22,6 +22,7 @@ func (s *Stream) config() jetstream.StreamConfig {
 		Duplicates: 100 * time.Millisecond,
 		Discard:    jetstream.DiscardNew, MaxBytes: s.maxBytes(),
 		MaxAge: 0, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxMsgSize: -1,
+		FirstSeq:   s.opts.First,
 		DenyDelete: true, DenyPurge: false, // raw events leave by sequence
 		AllowDirect: false, // a replica behind the leader must not answer
 		Compression: jetstream.NoCompression,

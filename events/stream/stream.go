@@ -47,6 +47,9 @@ type Options struct {
 	// SyncAlways states that the server at URL has sync_interval: always,
 	// which a client cannot see. Without it Open refuses.
 	SyncAlways bool
+	// First is the position of the first group of a stream that has to be made; 0:
+	// 1. A restored one begins where the groups of its backup do.
+	First uint64
 	// Replicas of the stream at URL; 0: 1.
 	Replicas int
 
@@ -275,6 +278,27 @@ func (s *Stream) Read(ctx context.Context, after uint64) iter.Seq2[Stored, error
 		}
 		Verify(prev, last, s.raw(ctx, after, last))(yield)
 	}
+}
+
+// ReadKept yields all groups that are kept, as [Stream.Read] does. The oldest need
+// not be the first there ever was: groups leave by [Stream.Purge]. Whoever reads
+// them knows up to where they may have left.
+func (s *Stream) ReadKept(ctx context.Context) iter.Seq2[Stored, error] {
+	first, err := s.First(ctx)
+	if err != nil {
+		return func(yield func(Stored, error) bool) { yield(Stored{}, err) }
+	}
+	return s.Read(ctx, max(first, 1)-1)
+}
+
+// First returns the position of the oldest group that is kept, or of the first
+// one to come in an empty stream.
+func (s *Stream) First(ctx context.Context) (uint64, error) {
+	first, last, err := s.position(ctx)
+	if err == nil && first == 0 {
+		first = last + 1
+	}
+	return first, err
 }
 
 // stallWait is how long a reader waits for the next message before it asks

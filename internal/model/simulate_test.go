@@ -26,13 +26,13 @@ import (
 // answer, every usage row, every account and every total of every report must
 // be the model's, and the records must never look like those of a cheat.
 //
-// Y-06, O-33, P-19.
+// Y-06, O-33, P-19, L-08, L-17 to L-19.
 func TestSimulation(t *testing.T) {
 	seen := map[string]int{}
 	crashtest.Seeds(t, 1000, func(t *testing.T, seed uint64, rng *rand.Rand) {
 		simulate(t, rng, seen, newFakePath(t, seed, rng, seen))
 	})
-	check(t, seen, 1000, "crash", "crash within a write", "restart", "fenced", "no room", "answer lost", "report", "same report again", "events shown", "stored", "duplicate", "quarantined",
+	check(t, seen, 1000, "crash", "crash within a write", "restart", "fenced", "no room", "answer lost", "report", "same report again", "events shown", "stored", "duplicate", "quarantined", "retired", "license", "receipt", "over a limit",
 		"id_conflict", "unknown_meter", "bad_quantity", "malformed", "time_in_future", "event_too_large", "wrong_node", "unique_full", "overflow", "unknown_ref", "correction_not_allowed", "undo_interval_over")
 }
 
@@ -107,7 +107,15 @@ type simulation struct {
 	next  map[string]uint64
 
 	accepted []ledger.Checkpoint
-	reported int // records of the model in accepted reports
+	covered  []int // records of the model in each accepted report and those before it
+	reported int   // in the last one
+	receipt  int   // index in accepted of the newest receipt, plus 1
+	serial   int
+	last     struct { // report that was written
+		from  uint64
+		level export.Level
+		text  []byte
+	}
 }
 
 // sent is an event as it went over the wire.
@@ -129,7 +137,85 @@ func simulate(t *testing.T, rng *rand.Rand, seen map[string]int, p path) {
 	if _, err := p.site().store.Check(context.Background(), p.site().groups, nil); err != nil {
 		t.Fatalf("ledger check: %v", err)
 	}
+	if rng.IntN(3) == 0 {
+		s.retire()
+	}
 	s.report(true)
+}
+
+// retire ends the ledger. Its last report is the same for ever, and whatever is
+// sent to it is told so, also after a start (L-08).
+func (s *simulation) retire() {
+	s.seen["retired"]++
+	s.path.control("retire @ moved")
+	s.model.At(s.now.UnixMilli())
+	s.model.Retire()
+	s.report(true)
+	for range 3 {
+		v := sent{e: s.fresh()}
+		v.e.ID = fmt.Sprint("after-", s.ids)
+		s.ids++
+		got := ""
+		for tries := 0; got == "" && tries < 20; tries++ { // there may be no room for it
+			got = s.path.send("node-1", v.e.Meter, wire(v.e))
+		}
+		if got != "ledger_retired" {
+			s.t.Fatalf("an event after retire: %q, want ledger_retired", got)
+		}
+		s.now = s.now.Add(26 * time.Hour)
+		s.path.clock(s.now)
+		s.path.restart()
+	}
+	s.path.control("close @ now")
+	if s.last.text == nil {
+		return
+	}
+	text, _, err := s.path.site().report(s.last.from, s.last.level)
+	if err != nil || !bytes.Equal(text, s.last.text) {
+		s.t.Fatalf("the last report is another one now: %v", err)
+	}
+	if r, err := export.VerifyReport(bytes.NewReader(text), export.VerifyOptions{SiteKeys: []string{s.path.site().keys.site.VKey().String()}, Accepted: s.accepted}); err != nil || !r.Retired {
+		s.t.Fatalf("verify the last report: %v, want one that ends the ledger", err)
+	}
+	s.compare()
+}
+
+// license brings limits, as an import does, and sometimes a receipt for one of
+// the reports that were accepted.
+func (s *simulation) license() {
+	s.serial++
+	s.seen["license"]++
+	lines := []string{"limits"}
+	s.model.At(s.now.UnixMilli())
+	s.model.Limits()
+	for _, m := range simMeters {
+		if s.rng.IntN(2) == 0 {
+			continue
+		}
+		amount, reset := s.rng.Int64N(3000), []string{"none", "daily", "weekly", "monthly", "annual"}[s.rng.IntN(5)]
+		from, credit := s.now.Truncate(24*time.Hour).Unix(), s.rng.Int64N(500)
+		lines = append(lines, fmt.Sprintf("limit %s %d none %s", m.ID, amount, reset), fmt.Sprintf("credit %s %d %d", m.ID, from, credit))
+		s.model.Limit(m.ID, amount, reset)
+		s.model.Credit(m.ID, from, credit)
+	}
+	digest := ledger.LeafHash([]byte(lines[len(lines)-1]))
+	if k := len(s.accepted); k > 0 && s.rng.IntN(2) == 0 {
+		i := s.rng.IntN(k)
+		cp := s.accepted[i]
+		note, err := s.path.site().store.Checkpoint(cp.Size)
+		if err == nil {
+			err = s.path.site().store.KeepReceipt(cp.Size, note)
+		}
+		if err != nil {
+			s.t.Fatalf("keep receipt: %v", err)
+		}
+		lines = append(lines, fmt.Sprintf("receipt @ %d %s %d %s", cp.Size, cp.Root, s.now.Unix(), digest))
+		if s.seen["receipt"]++; i >= s.receipt {
+			s.receipt = i + 1
+			s.model.Receipted = s.covered[i]
+		}
+	}
+	s.path.control(append(lines, fmt.Sprintf("license @ L-1 %d 0badcafe %s 0", s.serial, digest))...)
 }
 
 func (s *simulation) open() {
@@ -174,7 +260,9 @@ func (s *simulation) step() {
 		}
 	case n < 90:
 		s.compare()
-	case n < 94:
+	case n < 92:
+		s.license()
+	case n < 95:
 		s.report(s.rng.IntN(2) == 0)
 	default:
 		if s.path.restart() {
@@ -402,6 +490,16 @@ func (s *simulation) compare() {
 			}
 		}
 	}
+	for _, u := range store.Uses(s.now) {
+		w := s.model.Use(u.Meter, s.now.Unix())
+		got := []int64{u.Booked, u.Open, u.Over, u.Period, u.SinceReceipt}
+		if want := []int64{model.Clamp(w.Booked), model.Clamp(w.Open), model.Clamp(w.Over), model.Clamp(w.Now), model.Clamp(w.SinceReceipt)}; !slices.Equal(got, want) {
+			s.t.Fatalf("use of %s (%s): booked, open, over, period, since the receipt %v, want %v", u.Meter, u.Reset, got, want)
+		}
+		if u.Over > 0 {
+			s.seen["over a limit"]++
+		}
+	}
 	for _, n := range store.Status().Nodes {
 		w := s.model.Node(n.Name)
 		got := []int64{int64(n.Accepted), int64(n.Counted), int64(n.Duplicate), int64(n.Rejected), int64(n.Quarantined), int64(n.Voided), int64(n.Open)}
@@ -443,6 +541,7 @@ func (s *simulation) report(now bool) {
 		s.t.Fatalf("the same report again differs: %v", err)
 	}
 	s.seen["same report again"]++
+	s.last.from, s.last.level, s.last.text = from, level, text
 	o := export.VerifyOptions{SiteKeys: []string{site.keys.site.VKey().String()}, Accepted: s.accepted}
 	r, err := export.VerifyReport(bytes.NewReader(text), o)
 	if err != nil || r.Verdict == export.Reject {
@@ -458,6 +557,7 @@ func (s *simulation) report(now bool) {
 	s.seen["report"]++
 	s.accepted = append(s.accepted, r.New)
 	s.reported = len(s.model.Booked)
+	s.covered = append(s.covered, s.reported)
 }
 
 func (s *simulation) compareReport(r *export.Report) {
