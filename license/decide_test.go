@@ -101,6 +101,7 @@ func TestDecide(t *testing.T) {
 			"no version_not_covered|no version_not_covered|no version_not_covered"},
 		{"built on the last day, in its zone the next", policy.with("maintenance-end", "2026-06-30T10:00:00Z"), activated,
 			license.Request{Built: at("2026-06-30T23:00:00Z").In(time.FixedZone("", 7200))}, in, "yes|yes|yes"},
+		{"built at any time, without an end of maintenance", policy, activated, license.Request{Built: at("2026-07-01T00:00:00Z")}, in, "yes|yes|yes"},
 		{"built at an unknown time", policy.with("maintenance-end", "2026-06-30T10:00:00Z"), activated, license.Request{}, in, "yes|yes|yes"},
 
 		{"expired, a seat that is held", seats.with("end", "2026-11-10T00:00:00Z"), activated, editor, license.Use{SeatHeld: true}, "yes! license_expired|yes! license_expired|no license_expired"},

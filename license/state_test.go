@@ -341,6 +341,10 @@ func TestClockWarning(t *testing.T) {
 		if got := slices.Contains(d.Warnings, license.CodeClockDisputed); got != x.want || !d.Allowed {
 			t.Errorf("%s: an answer warns %v, allowed %v, want %v, true", x.name, got, d.Allowed, x.want)
 		}
+		// The clock is what an answer says when it has nothing else to say.
+		if want := d.State == license.StateActive && x.want; (d.Code == license.CodeClockDisputed) != want {
+			t.Errorf("%s: an answer has code %s in state %s", x.name, d.Code, d.State)
+		}
 	}
 }
 
@@ -436,6 +440,9 @@ func TestNextAction(t *testing.T) {
 		{policy, activated, "2027-01-01T00:00:00Z", "report, and import the reply, by 2027-10-31", "2027-10-31T23:59:59Z"},
 		{policy, activated, "2027-11-01T00:00:00Z", "report, and import the reply, by 2027-11-14", "2027-11-14T23:59:59Z"},
 		{policy.with("end", "2027-10-31T12:00:00Z"), activated, "2027-01-01T00:00:00Z", "report, and import the reply, by 2027-10-31T12:00:00Z", "2027-10-31T12:00:00Z"},
+		{policy.with("end", "2027-10-31T23:59:00Z"), activated, "2027-01-01T00:00:00Z", "report, and import the reply, by 2027-10-31T23:59:00Z", "2027-10-31T23:59:00Z"},
+		{policy.with("end", "2027-10-31T22:59:59Z"), activated, "2027-01-01T00:00:00Z", "report, and import the reply, by 2027-10-31T22:59:59Z", "2027-10-31T22:59:59Z"},
+		{policy.with("end", "2027-10-31T23:00:59Z"), activated, "2027-01-01T00:00:00Z", "report, and import the reply, by 2027-10-31T23:00:59Z", "2027-10-31T23:00:59Z"},
 		{policy.with("term", "180d", "contract-end", "2027-10-31T23:59:59Z"), activated, "2027-01-01T00:00:00Z",
 			"the contract ends: ask the vendor to renew it, then report, and import the reply, by 2027-10-31", "2027-10-31T23:59:59Z"},
 		{policy.with("term", "180d", "contract-end", "2028-10-31T23:59:59Z"), activated, "2027-01-01T00:00:00Z", "report, and import the reply, by 2027-10-31", "2027-10-31T23:59:59Z"},
