@@ -46,7 +46,8 @@ type observed struct {
 }
 
 func newSiteClock(c machine.Clock) *siteClock {
-	s := &siteClock{Clock: c, gate: func() (time.Time, time.Duration) { return c.Wall(), c.Running() }}
+	s := &siteClock{Clock: c}
+	s.gate = s.both
 	// The time of the system has a monotonic reading beside it, so one call gives
 	// both clocks. That it does not count sleep looks like a step, which is looked
 	// into then.
@@ -54,6 +55,18 @@ func newSiteClock(c machine.Clock) *siteClock {
 		s.gate = func() (time.Time, time.Duration) { t := c.Wall(); return t.Round(0), t.Sub(start) }
 	}
 	return s
+}
+
+// both reads the two clocks as of one instant: a program that stood still between
+// the two would see a step that never was.
+func (c *siteClock) both() (wall time.Time, running time.Duration) {
+	for {
+		before := c.Running()
+		wall, running = c.Wall(), c.Running()
+		if running-before < time.Second {
+			return wall, running
+		}
+	}
 }
 
 // load takes up what the clocks said when the daemon ran last.
@@ -79,7 +92,8 @@ func (s *site) observe(st *projections.Status, l *license.License) license.Readi
 	c := s.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := license.Observation{Wall: c.Wall(), Running: c.Running(), Warned: c.warned}
+	o := license.Observation{Warned: c.warned}
+	o.Wall, o.Running = c.both()
 	wall, running := c.gate()
 	if !s.cfg.Fold.Trace && st.Origin != "" { // time that follows replayed data says nothing about now
 		o.LastRecord = st.Time
@@ -175,7 +189,7 @@ func (s *site) recordSteps(st *projections.Status) error {
 	var lines []string
 	for _, p := range steps {
 		lines = append(lines, fmt.Sprintf("clock @ %d %s", int64(p.By/time.Second), p.Cause))
-		s.log.Warn("clock stepped", "step", p.By, "cause", p.Cause)
+		s.log.Warn("clock stepped", "step", p.By.String(), "cause", p.Cause)
 	}
 	_, err := s.gateway.Control(context.Background(), lines...)
 	if err != nil && !errors.Is(err, stream.ErrClosed) {

@@ -27,7 +27,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 	if !cfg.Fold.Trace {
 		o.Future = cfg.Future
 	}
-	o.Licensing = licensing{r.site}
+	o.Licensing, o.Now = licensing{r.site}, r.site.clock.Wall
 	o.Intake, o.Reporter, o.Store, o.Meters = intake{r.site}, reporter{r.site}, r.site.store, r.site.meters.Load
 	o.Control = func(ctx context.Context, line string) (uint64, error) {
 		seq, err := r.site.gateway.Control(ctx, line)

@@ -227,7 +227,9 @@ func (a *app) printImports(files []*importFile, form string) error {
 }
 
 func (f *importFile) print(w io.Writer) {
-	line := func(format string, args ...any) { fmt.Fprintf(w, "%-14s %s\n", f.Name, fmt.Sprintf(format, args...)) }
+	line := func(format string, args ...any) {
+		fmt.Fprintln(w, wrap(fmt.Sprintf("%-14s %s", f.Name, fmt.Sprintf(format, args...)), columns, "               "))
+	}
 	if f.Err != nil {
 		line("not used: %s [%s]", f.Err.Message, f.Err.Code)
 		return
@@ -247,7 +249,9 @@ func (f *importFile) print(w io.Writer) {
 	switch {
 	case i.Reject != nil:
 		line("the vendor did not accept the report%s", by)
-		fmt.Fprintf(w, "  %-12s %s\n  %-12s %s\n  %-12s %s\n", "why", i.Reject.Message, "fixed by", i.Reject.FixBy, "how", i.Reject.How)
+		for _, x := range [][2]string{{"why", i.Reject.Message}, {"fixed by", i.Reject.FixBy}, {"how", i.Reject.How}} {
+			fmt.Fprintln(w, wrap(fmt.Sprintf("  %-12s %s", x[0], x[1]), columns, "               "))
+		}
 		return
 	case i.Already:
 		line("in force already: nothing to do")

@@ -100,6 +100,8 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"flipdigit":   cmdFlipDigit,
 	"cutfile":     cmdCutFile,
 	"busyport":    cmdBusyPort,
+	"clock":       cmdClock,
+	"await":       cmdAwait,
 }
 
 // serve ARGS...: starts "meterseal serve" on free ports with data in ./data,
@@ -110,7 +112,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("serve: one daemon at a time, and it must start; see exits for refusals")
 	}
 	d.proc = crashtest.Start(d.t, crashtest.Command{
-		Path: meterseal(d.t), Dir: ts.MkAbs("."),
+		Path: meterseal(d.t), Dir: ts.MkAbs("."), Env: []string{"METERSEAL_TEST_CLOCK=" + ts.Getenv("METERSEAL_TEST_CLOCK"), "TZ=UTC"},
 		Args: append([]string{"serve", "--data", "data", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--log-format", "json"}, args...),
 	})
 	ready := d.proc.JSON("http", "nats", "ledger")
@@ -323,6 +325,37 @@ func cmdFlipDigit(ts *testscript.TestScript, neg bool, args []string) {
 func cmdCutFile(ts *testscript.TestScript, neg bool, args []string) {
 	b := ts.ReadFile(args[0])
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(b[:len(b)*2/3]), 0o600))
+}
+
+// clock WALL RUNNING: from now on the machine shows this time, RFC 3339, and
+// these seconds since it was started.
+func cmdClock(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: clock WALL RUNNING")
+	}
+	file := ts.MkAbs("clock")
+	ts.Check(os.WriteFile(file+".new", []byte(args[0]+" "+args[1]+"\n"), 0o600))
+	ts.Check(os.Rename(file+".new", file))
+	ts.Setenv("METERSEAL_TEST_CLOCK", file)
+}
+
+// await URL PATTERN: asks until the answer has the pattern.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await URL PATTERN")
+	}
+	re := regexp.MustCompile(args[1])
+	crashtest.Eventually(ts.Value(daemonKey{}).(*daemon).t, args[1], func() (bool, string) {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, args[0], nil)
+		ts.Check(err)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false, err.Error()
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return err == nil && re.Match(body), string(body)
+	})
 }
 
 // busyport: something listens at $BUSY until the story ends.
