@@ -53,6 +53,7 @@ func (in *intake) accept(ctx context.Context) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.p.archive(ctx, in.lic.ID, Refresh{Origin: in.origin, Reply: in.answer.Reply})
 	return in.answer, nil
 }
 

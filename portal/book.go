@@ -52,19 +52,24 @@ type facts struct {
 	retired bool
 }
 
-func newBooking(s spans, head export.VisitedHead) *booking {
-	b := &booking{spans: s, now: map[string]*usageRow{}}
+func newBooking(s spans) *booking { return &booking{spans: s, now: map[string]*usageRow{}} }
+
+// visitHead is an export.VerifyOptions.VisitHead: it takes the time from the
+// close that the report continues from.
+func (b *booking) visitHead(head export.VisitedHead) error {
 	for line := range strings.Lines(string(head.Head)) {
-		if prev, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "prev "); ok {
-			if r, err := ledger.ParseRecord(prev); err == nil {
-				if end, ok := r.(*ledger.CloseEnd); ok {
-					b.at = max(0, end.Until-1) // within the last window closed
-					b.day = b.at / daySeconds
-				}
+		prev, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "prev ")
+		if !ok {
+			continue
+		}
+		if r, err := ledger.ParseRecord(prev); err == nil {
+			if end, ok := r.(*ledger.CloseEnd); ok {
+				b.at = max(0, end.Until-1) // within the last window closed
+				b.day = b.at / daySeconds
 			}
 		}
 	}
-	return b
+	return nil
 }
 
 // visit is an export.VerifyOptions.Visit.

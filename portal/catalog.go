@@ -44,7 +44,7 @@ func (p *Portal) SetProduct(ctx context.Context, product Product, actor string) 
 	if err != nil {
 		return badLicense(err)
 	}
-	return p.store.tx(ctx, func(c conn) error {
+	return p.catalogTx(ctx, func(c conn) error {
 		before, found, err := c.product(ctx, product.ID)
 		if err != nil {
 			return err
@@ -76,6 +76,14 @@ func (p *Portal) SetProduct(ctx context.Context, product Product, actor string) 
 		}
 		return c.audit(ctx, p.now(), actor, "product.set", product.ID, before, product)
 	})
+}
+
+// catalogTx runs a transaction that changes the catalog.
+func (p *Portal) catalogTx(ctx context.Context, f func(conn) error) error {
+	if err := p.store.tx(ctx, f); err != nil {
+		return err
+	}
+	return p.archiveCatalog(ctx)
 }
 
 // Products lists all products by id.
@@ -125,7 +133,7 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 	if customer.Name == "" {
 		return customer, refuse(CodeBadRequest, "customer %s has no name", customer.ID)
 	}
-	err := p.store.tx(ctx, func(c conn) error {
+	err := p.catalogTx(ctx, func(c conn) error {
 		var before string
 		if _, err := c.get(ctx, "SELECT name FROM customers WHERE id = ?", []any{customer.ID}, &before); err != nil {
 			return err

@@ -94,7 +94,11 @@ func (p *Portal) ActivateByCode(ctx context.Context, licenseID, code string, o A
 		return nil, refusal
 	}
 	out := &CodeAnswer{Origin: open.Origin, LicenseStatus: LicensePending}
-	return out, p.store.tx(ctx, func(c conn) error { return in.confirm(ctx, c, start, open, out) })
+	if err := p.store.tx(ctx, func(c conn) error { return in.confirm(ctx, c, start, open, out) }); err != nil {
+		return nil, err
+	}
+	p.archive(ctx, licenseID)
+	return out, nil
 }
 
 // findCode returns the initialization code that an activation code answers, or

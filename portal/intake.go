@@ -116,7 +116,7 @@ type intake struct {
 	file   *kept
 	o      AcceptOptions
 	now    time.Time
-	head   export.VisitedHead
+	head   peeked
 	origin string // that the file names; empty: it has no head
 	known  history
 	lic    *License // of the ledger, or that the first report names; nil: unknown
@@ -154,9 +154,10 @@ func (p *Portal) newIntake(k *kept, o AcceptOptions) *intake {
 // refused, or brings nothing new (again), or can be booked.
 func (in *intake) examine(ctx context.Context) (refusal *Error, again bool, err error) {
 	// 1. What the file says it is, and what is known of that.
-	if in.head, in.origin, err = in.p.peek(in.file); err != nil {
+	if in.head, err = in.p.peek(in.file); err != nil {
 		return nil, false, err
 	}
+	in.origin = in.head.origin
 	if err := in.recall(ctx); err != nil {
 		return nil, false, err
 	}
@@ -280,9 +281,9 @@ func (in *intake) verify() (*Error, error) {
 	if err := in.file.begin(); err != nil {
 		return nil, err
 	}
-	in.book = newBooking(in.known.spans, in.head)
+	in.book = newBooking(in.known.spans)
 	o := in.options()
-	o.Visit = in.book.visit
+	o.VisitHead, o.Visit = in.book.visitHead, in.book.visit
 	report, err := export.VerifyReport(in.file, o)
 	var file *export.Error
 	var own *Error
@@ -336,7 +337,7 @@ func (in *intake) damaged(x *export.Error) *Error {
 // ownReceipt reports whether the base of a report of an unknown ledger was
 // receipted by us.
 func (in *intake) ownReceipt() bool {
-	base, err := ledger.ParseCheckpoint(in.head.BaseNote)
+	base, err := ledger.ParseCheckpoint(in.head.baseNote)
 	if err != nil {
 		return false
 	}

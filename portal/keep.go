@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
@@ -117,24 +117,45 @@ func (p *Portal) unwrap() export.UnwrapOptions {
 	return export.UnwrapOptions{RatioMax: p.o.RatioMax, Identities: p.o.Identities}
 }
 
-var errPeeked = errors.New("peeked")
+// peekBytes holds the head of a report and its first note.
+const peekBytes = 128 << 10
 
-// peek returns the origin and base that the head of a report names, and whether
-// there is such a head. Nothing of it is verified.
-func (p *Portal) peek(k *kept) (head export.VisitedHead, origin string, err error) {
+// A peeked head is what a file says it is. Nothing of it is verified.
+type peeked struct {
+	origin   string // of the first key; empty: there is no such head
+	baseNote []byte // nil: the base is 0
+}
+
+// peek reads the head of a report. What is no report gives an empty head: the
+// verifier says what is wrong with it.
+func (p *Portal) peek(k *kept) (h peeked, err error) {
 	if err := k.begin(); err != nil {
-		return head, "", err
+		return h, err
 	}
-	_, err = export.VerifyReport(k, export.VerifyOptions{TrustFile: true, SizeMax: p.uploadBytesMax(), Unwrap: p.unwrap(),
-		VisitHead: func(h export.VisitedHead) error { head = h; return errPeeked }})
-	if !errors.Is(err, errPeeked) {
-		if errors.Is(err, export.ErrRefused) {
-			err = nil // VerifyReport says it again, knowing more
+	text, _, err := export.Unwrap(k, p.unwrap())
+	if err != nil {
+		return h, nil
+	}
+	b := make([]byte, peekBytes)
+	n, _ := io.ReadFull(text, b)
+	head, rest, ok := bytes.Cut(b[:n], []byte("\n\n"))
+	if !ok {
+		return h, nil
+	}
+	for line := range bytes.Lines(head) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+		switch {
+		case name == "key" && h.origin == "":
+			if key, err := ledger.ParseVKey(value); err == nil {
+				h.origin = key.Origin()
+			}
+		case name == "old" && !strings.HasPrefix(value, "0 "):
+			note, sigs, _ := bytes.Cut(rest, []byte("\n\n"))
+			sigs, _, _ = bytes.Cut(sigs, []byte("\n\n"))
+			h.baseNote = fmt.Appendf(nil, "%s\n\n%s\n", note, sigs)
 		}
-		return head, "", err
 	}
-	line, _, _ := bytes.Cut(head.Note, []byte("\n"))
-	return head, string(line), nil
+	return h, nil
 }
 
 // textHash returns H of the text of the file, which a rejection names. It is

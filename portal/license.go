@@ -113,6 +113,7 @@ func (p *Portal) IssueLicense(ctx context.Context, spec LicenseSpec) (*License, 
 	if err != nil {
 		return nil, err
 	}
+	p.archive(ctx, l.ID)
 	out, err := p.License(ctx, l.ID)
 	if err == nil {
 		out.Notices = draft.notices

@@ -93,6 +93,7 @@ func (p *Portal) tryChange(ctx context.Context, id, actor, action string, f func
 	if err != nil {
 		return nil, err
 	}
+	p.archive(ctx, id, out.Refreshes...)
 	out.License, err = p.License(ctx, id)
 	return out, err
 }
@@ -116,12 +117,17 @@ func (p *Portal) refresh(ctx context.Context, c conn, lic *License, l *Ledger) (
 		return Refresh{}, err
 	}
 	r := Refresh{Origin: l.Origin, Label: l.Label, Serial: l.Serial, Name: fmt.Sprintf("%s-serial-%d.reply", l.LedgerID, l.Serial), Reply: text}
-	_, err = c.exec(ctx, `INSERT INTO uploads (id, origin, file, report, bytes, received, actor, label, code, base, size, answer, reply)
-		VALUES (?, ?, '', '', 0, ?, '', '', 'refresh', ?, ?, ?, ?)`, newID("r-"), l.Origin, p.now().Unix(), int64(l.Size), int64(l.Size), toJSON(r), string(text))
-	if err != nil {
+	if err := c.addRefresh(ctx, l, text, p.now()); err != nil {
 		return r, err
 	}
 	return r, c.saveLedger(ctx, l)
+}
+
+// addRefresh writes down a reply that answers no report.
+func (c conn) addRefresh(ctx context.Context, l *Ledger, reply []byte, at time.Time) error {
+	_, err := c.exec(ctx, `INSERT INTO uploads (id, origin, file, report, bytes, received, actor, label, code, base, size, answer, reply)
+		VALUES (?, ?, '', '', 0, ?, '', '', 'refresh', ?, ?, '', ?)`, newID("r-"), l.Origin, at.Unix(), int64(l.Size), int64(l.Size), string(reply))
+	return err
 }
 
 // UpdateLicense replaces lines of a license, by name; an empty list takes a name
@@ -287,7 +293,11 @@ func (p *Portal) Credit(ctx context.Context, origin, meter string, amount uint64
 		out, err = p.refresh(ctx, c, lic, l)
 		return err
 	})
-	return &out, err
+	if err != nil {
+		return nil, err
+	}
+	p.archive(ctx, "", out)
+	return &out, nil
 }
 
 // onLedger lets f change a ledger, which it saves or refreshes itself, while its
@@ -296,6 +306,7 @@ func (p *Portal) onLedger(ctx context.Context, origin, actor, action string, f f
 	if err := p.keys.Unlock(); err != nil {
 		return err
 	}
+	var licenseID string
 	try := func() error {
 		return p.store.tx(ctx, func(c conn) error {
 			l, err := c.ledger(ctx, origin)
@@ -313,6 +324,7 @@ func (p *Portal) onLedger(ctx context.Context, origin, actor, action string, f f
 				return err
 			}
 			before := *l
+			licenseID = lic.ID
 			if err := f(c, lic, l); err != nil {
 				return err
 			}
@@ -322,6 +334,9 @@ func (p *Portal) onLedger(ctx context.Context, origin, actor, action string, f f
 	err := errMoved
 	for i := 0; i < changeTries && errors.Is(err, errMoved); i++ {
 		err = try()
+	}
+	if err == nil {
+		p.archive(ctx, licenseID)
 	}
 	return err
 }
@@ -399,7 +414,11 @@ func (p *Portal) ApproveLedger(ctx context.Context, origin, actor string) (*Answ
 		}
 		return c.saveLedger(ctx, l)
 	})
-	return a, err
+	if err != nil {
+		return nil, err
+	}
+	p.archive(ctx, "", Refresh{Origin: origin, Reply: a.Reply})
+	return a, nil
 }
 
 // RejectLedger refuses an activation that waits, which frees it.

@@ -111,7 +111,7 @@ func (p *Portal) SetPolicy(ctx context.Context, policy Policy, actor string) err
 	if err := policy.Rules.check(); err != nil {
 		return err
 	}
-	return p.store.tx(ctx, func(c conn) error {
+	return p.catalogTx(ctx, func(c conn) error {
 		var before string
 		if _, err := c.get(ctx, "SELECT body FROM policies WHERE name = ?", []any{policy.Name}, &before); err != nil {
 			return err

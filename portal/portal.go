@@ -27,8 +27,8 @@ const (
 type Options struct {
 	// Dir has the files: keys, uploads, evidence, and the SQLite database.
 	Dir string
-	// DSN is the address of a PostgreSQL database, postgres://…; empty: SQLite in
-	// Dir.
+	// DSN is the address of a PostgreSQL database, postgres://…, or sqlite:PATH;
+	// empty: SQLite in Dir.
 	DSN string
 	// Now is the time that documents carry; nil: time.Now.
 	Now func() time.Time

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -296,4 +297,67 @@ func code(err error) string {
 		return "error: " + err.Error()
 	}
 	return ""
+}
+
+var t0 = context.Background()
+
+func (v *vendor) must(err error) {
+	v.t.Helper()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// reopen opens the portal again, as v.o says.
+func (v *vendor) reopen() {
+	v.t.Helper()
+	p, err := portal.Open(t0, v.o)
+	v.must(err)
+	v.Portal = p
+}
+
+// rotate enrols a new site key: both sign the next checkpoint, the new one those
+// after it.
+func (s *site) rotate(word string) {
+	s.v.t.Helper()
+	k := exporttest.Key(s.Ledger.Name, ledger.KeyEd25519, "site "+word)
+	s.Append(&ledger.Key{Time: s.Now(), Role: ledger.RoleSite, Action: ledger.KeyAdd, VKey: k.VKey().String()})
+	signer, err := k.Signer(nil)
+	s.v.must(err)
+	s.Window()
+	s.Close()
+	s.Sign(signer)
+	s.Signer = signer
+}
+
+// closes are the sizes at which closes were made.
+func (s *site) closes() (out []uint64) {
+	for i, line := range s.Ledger.Lines {
+		if strings.HasPrefix(line, "close end ") {
+			out = append(out, uint64(i+1))
+		}
+	}
+	return out
+}
+
+// retire ends the ledger.
+func (s *site) retire() {
+	s.Append(&ledger.Retire{Time: s.Now(), Reason: "moved"})
+	s.Sign()
+}
+
+// resign replaces words in the records after the base, and signs the ledger as
+// it is then.
+func (s *site) resign(old, new string) {
+	s.resignFunc(func(lines []string) {
+		for i := range lines {
+			lines[i] = strings.ReplaceAll(lines[i], old, new)
+		}
+	})
+}
+
+func (s *site) resignFunc(f func(lines []string)) {
+	f(s.Ledger.Lines[s.base:])
+	s.Ledger.Lines = append(s.Ledger.Lines[:s.base:s.base], exporttest.Regroup(s.Ledger.Lines[s.base:])...)
+	s.Ledger.Sign(s.Signer)
 }

@@ -40,14 +40,18 @@ type store struct {
 	postgres    bool
 }
 
-// openStore opens the database and brings its schema up to date. dsn is empty
-// for SQLite in dir, or a postgres:// address.
+// openStore opens the database and brings its schema up to date. dsn is that of
+// Options.
 func openStore(ctx context.Context, dir, dsn string) (*store, error) {
 	s := &store{}
 	var err error
 	switch {
-	case dsn == "":
-		path := url.PathEscape(filepath.Join(dir, databaseFile))
+	case dsn == "", strings.HasPrefix(dsn, "sqlite:"):
+		path := strings.TrimPrefix(dsn, "sqlite:")
+		if path == "" {
+			path = filepath.Join(dir, databaseFile)
+		}
+		path = url.PathEscape(path)
 		path = strings.ReplaceAll(path, "%2F", "/")
 		const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 		if s.write, err = sql.Open("sqlite", "file:"+path+pragmas); err == nil {
@@ -61,7 +65,7 @@ func openStore(ctx context.Context, dir, dsn string) (*store, error) {
 			s.read = s.write
 		}
 	default:
-		return nil, fmt.Errorf("open portal: the database address begins with postgres://, not %.12q", dsn)
+		return nil, fmt.Errorf("open portal: the address of the database begins with postgres:// or sqlite:, not %.12q", dsn)
 	}
 	if err == nil {
 		err = s.migrate(ctx)
