@@ -340,8 +340,12 @@ func (s *site) closes() (out []uint64) {
 	return out
 }
 
-// retire ends the ledger.
+// retire ends the ledger, after a close.
 func (s *site) retire() {
+	if !strings.HasPrefix(s.Ledger.Lines[s.Size()-1], "close end ") {
+		s.Window()
+		s.Close()
+	}
 	s.Append(&ledger.Retire{Time: s.Now(), Reason: "moved"})
 	s.Sign()
 }

@@ -40,6 +40,7 @@ type Site struct {
 	Sink   func(line string)
 	Signer note.Signer
 	Serial uint64 // of the license in force, which each close states
+	Boots  uint64 // likewise the number of the last boot
 
 	secret  *ledger.SecretKey
 	size    uint64
@@ -98,7 +99,7 @@ func NewSinkSite(sink func(line string)) *Site {
 }
 
 func newSite() *Site {
-	s := &Site{until: Start, nodes: map[string]*account{}, meters: map[string]*total{}}
+	s := &Site{until: Start, Boots: 1, nodes: map[string]*account{}, meters: map[string]*total{}}
 	s.secret = siteKey()
 	return s
 }
@@ -151,7 +152,7 @@ func OpenSite(o Opening) *Site {
 	nonce := [8]byte(secret[:8])
 	public := Key("x/y", ledger.KeyEd25519, "site "+o.Key).VKey().Public
 	origin := ledger.Origin{Domain: o.Domain, License: o.License, Ledger: ledger.LedgerID(o.Domain, o.License, public, nonce)}
-	s := &Site{until: o.Time, nodes: map[string]*account{}, meters: map[string]*total{}, secret: Key(origin.String(), ledger.KeyEd25519, "site "+o.Key)}
+	s := &Site{until: o.Time, Boots: 1, nodes: map[string]*account{}, meters: map[string]*total{}, secret: Key(origin.String(), ledger.KeyEd25519, "site "+o.Key)}
 	s.Ledger = NewLedger(s.origin(), s.vkey())
 	signer, err := s.secret.Signer(nil)
 	if err != nil {
@@ -345,7 +346,7 @@ func (s *Site) Close() uint64 {
 		s.AppendLine(b[:len(b):len(b)])
 	}
 	s.closeNo++
-	s.Append(&ledger.CloseEnd{No: s.closeNo, Time: s.now(), Until: s.until, Boots: 1, Serial: s.Serial, Cursor: s.closeNo,
+	s.Append(&ledger.CloseEnd{No: s.closeNo, Time: s.now(), Until: s.until, Boots: s.Boots, Serial: s.Serial, Cursor: s.closeNo,
 		Sum: ledger.Hash(Secret("sum")), Group: ledger.Hash(group.Sum(nil)), Attrs: ledger.Attrs{{Name: "rulebook", Value: "documents/3"}}})
 	s.Sign()
 	return s.size

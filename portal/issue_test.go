@@ -1,0 +1,131 @@
+package portal_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meterseal/meterseal/license"
+	"github.com/meterseal/meterseal/portal"
+)
+
+// O-15, O-23, L-14: what issuing refuses, by code.
+func TestIssuingRefuses(t *testing.T) {
+	v := newVendor(t, "")
+	spec := func(f func(s *portal.LicenseSpec)) portal.LicenseSpec {
+		s := portal.LicenseSpec{Customer: "acme", Product: "renderd", SolutionName: "renderd", Set: set("type", "time-limited")}
+		f(&s)
+		return s
+	}
+	now := v.clock.now()
+	for _, x := range []struct {
+		code string
+		spec portal.LicenseSpec
+	}{
+		{portal.CodeTermTooShort, spec(func(s *portal.LicenseSpec) { s.Expires = now.Add(59 * time.Minute).Format(time.RFC3339) })},
+		{portal.CodeTermTooLong, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["max-term"] = "2027-12-31", []string{"366d"} })},
+		{portal.CodeAfterContract, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["contract-end"] = "2027-06-01", []string{"2027-05-31"} })},
+		{portal.CodeFeatureUnknown, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["feature"] = "2027-06-01", []string{"teleport"} })},
+		{portal.CodeAlgorithm, spec(func(s *portal.LicenseSpec) { s.Expires, s.Algorithm = "2027-06-01", "rsa" })},
+		{portal.CodePerpetual, spec(func(s *portal.LicenseSpec) { s.Set["type"] = []string{"perpetual"} })},
+		{portal.CodeNotFound, spec(func(s *portal.LicenseSpec) { s.Expires, s.Customer = "2027-06-01", "nobody" })},
+		{portal.CodeNotFound, spec(func(s *portal.LicenseSpec) { s.Expires, s.Policy = "2027-06-01", "none" })},
+		{portal.CodeBadRequest, spec(func(s *portal.LicenseSpec) { s.Expires = "next year" })},
+		{portal.CodeBadRequest, spec(func(*portal.LicenseSpec) {})}, // no end
+		{portal.CodeBadRequest, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["colour"] = "2027-06-01", []string{"blue"} })},
+		{license.CodeMeterConflict, spec(func(s *portal.LicenseSpec) {
+			s.Expires, s.Set["meter"] = "2027-06-01", []string{"render.pages count page 0 no 0s"}
+		})},
+	} {
+		if _, err := v.IssueLicense(t0, x.spec); code(err) != x.code {
+			t.Errorf("IssueLicense(%+v) = %v, want %s", x.spec, err, x.code)
+		}
+	}
+	if l, err := v.Licenses(t0, ""); err != nil || len(l) != 0 {
+		t.Errorf("Licenses = %v, %v, want none after refusals", l, err)
+	}
+	v.issue(portal.LicenseSpec{ID: "L-1"})
+	if _, err := v.IssueLicense(t0, portal.LicenseSpec{ID: "L-1", Policy: "observe", SolutionName: "x", Licensee: "x"}); code(err) != portal.CodeExists {
+		t.Errorf("a second L-1: %v, want %s", err, portal.CodeExists)
+	}
+}
+
+// O-15: an end that somebody chose raises the default cap, and says so; a date
+// alone is the last second of its day.
+func TestAnExplicitEndRaisesTheDefaultCap(t *testing.T) {
+	v := newVendor(t, "")
+	l, err := v.IssueLicense(t0, portal.LicenseSpec{Customer: "acme", SolutionName: "renderd", Expires: "2027-12-31"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := time.Date(2027, 12, 31, 23, 59, 59, 0, time.UTC); !l.End.Equal(want) || l.Terms.MaxTerm.Duration() < want.Sub(v.clock.now()) {
+		t.Errorf("end %v, max-term %s, want %v inside it", l.End, l.Terms.MaxTerm, want)
+	}
+	if len(l.Notices) != 1 || !strings.Contains(l.Notices[0], "max-term is raised from 366d") {
+		t.Errorf("notices %q, want that max-term was raised", l.Notices)
+	}
+	if exact := v.issue(portal.LicenseSpec{Expires: v.clock.now().Add(time.Hour).Format(time.RFC3339)}); len(exact.Notices) != 0 {
+		t.Errorf("a license of exactly an hour: %q, want no notice", exact.Notices)
+	}
+}
+
+// 3.5: the shipped policies, and that a license keeps what it was made with.
+func TestPoliciesAreCopied(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		for name, want := range map[string]func(l *license.License) bool{
+			"annual-metered": func(l *license.License) bool {
+				return l.Type == license.TimeLimited && l.Enforcement == license.Hard && len(l.Limits) == 0 && l.End.Equal(v.clock.now().AddDate(1, 0, 0))
+			},
+			"monthly-pay-per-use": func(l *license.License) bool {
+				return l.Enforcement == license.Soft && l.ReportEvery == license.Every{Months: 1} && l.ReportBy.Equal(v.clock.now().AddDate(0, 1, 0))
+			},
+			"prepaid": func(l *license.License) bool {
+				return l.Type == license.Consumption && l.Enforcement == license.Hard && l.Limits[0].Overage == license.Overage{} && l.End.IsZero()
+			},
+			"rolling-180": func(l *license.License) bool { return l.Term.String() == "180d" && l.End.Equal(v.clock.now().AddDate(0, 0, 180)) },
+			"observe":     func(l *license.License) bool { return l.Enforcement == license.Advisory },
+		} {
+			spec := portal.LicenseSpec{Policy: name}
+			if name == "prepaid" {
+				spec.Set = set("limit", "meter render.pages 1000 none none")
+			}
+			l := v.issue(spec)
+			if !want(l.Terms) {
+				text, _ := l.Terms.Text()
+				t.Errorf("policy %s gives\n%s", name, text)
+			}
+			if !slices.Equal(l.Terms.Features, []string{"export", "sso"}) || l.Terms.Meter("render.pages") == nil {
+				t.Errorf("policy %s: features %v, want the product's", name, l.Terms.Features)
+			}
+		}
+		before := v.issue(portal.LicenseSpec{ID: "L-1", Policy: "observe"})
+		v.must(v.SetPolicy(t0, portal.Policy{Name: "observe", Set: set("type", "time-limited", "enforcement", "hard"), Rules: portal.Rules{Duration: "30d"}}, "ana"))
+		after, err := v.License(t0, "L-1")
+		if err != nil || after.Note != before.Note || after.Rules != before.Rules {
+			t.Errorf("license after its policy changed: %v, %v, want it as it was", after, err)
+		}
+		if now := v.issue(portal.LicenseSpec{ID: "L-2", Policy: "observe"}); now.Terms.Enforcement != license.Hard {
+			t.Errorf("a new license has enforcement %s, want hard", now.Terms.Enforcement)
+		}
+	})
+}
+
+// 3.4: a subscription is offline only where the vendor says so; a trial has no
+// grace.
+func TestTypesPresetLines(t *testing.T) {
+	v := newVendor(t, "")
+	if l := v.issue(portal.LicenseSpec{Set: set("type", "subscription")}); l.Terms.AllowOffline || l.Terms.Codes {
+		t.Errorf("subscription: allow-offline %v, codes %v, want neither", l.Terms.AllowOffline, l.Terms.Codes)
+	}
+	if l := v.issue(portal.LicenseSpec{Set: set("type", "subscription", "allow-offline", "yes")}); !l.Terms.AllowOffline {
+		t.Error("subscription with allow-offline yes: not allowed")
+	}
+	if l := v.issue(portal.LicenseSpec{Set: set("trial", "yes")}); l.Terms.Grace.N != 0 {
+		t.Errorf("trial: grace %s, want none", l.Terms.Grace)
+	}
+	l, err := v.IssueLicense(t0, portal.LicenseSpec{Set: set("type", "perpetual"), SolutionName: "x", Licensee: "x", Perpetual: true})
+	if err != nil || !l.End.IsZero() {
+		t.Errorf("perpetual, confirmed: %v, %v, want no end", l, err)
+	}
+}

@@ -1,0 +1,377 @@
+package portal_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/export/exporttest"
+	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/license"
+	"github.com/meterseal/meterseal/portal"
+)
+
+// siteSide is what the site's own checks make of a license.
+func (s *site) siteSide(l *portal.License) *license.Site {
+	return &license.Site{SolutionName: "renderd", Trusted: s.v.licenseKeys(), Origin: s.Ledger.Name, SiteKeys: []string{s.VKey()},
+		Newest: &license.InForce{ID: l.ID, Serial: s.Serial, Bound: s.Serial > 0}, Size: s.Size(),
+		RootAt: func(size uint64) (ledger.Hash, error) { return s.Ledger.Root(size), nil }, Meter: func(string) *events.Meter { return nil }}
+}
+
+// refreshed parses the one refresh of a change and lets the site take it.
+func (s *site) refreshed(c *portal.Change, err error) *license.License {
+	s.v.t.Helper()
+	if err != nil {
+		s.v.t.Fatal(err)
+	}
+	if len(c.Refreshes) != 1 {
+		s.v.t.Fatalf("%d refreshes, want 1", len(c.Refreshes))
+	}
+	return s.takes(c.License, c.Refreshes[0])
+}
+
+func (s *site) takes(l *portal.License, f portal.Refresh) *license.License {
+	s.v.t.Helper()
+	r, err := export.ParseReply(f.Reply)
+	if err != nil {
+		s.v.t.Fatal(err)
+	}
+	if r.Result != export.ResultRefresh || r.Receipt != nil {
+		s.v.t.Fatalf("reply has result %s, receipt %v, want a refresh without receipt", r.Result, r.Receipt != nil)
+	}
+	b, fresh, err := s.siteSide(l).Accept(r.License)
+	if err != nil || !fresh {
+		s.v.t.Fatalf("the site says %v, %v, want it to take the license", fresh, err)
+	}
+	n, err := ledger.ParseNote(r.License, ledger.NoteBytesMax)
+	s.v.must(err)
+	s.Append(&ledger.License{Time: s.Now(), ID: b.ID, Serial: b.Serial, KeyID: n.Sigs[0].KeyID, Digest: license.Digest(r.License), Size: b.Checkpoint.Size})
+	s.Serial = b.Serial
+	return b
+}
+
+// L-06, L-07: update, suspend, resume and revoke by refresh; nothing that was
+// counted changes, and the newest reply can be had again.
+func TestChangesTravelAsRefresh(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		s, l := v.ready("L-1")
+		b := s.refreshed(v.UpdateLicense(t0, "L-1", set("limit", "meter render.pages 50 none monthly", "feature", "sso"), "ana"))
+		if b.LimitOf(false, "render.pages").Limit != 50 || len(b.Features) != 1 || b.Checkpoint.Size != s.base {
+			t.Errorf("after the update: limits %v, features %v, pin %d, want 50, sso, %d", b.Limits, b.Features, b.Checkpoint.Size, s.base)
+		}
+		if reply, _, err := v.NewestReply(t0, s.Ledger.Name); err != nil || !strings.Contains(string(reply), "result refresh") {
+			t.Errorf("NewestReply = %s, %v, want the refresh", reply, err)
+		}
+		if b := s.refreshed(v.SuspendLicense(t0, "L-1", "ana")); !b.Suspended {
+			t.Error("after suspend: the license is not suspended")
+		}
+		// Suspended: usage is counted, no license comes with it (Y-03, 3.3).
+		a := s.use(2).send()
+		if a.LicenseStatus != portal.LicenseRefused || a.Totals[0].Value != 2 || v.reply(a).License != nil {
+			t.Errorf("report while suspended: %+v, want it counted and no license", a)
+		}
+		if b := s.refreshed(v.ResumeLicense(t0, "L-1", "ana")); b.Suspended {
+			t.Error("after resume: the license is suspended")
+		}
+		b = s.refreshed(v.RevokeLicense(t0, "L-1", "ana"))
+		if st := b.State(license.Facts{Activated: true}, v.clock.now()); st.State != license.StateSuspended {
+			t.Errorf("after revoke: state %s, want suspended", st.State)
+		}
+		v.refuses("license/unknown", v.open(l, "late").report())
+		for _, f := range []func() (*portal.Change, error){
+			func() (*portal.Change, error) { return v.ResumeLicense(t0, "L-1", "ana") },
+			func() (*portal.Change, error) { return v.RevokeLicense(t0, "L-1", "ana") },
+			func() (*portal.Change, error) { return v.UpdateLicense(t0, "L-1", set("note", "x"), "ana") },
+		} {
+			if _, err := f(); code(err) != portal.CodeState {
+				t.Errorf("a change of a revoked license: %v, want %s", err, portal.CodeState)
+			}
+		}
+		log, err := v.AuditLog(t0, "L-1", 100)
+		if err != nil || len(log) < 5 || log[0].Action != "license.revoke" || log[0].Actor != "ana" {
+			t.Errorf("audit log = %+v, %v, want five changes by ana", log, err)
+		}
+	})
+}
+
+// L-15: type, and what a meter is, never change; ids and keys are not set by hand.
+func TestWhatAnUpdateRefuses(t *testing.T) {
+	v := newVendor(t, "")
+	v.issue(portal.LicenseSpec{ID: "L-1", Set: set("contract-end", "2027-11-30")})
+	for name, x := range map[string]struct {
+		rest, code string
+	}{
+		"type":       {"perpetual", portal.CodeTypeFixed},
+		"meter":      {"render.pages sum sheet 0 yes 0s", license.CodeMeterConflict},
+		"serial":     {"7", portal.CodeBadRequest},
+		"end":        {"2027-12-01", portal.CodeAfterContract},
+		"start":      {"2027-11-02T08:00:00Z", portal.CodeTermTooShort},
+		"match-rate": {"101", portal.CodeBadRequest},
+	} {
+		if _, err := v.UpdateLicense(t0, "L-1", set(name, x.rest), "ana"); code(err) != x.code {
+			t.Errorf("UpdateLicense(%s %s) = %v, want %s", name, x.rest, err, x.code)
+		}
+	}
+	// Later than its end, other lines still change.
+	v.clock.add(2 * 365 * 24 * time.Hour)
+	if _, err := v.UpdateLicense(t0, "L-1", set("note", "ended"), "ana"); err != nil {
+		t.Errorf("a note on a license that ended: %v, want it taken", err)
+	}
+}
+
+// O-16: renewal bases.
+func TestRenewalBases(t *testing.T) {
+	v := newVendor(t, "")
+	issued := v.clock.now()
+	for _, x := range []struct {
+		basis string
+		after time.Duration // since issue, of 30 days
+		want  time.Duration
+	}{
+		{"", 40 * day, 60 * day},
+		{portal.RenewFromEnd, 10 * day, 60 * day},
+		{portal.RenewFromNow, 10 * day, 40 * day},
+		{portal.RenewFromNowIfExpired, 10 * day, 60 * day},
+		{portal.RenewFromNowIfExpired, 40 * day, 70 * day},
+	} {
+		v.clock.set(issued)
+		l := v.issue(portal.LicenseSpec{Rules: portal.Rules{Duration: "30d", RenewalBasis: x.basis}})
+		v.clock.add(x.after)
+		c, err := v.RenewLicense(t0, l.ID, "", "ana")
+		if err != nil || !c.License.End.Equal(issued.Add(x.want)) {
+			t.Errorf("RenewLicense(%s, %v after issue) = %v, %v, want the end %v", x.basis, x.after, c, err, issued.Add(x.want))
+		}
+	}
+}
+
+const day = 24 * time.Hour
+
+// O-16: the time counts from activation or first use, and a transfer keeps or
+// resets it.
+func TestExpiryBases(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		end := func(a *portal.Answer) time.Time { return v.bound(v.reply(a)).End }
+		begin := v.clock.now()
+		l := v.issue(portal.LicenseSpec{ID: "L-1", Rules: portal.Rules{Duration: "30d", ExpiryBasis: portal.BasisActivation}})
+		v.clock.add(5 * day)
+		s := v.open(l, "a")
+		if got := end(s.send()); !got.Equal(begin.Add(35 * day)) {
+			t.Errorf("end of a license that counts from activation = %v, want 30 days after it", got)
+		}
+		v.clock.add(5 * day)
+		if got := end(s.use(1).send()); !got.Equal(begin.Add(35 * day)) {
+			t.Errorf("after a report = %v, want it as it was", got)
+		}
+		s.retire()
+		s.send()
+		if got := end(v.open(l, "b").send()); !got.Equal(begin.Add(35 * day)) {
+			t.Errorf("after a transfer = %v, want the end that the freed site had", got)
+		}
+		l = v.issue(portal.LicenseSpec{ID: "L-2", Rules: portal.Rules{Duration: "30d", ExpiryBasis: portal.BasisActivation, Transfer: portal.TransferResetEnd}})
+		s = v.open(l, "c")
+		s.send()
+		s.use(1).retire()
+		s.send()
+		v.clock.add(5 * day)
+		if got := end(v.open(l, "d").send()); !got.Equal(v.clock.now().Add(30 * day)) {
+			t.Errorf("after a transfer that resets = %v, want 30 days from now", got)
+		}
+		// First use is on 2 November 2026 of the site's own time.
+		l = v.issue(portal.LicenseSpec{ID: "L-3", Rules: portal.Rules{Duration: "30d", ExpiryBasis: portal.BasisFirstUse}})
+		s = v.open(l, "e")
+		if got := end(s.send()); !got.Equal(v.clock.now().Add(30 * day)) {
+			t.Errorf("before any use = %v, want 30 days from now", got)
+		}
+		want := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC).Add(30 * day)
+		if got := end(s.use(1).send()); !got.Equal(want) {
+			t.Errorf("after the first use = %v, want %v", got, want)
+		}
+	})
+}
+
+// O-04: a term rolls with accepted reports, never beyond the contract, and a
+// refresh moves nothing. X-07: report-by moves too.
+func TestTermsRollWithAcceptedReports(t *testing.T) {
+	v := newVendor(t, "")
+	begin := v.clock.now()
+	l := v.issue(portal.LicenseSpec{ID: "L-1", Policy: "rolling-180", Set: set("contract-end", ledger.FormatDate(begin.Add(300*day)), "report-every", "monthly")})
+	s := v.open(l, "a")
+	s.send()
+	v.clock.add(100 * day)
+	b := s.refreshed(v.RefreshLicense(t0, "L-1", "ana"))
+	if !b.End.Equal(begin.Add(180 * day)) {
+		t.Errorf("end after a refresh = %v, want it unmoved", b.End)
+	}
+	due := b.ReportBy
+	b = v.bound(v.reply(s.use(1).send()))
+	if !b.End.Equal(begin.Add(280*day)) || !b.ReportBy.After(due) || !b.ReportBy.After(v.clock.now()) {
+		t.Errorf("after a report: end %v, report by %v, want 280 days from the begin, and after %v", b.End, b.ReportBy, due)
+	}
+	v.clock.add(100 * day)
+	if b = v.bound(v.reply(s.use(1).send())); !b.End.Equal(begin.Add(300 * day)) {
+		t.Errorf("end = %v, want the contract's", b.End)
+	}
+	// The contract is over: the usage is taken, and no license is given.
+	v.clock.add(101 * day)
+	if a := s.use(1).send(); a.LicenseStatus != portal.LicenseRefused {
+		t.Errorf("after the contract: %s, want refused", a.LicenseStatus)
+	}
+}
+
+// L-19: a credit is for the current period of one ledger, and adds up.
+func TestCredit(t *testing.T) {
+	v := newVendor(t, "")
+	l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("limit", "meter render.pages 100 none monthly", "max-activations", "2")})
+	s, other := v.open(l, "a"), v.open(l, "b")
+	s.send()
+	other.send()
+	for range 2 {
+		f, err := v.Credit(t0, s.Ledger.Name, "render.pages", 30, "ana")
+		v.must(err)
+		b := s.takes(l, *f)
+		month := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+		if len(b.Credits) != 1 || !b.Credits[0].From.Equal(month) || b.Credits[0].Amount%30 != 0 {
+			t.Errorf("credits %v, want 30 for November", b.Credits)
+		}
+	}
+	b := v.bound(v.reply(s.use(150).send()))
+	if len(b.Credits) != 1 || b.Credits[0].Amount != 60 {
+		t.Errorf("credits of the next license %v, want 60", b.Credits)
+	}
+	if b := v.bound(v.reply(other.use(1).send())); len(b.Credits) != 0 {
+		t.Errorf("credits of the other ledger %v, want none", b.Credits)
+	}
+	// L-28: licenses at or near a limit.
+	near, err := v.NearLimits(t0, 90)
+	if err != nil || len(near) != 1 || near[0].Origin != s.Ledger.Name || near[0].Allowance.Limit != 160 || near[0].Allowance.Used != 150 {
+		t.Errorf("NearLimits(90) = %+v, %v, want the one ledger, 150 of 160", near, err)
+	}
+	if _, err := v.Credit(t0, s.Ledger.Name, "other", 1, "ana"); code(err) != portal.CodeBadRequest {
+		t.Errorf("credit of a meter without limit: %v, want %s", err, portal.CodeBadRequest)
+	}
+}
+
+// L-08, L-09, L-10, 3.5: the last report frees the activation, once, and carries
+// the final usage.
+func TestDeactivation(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		l := v.issue(portal.LicenseSpec{ID: "L-1"})
+		s := v.open(l, "a")
+		s.send()
+		s.use(11).retire()
+		file := s.report()
+		a := v.takes(file)
+		r := v.reply(a)
+		if !a.Final || a.Totals[0].Value != 11 || a.LicenseStatus != portal.LicenseNone || r.License != nil || !r.Acceptance.Final {
+			t.Errorf("the last report: %+v, acceptance %+v, want it final, with 11 pages and no license", a, r.Acceptance)
+		}
+		again := v.takes(file)
+		if !again.Duplicate || string(again.Reply) != string(a.Reply) {
+			t.Errorf("the last report again: %+v, want the same reply", again)
+		}
+		if l, _ := v.License(t0, "L-1"); l.ActiveActivations != 0 || l.Activations != 1 {
+			t.Errorf("license: %d active of %d ever, want 0 of 1", l.ActiveActivations, l.Activations)
+		}
+		v.open(l, "b").send()
+		if l, _ := v.License(t0, "L-1"); l.ActiveActivations != 1 || l.Activations != 2 || l.Transfers != 1 {
+			t.Errorf("license: %d active of %d ever, %d transfers, want 1, 2, 1", l.ActiveActivations, l.Activations, l.Transfers)
+		}
+		on, off, err := v.Activity(t0, v.clock.now(), v.clock.now().Add(time.Second))
+		if err != nil || on != 2 || off != 1 {
+			t.Errorf("Activity = %d, %d, %v, want 2 and 1", on, off, err)
+		}
+		sites, err := v.Sites(t0)
+		if err != nil || len(sites) != 1 || sites[0].Registration != "licensed" {
+			t.Errorf("Sites = %+v, %v, want one licensed", sites, err)
+		}
+		if x, _ := v.Ledger(t0, s.Ledger.Name); x.Registration != "deactivated" {
+			t.Errorf("registration of the first ledger %s, want deactivated", x.Registration)
+		}
+	})
+}
+
+// 3.5: the same site key coming back is no transfer.
+func TestTheSameKeyComingBackIsNoTransfer(t *testing.T) {
+	v := newVendor(t, "")
+	l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("transfers", "none")})
+	s := v.open(l, "a")
+	s.send()
+	s.use(1).retire()
+	s.send()
+	v.open(l, "again", func(o *exporttest.Opening) { o.Key = "a" }).send()
+	if l, _ := v.License(t0, "L-1"); l.Transfers != 0 || l.ActiveActivations != 1 {
+		t.Errorf("license: %d transfers, %d active, want 0 and 1", l.Transfers, l.ActiveActivations)
+	}
+}
+
+// A lost ledger: the new one names it, the vendor approves, and the old one is
+// superseded.
+func TestLostLedgerIsSuperseded(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		l := v.issue(portal.LicenseSpec{ID: "L-1"})
+		s := v.open(l, "a")
+		s.send()
+		s.use(5).send()
+		after := v.open(l, "b", func(o *exporttest.Opening) {
+			o.Open = ledger.Attrs{{Name: "supersedes", Value: s.Ledger.Name}}
+		})
+		a := v.takes(after.report())
+		if a.LicenseStatus != portal.LicensePending {
+			t.Fatalf("license status %s, want pending", a.LicenseStatus)
+		}
+		s.use(1).send() // the vendor has not decided: the old one still reports
+		now, err := v.ApproveLedger(t0, a.Origin, "ana")
+		v.must(err)
+		after.imports(now)
+		v.refuses("ledger/superseded", s.use(1).report())
+		after.use(2).send()
+		if x, _ := v.Ledger(t0, a.Origin); x.Supersedes != s.Ledger.Name || x.Registration != "licensed" {
+			t.Errorf("the new ledger: %+v, want it licensed in place of the old one", x)
+		}
+	})
+}
+
+// O-01: a refused activation.
+func TestRejectedActivation(t *testing.T) {
+	v := newVendor(t, "")
+	l := v.issue(portal.LicenseSpec{ID: "L-1", Rules: portal.Rules{Approval: true}})
+	s := v.open(l, "a")
+	a := s.send()
+	v.must(v.RejectLedger(t0, a.Origin, "not ours", "ana"))
+	if x, _ := v.Report(t0, a.ReportID); x.LicenseStatus != portal.LicenseRefused {
+		t.Errorf("license status %s, want refused", x.LicenseStatus)
+	}
+	if x, _ := v.Ledger(t0, a.Origin); x.Registration != "registration_failed" {
+		t.Errorf("registration %s, want registration_failed", x.Registration)
+	}
+	// It takes no place.
+	v.open(l, "b").send()
+}
+
+// L-05: a license that a user activates, signed in.
+func TestActivationByUser(t *testing.T) {
+	v := newVendor(t, "")
+	l := v.issue(portal.LicenseSpec{ID: "L-1", Rules: portal.Rules{User: "kim@acme.example"}})
+	s := v.open(l, "a", func(o *exporttest.Opening) {
+		o.Note = nil
+		o.Boot = ledger.Attrs{{Name: "license", Value: "L-1"}, {Name: "solution", Value: "renderd"}, {Name: "user", Value: "kim@acme.example"}}
+	})
+	v.refuses("auth/not_allowed", s.report())
+	v.refuses("auth/not_allowed", s.report(), portal.AcceptOptions{User: "eve@acme.example"})
+	v.takes(s.report(), portal.AcceptOptions{User: "kim@acme.example"})
+}
+
+// with a match rate, the license carries the bindings of the newest boot.
+func TestLicenseCarriesBindings(t *testing.T) {
+	v := newVendor(t, "")
+	l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("match-rate", "50")})
+	hash := strings.Repeat("ab", 16)
+	s := v.open(l, "a", func(o *exporttest.Opening) {
+		o.Boot = ledger.Attrs{{Name: "bind.mac", Value: hash}, {Name: "license", Value: "L-1"}, {Name: "solution", Value: "renderd"}}
+	})
+	if b := v.bound(v.reply(s.send())); len(b.Binds) != 1 || b.Binds[0].Hash != hash {
+		t.Errorf("bindings %v, want the one of the boot record", b.Binds)
+	}
+}
