@@ -108,6 +108,9 @@ func (in *intake) room(ctx context.Context, s newSite) (*Error, error) {
 	if err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(all, func(l *Ledger) bool { return l.Origin == s.origin }) {
+		return nil, errMoved // another upload of it was faster
+	}
 	plan := &in.plan
 	plan.pending = in.lic.Rules.Approval
 	if named, ok := s.open.Attrs.Get("supersedes"); ok {

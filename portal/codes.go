@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/meterseal/meterseal/export"
@@ -72,6 +73,15 @@ func (p *Portal) ActivateByCode(ctx context.Context, licenseID, code string, o A
 	if err != nil {
 		return nil, refuse(CodeBadRequest, "activation code: %v", err)
 	}
+	var out *CodeAnswer
+	err = errMoved
+	for i := 0; i < changeTries && errors.Is(err, errMoved); i++ {
+		out, err = p.activateByCode(ctx, licenseID, activation, open, o)
+	}
+	return out, err
+}
+
+func (p *Portal) activateByCode(ctx context.Context, licenseID string, activation export.ActivationCode, open *ledger.Open, o AcceptOptions) (*CodeAnswer, error) {
 	start, done, err := p.findCode(ctx, licenseID, activation, open)
 	if err != nil || done != nil {
 		return done, err
@@ -80,9 +90,14 @@ func (p *Portal) ActivateByCode(ctx context.Context, licenseID, code string, o A
 	if in.lic, err = p.License(ctx, licenseID); err != nil {
 		return nil, err
 	}
+	if in.known.ledger, err = p.store.reader().ledger(ctx, open.Origin); err != nil {
+		return nil, err
+	}
 	switch {
 	case o.Customer != "" && in.lic.Customer != o.Customer:
 		return nil, refuse(CodeNotAllowed, "license %s belongs to another customer", licenseID)
+	case in.known.ledger != nil:
+		return nil, refuse(CodeAlreadyActive, "ledger %s was activated by a report", in.known.ledger.LedgerID)
 	case in.lic.State != Active:
 		return nil, refuse(CodeState, "license %s is %s", licenseID, in.lic.State)
 	}
@@ -166,14 +181,20 @@ func (in *intake) confirm(ctx context.Context, c conn, start string, open *ledge
 	} else if n == 0 {
 		return refuse(CodeState, "the initialization code was used meanwhile")
 	}
-	if _, err := c.exec(ctx, "INSERT INTO receipts (origin, size, root, note, time, digest, acceptance, report, upload) VALUES (?, 1, ?, '', ?, '', '', '', '')",
-		l.Origin, l.Root, in.now.Unix()); err != nil {
+	if err := c.addOpened(ctx, l); err != nil {
 		return err
 	}
 	if err := c.saveLedger(ctx, l); err != nil {
 		return err
 	}
 	return c.audit(ctx, in.now, in.o.Actor, "code.activate", l.Origin, nil, out)
+}
+
+// addOpened puts the first record on record as accepted, without a receipt.
+func (c conn) addOpened(ctx context.Context, l *Ledger) error {
+	_, err := c.exec(ctx, "INSERT INTO receipts (origin, size, root, note, time, digest, acceptance, report, upload) VALUES (?, ?, ?, '', ?, '', '', '', '')",
+		l.Origin, int64(l.Size), l.Root, seconds(l.Activated))
+	return err
 }
 
 // signConfirmation signs the text that both sides build, with the key that

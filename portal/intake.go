@@ -221,19 +221,21 @@ func (p *Portal) Check(ctx context.Context, r io.Reader, o AcceptOptions) (*Answ
 	return a, err
 }
 
-// recall reads what is on record of the ledger that the file names.
-func (in *intake) recall(ctx context.Context) (err error) {
-	c := in.p.store.reader()
+// recall reads what is on record of the ledger that the file names, as it was at
+// one moment.
+func (in *intake) recall(ctx context.Context) error {
 	if in.origin == "" {
 		return nil
 	}
-	if in.known, err = c.history(ctx, in.origin); err != nil || in.known.ledger == nil {
+	return in.p.store.snapshot(ctx, func(c conn) (err error) {
+		if in.known, err = c.history(ctx, in.origin); err != nil || in.known.ledger == nil {
+			return err
+		}
+		in.answer.Origin, in.answer.LedgerID = in.origin, export.LedgerID(in.origin)
+		in.answer.License, in.answer.Label = in.known.ledger.License, in.known.ledger.Label
+		in.lic, err = c.license(ctx, in.known.ledger.License)
 		return err
-	}
-	in.answer.Origin, in.answer.LedgerID = in.origin, export.LedgerID(in.origin)
-	in.answer.License, in.answer.Label = in.known.ledger.License, in.known.ledger.Label
-	in.lic, err = c.license(ctx, in.known.ledger.License)
-	return err
+	})
 }
 
 // chosen compares the file with what its courier chose.

@@ -83,8 +83,10 @@ func TestPoliciesAreCopied(t *testing.T) {
 			"prepaid": func(l *license.License) bool {
 				return l.Type == license.Consumption && l.Enforcement == license.Hard && l.Limits[0].Overage == license.Overage{} && l.End.IsZero()
 			},
-			"rolling-180": func(l *license.License) bool { return l.Term.String() == "180d" && l.End.Equal(v.clock.now().AddDate(0, 0, 180)) },
-			"observe":     func(l *license.License) bool { return l.Enforcement == license.Advisory },
+			"rolling-180": func(l *license.License) bool {
+				return l.Term.String() == "180d" && l.End.Equal(v.clock.now().AddDate(0, 0, 180))
+			},
+			"observe": func(l *license.License) bool { return l.Enforcement == license.Advisory },
 		} {
 			spec := portal.LicenseSpec{Policy: name}
 			if name == "prepaid" {

@@ -236,24 +236,19 @@ func (r *rebuild) license(ctx context.Context, a *archivedLicense) error {
 	})
 }
 
-// replay books every accepted report again, in the order of the receipts.
+// replay books every accepted report again, ledger by ledger, and gives the
+// refreshes in between.
 func (r *rebuild) replay(ctx context.Context) error {
-	slices.SortStableFunc(r.replies, func(a, b oldReply) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.cp.Size, b.cp.Size), a.issued().Compare(b.issued()))
-	})
-	type position struct {
-		origin string
-		size   uint64
-	}
-	newest := map[position]int{} // of the replies of one receipt the last holds
+	slices.SortStableFunc(r.replies, compareReplies)
 	for i, x := range r.replies {
-		if x.Acceptance != nil {
-			newest[position{x.Origin, x.cp.Size}] = i
-		}
-	}
-	for i, x := range r.replies {
-		if x.Acceptance == nil || newest[position{x.Origin, x.cp.Size}] != i {
+		if x.Result == export.ResultRefresh {
+			if err := r.refreshed(ctx, x); err != nil {
+				return fmt.Errorf("reply of %s, serial %d: %w", x.Origin, x.lic.Serial, err)
+			}
 			continue
+		}
+		if next := i + 1; next < len(r.replies) && r.replies[next].Acceptance != nil && r.replies[next].cp == x.cp {
+			continue // of the replies with one receipt the last holds
 		}
 		if err := r.accepted(ctx, x); err != nil {
 			return fmt.Errorf("reply of %s at %d: %w", x.Origin, x.cp.Size, err)
@@ -269,14 +264,38 @@ func (r *rebuild) replay(ctx context.Context) error {
 	return nil
 }
 
-func (x oldReply) issued() time.Time {
-	switch {
-	case x.Acceptance != nil:
-		return x.Acceptance.Issued
-	case x.lic != nil:
-		return x.lic.Issued
+// compareReplies orders the replies of a ledger as they were made: by the size
+// that they are about, refreshes after what accepted it, and what was pending
+// before what was approved.
+func compareReplies(a, b oldReply) int {
+	refresh := func(x oldReply) int { return int(bit(x.Result == export.ResultRefresh)) }
+	serial := func(x oldReply) uint64 {
+		if x.lic == nil {
+			return 0
+		}
+		return x.lic.Serial
 	}
-	return time.Time{}
+	return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.size(), b.size()), cmp.Compare(refresh(a), refresh(b)), cmp.Compare(serial(a), serial(b)))
+}
+
+// size is what the reply pins.
+func (x oldReply) size() uint64 {
+	if x.Receipt == nil {
+		return x.lic.Checkpoint.Size
+	}
+	return x.cp.Size
+}
+
+// refreshed gives a refresh again.
+func (r *rebuild) refreshed(ctx context.Context, x oldReply) error {
+	return r.p.store.tx(ctx, func(c conn) error {
+		l, err := c.ledger(ctx, x.Origin)
+		if err != nil || l == nil || l.Serial >= x.lic.Serial {
+			return err
+		}
+		l.Serial, l.LicenseEnd, l.ReportBy = x.lic.Serial, x.lic.End, x.lic.ReportBy
+		return errors.Join(c.addRefresh(ctx, l, x.text, x.lic.Issued), c.addDocument(ctx, x.lic, x.License), c.saveLedger(ctx, l))
+	})
 }
 
 // accepted books one report as its reply says.
@@ -361,7 +380,6 @@ func (r *rebuild) licenseOf(ctx context.Context, bound *license.License) error {
 	if err != nil {
 		return err
 	}
-	r.out.Licenses++
 	return r.license(ctx, &archivedLicense{License: License{ID: bound.ID, State: Active, Note: string(note), Created: bound.Issued}})
 }
 
@@ -432,28 +450,9 @@ func (r *rebuild) owner(l *Ledger, in *intake, x oldReply) error {
 	return nil
 }
 
-// decisions restores what staff decided about ledgers, and the newest refreshes.
+// decisions restores what staff decided about ledgers.
 func (r *rebuild) decisions(ctx context.Context) error {
 	return r.p.store.tx(ctx, func(c conn) error {
-		for _, x := range r.replies {
-			if x.Result != export.ResultRefresh || x.lic == nil {
-				continue
-			}
-			l, err := c.ledger(ctx, x.Origin)
-			if err != nil {
-				return err
-			}
-			if l == nil || l.Serial >= x.lic.Serial {
-				continue
-			}
-			l.Serial, l.LicenseEnd, l.ReportBy = x.lic.Serial, x.lic.End, x.lic.ReportBy
-			if err := c.addRefresh(ctx, l, x.text, x.lic.Issued); err != nil {
-				return err
-			}
-			if err := errors.Join(c.addDocument(ctx, x.lic, x.License), c.saveLedger(ctx, l)); err != nil {
-				return err
-			}
-		}
 		for origin, a := range r.saved {
 			l, err := c.ledger(ctx, origin)
 			if err != nil {
@@ -462,7 +461,7 @@ func (r *rebuild) decisions(ctx context.Context) error {
 			if l == nil {
 				// Activated by codes, and no report came yet.
 				a.Ledger.version, a.Ledger.ownEnd = 0, a.OwnEnd
-				if err := c.saveLedger(ctx, &a.Ledger); err != nil {
+				if err := errors.Join(c.saveLedger(ctx, &a.Ledger), c.addOpened(ctx, &a.Ledger)); err != nil {
 					return err
 				}
 				continue

@@ -365,3 +365,30 @@ func (s *site) resignFunc(f func(lines []string)) {
 	s.Ledger.Lines = append(s.Ledger.Lines[:s.base:s.base], exporttest.Regroup(s.Ledger.Lines[s.base:])...)
 	s.Ledger.Sign(s.Signer)
 }
+
+type licenseRevoked = license.Revoked
+
+func cell(node string, pages int64) exporttest.Cell {
+	return exporttest.Cell{Node: node, Meter: "render.pages", Events: []exporttest.Event{{OffsetMS: 1000, Quantity: pages, ID: "e"}}}
+}
+
+// recordOf returns the index of the n-th record that begins so.
+func (s *site) recordOf(prefix string, n int) uint64 {
+	for i, line := range s.Ledger.Lines {
+		if strings.HasPrefix(line, prefix) {
+			if n == 0 {
+				return uint64(i)
+			}
+			n--
+		}
+	}
+	s.v.t.Fatalf("no record %q", prefix)
+	return 0
+}
+
+// openRecord parses the first record.
+func (s *site) openRecord() *ledger.Open {
+	r, err := ledger.ParseRecord(s.Ledger.Lines[0])
+	s.v.must(err)
+	return r.(*ledger.Open)
+}

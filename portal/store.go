@@ -53,8 +53,8 @@ func openStore(ctx context.Context, dir, dsn string) (*store, error) {
 		}
 		path = url.PathEscape(path)
 		path = strings.ReplaceAll(path, "%2F", "/")
-		const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
-		if s.write, err = sql.Open("sqlite", "file:"+path+pragmas); err == nil {
+		const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+		if s.write, err = sql.Open("sqlite", "file:"+path+pragmas+"&_txlock=immediate"); err == nil {
 			s.write.SetMaxOpenConns(1)
 			s.read, err = sql.Open("sqlite", "file:"+path+pragmas+"&_pragma=query_only(1)")
 		}
@@ -142,6 +142,20 @@ func (s *store) tx(ctx context.Context, f func(conn) error) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
+}
+
+// snapshot lets f read one state of the database.
+func (s *store) snapshot(ctx context.Context, f func(conn) error) error {
+	o := &sql.TxOptions{ReadOnly: true}
+	if s.postgres {
+		o.Isolation = sql.LevelRepeatableRead
+	}
+	t, err := s.read.BeginTx(ctx, o)
+	if err != nil {
+		return fmt.Errorf("begin to read: %w", err)
+	}
+	defer t.Rollback()
+	return f(conn{t, s.postgres})
 }
 
 // spell writes ? as $1, $2, … for PostgreSQL. No statement has a ? in a string.

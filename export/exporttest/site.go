@@ -260,26 +260,34 @@ func (s *Site) Window(cells ...Cell) {
 	s.until += WindowSeconds
 }
 
-func (s *Site) usage(c Cell) {
+// Late books events of a window that was closed before.
+func (s *Site) Late(c Cell, from int64) {
+	s.Append(s.book(c, from))
+}
+
+func (s *Site) usage(c Cell) { s.Append(s.book(c, s.until)) }
+
+// book counts a cell of the window that begins at from.
+func (s *Site) book(c Cell, from int64) *ledger.Usage {
 	node, meter := s.node(c.Node), s.meter(c.Meter)
 	index := s.size
-	u := &ledger.Usage{Node: c.Node, Meter: c.Meter, Aggregation: events.Sum, From: s.until, To: s.until + WindowSeconds,
+	u := &ledger.Usage{Node: c.Node, Meter: c.Meter, Aggregation: events.Sum, Late: from < s.until, From: from, To: from + WindowSeconds,
 		Count: uint64(len(c.Events)), Q0: node.counted, Q1: node.counted + uint64(len(c.Events))}
 	var tree ledger.Frontier
 	for i, e := range c.Events {
 		u.Value += e.Quantity
-		tree.Append(s.event(index, uint64(i), e))
+		tree.Append(s.event(index, uint64(i), from, e))
 	}
 	u.Root = tree.Root()
 	node.counted = u.Q1
 	meter.count, meter.all = meter.count+u.Count, meter.all+u.Count
 	meter.value, meter.allValue = meter.value+u.Value, meter.allValue+u.Value
-	s.Append(u)
+	return u
 }
 
 // event returns the leaf of an event and keeps its lines.
-func (s *Site) event(index, i uint64, e Event) ledger.Hash {
-	line := &ledger.EventLine{TimeMS: s.until*1000 + e.OffsetMS, Quantity: e.Quantity}
+func (s *Site) event(index, i uint64, from int64, e Event) ledger.Hash {
+	line := &ledger.EventLine{TimeMS: from*1000 + e.OffsetMS, Quantity: e.Quantity}
 	c := export.CellEvent{Salt: salt(index, i, 0), PrivateSalt: salt(index, i, 1)}
 	if e.User != "" {
 		t := sha256.Sum256([]byte("tag " + e.User))
