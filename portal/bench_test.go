@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/meterseal/meterseal/export/exporttest"
+	"github.com/meterseal/meterseal/internal/postgrestest"
 	"github.com/meterseal/meterseal/internal/vectors"
 	"github.com/meterseal/meterseal/portal"
 )
@@ -44,7 +45,7 @@ func BenchmarkAccept(b *testing.B) {
 func benchPortal(b *testing.B, store string) *portal.Portal {
 	o := portal.Options{Dir: b.TempDir(), Domain: domain, KeyWorkFactor: workFactor, Passphrase: func() (string, error) { return "correct horse", nil }}
 	if store == "postgres" {
-		o.DSN = server.database(b)
+		o.DSN = postgrestest.Database(b)
 	}
 	p, err := portal.Init(b.Context(), o, "2026")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/postgrestest"
 	"github.com/meterseal/meterseal/portal"
 )
 
@@ -32,7 +33,7 @@ func TestMigrations(t *testing.T) {
 
 // Two processes that start at once on one database.
 func TestOpenTogether(t *testing.T) {
-	v := newVendor(t, server.database(t))
+	v := newVendor(t, postgrestest.Database(t))
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
