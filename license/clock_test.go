@@ -242,7 +242,7 @@ func TestClockReply(t *testing.T) {
 	s.records(step(10*day), license.Step{By: 10 * day, Cause: ledger.ClockReply})
 
 	// The wall clock is wrong: the reply is no reason to believe it.
-	s = newSite(t).set(year).run(day).reply(time.Hour).says("a year ahead, and a reply", 0, 0, true)
+	newSite(t).set(year).run(day).reply(time.Hour).says("a year ahead, and a reply", 0, 0, true)
 
 	// Behind and confirmed: what was ahead was wrong.
 	s = newSite(t).run(10*day).off(time.Hour, year)
