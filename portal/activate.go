@@ -98,10 +98,10 @@ type activationPlan struct {
 // room checks the counts of a license against the ledgers that it has.
 func (in *intake) room(ctx context.Context, s newSite) (*Error, error) {
 	terms := in.lic.Terms
-	if !terms.AllowOffline {
+	if !terms.Offline(license.ActivateByFile) {
 		return refuse(CodeOfflineNotAllowed, "license %s does not allow activation by file", in.lic.ID), nil
 	}
-	if s.code && !terms.Codes {
+	if s.code && !terms.Offline(license.ActivateByCode) {
 		return refuse(CodeOfflineNotAllowed, "license %s does not allow codes", in.lic.ID), nil
 	}
 	all, err := in.p.store.reader().ledgers(ctx, in.lic.ID)

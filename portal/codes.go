@@ -9,6 +9,7 @@ import (
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
+	"github.com/meterseal/meterseal/license"
 )
 
 // codeLife is how long an initialization code may be used.
@@ -33,7 +34,7 @@ func (p *Portal) NewCode(ctx context.Context, licenseID, actor string) (*StartCo
 		if err != nil {
 			return err
 		}
-		if t := lic.Terms; !t.AllowOffline || !t.Codes {
+		if !lic.Terms.Offline(license.ActivateByCode) {
 			return refuse(CodeOfflineNotAllowed, "license %s does not allow codes", licenseID)
 		}
 		if _, err := c.exec(ctx, "INSERT INTO codes (code, license, expires, origin, answer) VALUES (?, ?, ?, '', '')",

@@ -260,7 +260,7 @@ func (p *Portal) setState(ctx context.Context, id, actor, action string, from, t
 // today.
 func (p *Portal) RefreshLicense(ctx context.Context, id, actor string) (*Change, error) {
 	return p.change(ctx, id, actor, "license.refresh", func(l *License, _ []*Ledger) error {
-		if l.Terms.Trial {
+		if !l.Terms.Offline(license.Refresh) {
 			return refuse(CodeState, "license %s is a trial, which is not refreshed", id)
 		}
 		return nil
