@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ const (
 	errorsPage   = "docs/reference/errors.md"
 	configPage   = "docs/reference/config.md"
 	commandsPage = "docs/reference/commands.md"
+	vendorPage   = "docs/reference/vendor-commands.md"
 	storePage    = "docs/formats/store.md"
 
 	reportJSONPage = "docs/reference/report-json.md"
@@ -32,7 +34,7 @@ type codeUse struct {
 }
 
 // codesOf finds every stable code of the released packages: constants called
-// Code…, the field Code of a literal, the second argument of fail, the keys of
+// Code…, the field Code of a literal, the second argument of fail and cli.Fail, the keys of
 // the table codes, the table of stream.Code.
 func codesOf(list []*source) map[string]*codeUse {
 	found := map[string]*codeUse{}
@@ -47,7 +49,7 @@ func codesOf(list []*source) map[string]*codeUse {
 		return found[v]
 	}
 	for _, s := range list {
-		if s.test || !slices.Contains([]string{"events", "events/stream", "export", "ledger", "license", "projections", "console", "cmd/meterseal"}, s.dir) {
+		if s.test || !slices.Contains([]string{"events", "events/stream", "export", "ledger", "license", "projections", "console", "portal", "internal/cli", "cmd/meterseal", "cmd/meterseal-vendor"}, s.dir) {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
@@ -75,7 +77,7 @@ func codesOf(list []*source) map[string]*codeUse {
 					add(s, n.Value)
 				}
 			case *ast.CallExpr:
-				if nameOf(n.Fun) == "fail" && len(n.Args) > 2 {
+				if strings.EqualFold(nameOf(n.Fun), "fail") && len(n.Args) > 2 {
 					u := add(s, n.Args[1])
 					u.exits = append(u.exits, nameOf(n.Args[0]))
 				}
@@ -122,15 +124,15 @@ func nameOf(e ast.Expr) string {
 	return ""
 }
 
-// exitCodes reads the constants exit… of cmd/meterseal.
+// exitCodes reads the constants exit… of cmd/meterseal and Exit… of internal/cli.
 func exitCodes(list []*source) map[string]string {
 	exits := map[string]string{}
 	for _, s := range list {
-		if s.dir != "cmd/meterseal" || s.test {
+		if s.dir != "cmd/meterseal" && s.dir != "internal/cli" || s.test {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
-			if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "exit") && len(v.Values) == 1 {
+			if v, ok := n.(*ast.ValueSpec); ok && strings.EqualFold(v.Names[0].Name[:min(4, len(v.Names[0].Name))], "exit") && len(v.Values) == 1 {
 				if lit, ok := v.Values[0].(*ast.BasicLit); ok && lit.Kind == token.INT {
 					exits[v.Names[0].Name] = lit.Value
 				}
@@ -278,15 +280,16 @@ func checkConfig(page string, settings []settingOf) (violations []string) {
 	return violations
 }
 
-// commandsOf returns the words of each command as its Use line has them.
-func commandsOf(list []*source) (uses []string) {
+// commandsOf returns the words of each command of a program, as its Use line has
+// them.
+func commandsOf(list []*source, dir string) (uses []string) {
 	for _, s := range list {
-		if s.dir != "cmd/meterseal" || s.test {
+		if s.dir != dir || s.test {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
 			if kv, ok := n.(*ast.KeyValueExpr); ok && nameOf(kv.Key) == "Use" {
-				if v, ok := stringOf(kv.Value); ok && v != "meterseal" {
+				if v, ok := stringOf(kv.Value); ok && v != path.Base(dir) {
 					uses = append(uses, v)
 				}
 			}
@@ -296,15 +299,16 @@ func commandsOf(list []*source) (uses []string) {
 	return uses
 }
 
-// checkCommands wants every command on the page, with its arguments.
-func checkCommands(page string, uses []string) (violations []string) {
+// checkCommands wants every command on the page of its program, with its
+// arguments.
+func checkCommands(name, page string, uses []string) (violations []string) {
 	names := " "
 	for _, r := range rowsOf(page) {
 		names += strings.Join(append(r.names, r.cells[1]), " ") + " "
 	}
 	for _, u := range uses {
 		if !strings.Contains(names, " "+u+" ") && !strings.Contains(names, "`"+u+"`") {
-			violations = append(violations, fmt.Sprintf("%s does not show the command %q", commandsPage, u))
+			violations = append(violations, fmt.Sprintf("%s does not show the command %q", name, u))
 		}
 	}
 	return violations
@@ -383,13 +387,15 @@ func checkJSONFields(page string, names []string) (violations []string) {
 
 func TestReference(t *testing.T) {
 	r := load(t)
-	codes, exits, settings, uses := codesOf(r.sources), exitCodes(r.sources), settingsOf(r.sources), commandsOf(r.sources)
-	if len(codes) < 60 || len(exits) < 6 || len(settings) < 10 || len(uses) < 15 {
-		t.Fatalf("found %d codes, %d exit codes, %d settings, %d commands: this test would not see anything", len(codes), len(exits), len(settings), len(uses))
+	codes, exits, settings := codesOf(r.sources), exitCodes(r.sources), settingsOf(r.sources)
+	uses, vendor := commandsOf(r.sources, "cmd/meterseal"), commandsOf(r.sources, "cmd/meterseal-vendor")
+	if len(codes) < 60 || len(exits) < 6 || len(settings) < 10 || len(uses) < 15 || len(vendor) < 30 {
+		t.Fatalf("found %d codes, %d exit codes, %d settings, %d and %d commands: this test would not see anything", len(codes), len(exits), len(settings), len(uses), len(vendor))
 	}
 	report(t, "a code that is not documented leaves somebody without a way out", checkErrors(r.read(t, errorsPage), codes, exits))
 	report(t, "the page of settings is what operators copy from", checkConfig(r.read(t, configPage), settings))
-	report(t, "a command that is not listed is not found", checkCommands(r.read(t, commandsPage), uses))
+	report(t, "a command that is not listed is not found", checkCommands(commandsPage, r.read(t, commandsPage), uses))
+	report(t, "a command that is not listed is not found", checkCommands(vendorPage, r.read(t, vendorPage), vendor))
 	keys, fields := storeKeysOf(r.sources), jsonFieldsOf(r.sources)
 	if len(keys) < 20 || len(fields) < 40 {
 		t.Fatalf("found %d keys, %d fields: this test would not see anything", len(keys), len(fields))
@@ -413,8 +419,8 @@ func TestReferenceRulesBite(t *testing.T) {
 	bites(t, checkConfig("## Settings\n| `a.b` | `--a-b` | `METERSEAL_A_B` | `2s` | x |\n| `c` | `--c` | `METERSEAL_C` | | x |\n| `e` | `--e` | `METERSEAL_E` | | x |\n", settingsOf(src)),
 		"a.b: `2s`, want `1s`", "c: `--c`, want `--see`", "lists e, which is no setting", "does not list the setting d")
 	passes(t, checkConfig("## Settings\n| `a.b` | `--a-b` | `METERSEAL_A_B` | `1s` | x |\n| `c` | `--see` | `METERSEAL_C` | | x |\n| `d` | `--d` | `METERSEAL_D` | | x |\n", settingsOf(src)))
-	bites(t, checkCommands("| `meterseal walk` | x |\n", commandsOf(src)), `the command "fly FILE"`)
-	passes(t, checkCommands("| `meterseal fly FILE` | x |\n", commandsOf(src)))
+	bites(t, checkCommands("page", "| `meterseal walk` | x |\n", commandsOf(src, "cmd/meterseal")), `the command "fly FILE"`)
+	passes(t, checkCommands("page", "| `meterseal fly FILE` | x |\n", commandsOf(src, "cmd/meterseal")))
 	store := []*source{parse(t, "projections/keys.go", "package projections\nconst (\nkeyCursor = 'a'\nkeyNew = 'N'\n)\n")}
 	bites(t, checkStoreKeys("| `a` | x |\n| `b` index(8) | x |\n", storeKeysOf(store)), "lists the key b", "does not list the key N (keyNew)")
 	fields := []*source{parse(t, "export/report.go", "package export\ntype Report struct {\nA int `json:\"one\"`\nB int `json:\"-\"`\nC int `json:\"two,omitempty\"`\n}\n")}

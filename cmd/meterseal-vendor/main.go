@@ -1,0 +1,21 @@
+// Command meterseal-vendor is the vendor's side of Meterseal at the command
+// line: it makes licenses, takes usage reports in and answers them. It only wires
+// packages together; nothing here is worth importing.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/meterseal/meterseal/internal/cli"
+)
+
+func main() {
+	cli.KeepPrivate()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends at once
+	os.Exit(run(ctx, systemTime(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
