@@ -333,6 +333,8 @@ func explain(d events.Disposition, node string, e *events.Event) (message, hint 
 		return "the total of meter " + e.Meter + " would leave int64", "correct the quantity, or count in larger units"
 	case events.SessionReverted:
 		return "the backfill session of event " + id + " of " + node + " was reverted", "load the events again in a new session, with new ids"
+	case events.NodesFull:
+		return "node " + node + " is new, and the ledger has as many nodes as it may", "use the names of nodes again, or begin a ledger for the others"
 	case events.SessionFull:
 		return "session " + shown(e.Detail.Session) + " holds as many events as it may, or the ledger as many sessions",
 			"go on in a new session; past their number only events without one are taken"

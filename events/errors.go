@@ -25,6 +25,7 @@ const (
 	CodeUniqueFull           = "unique_full"            // 422: the declared cap of a unique meter is reached
 	CodeOverflow             = "overflow"               // 422: the total would leave int64
 	CodeSessionFull          = "session_full"           // 422: the session, or the list of sessions, is full
+	CodeNodesFull            = "nodes_full"             // 422: the ledger has as many nodes as it may
 	CodeUpgradeNeeded        = "upgrade_needed"         // 422: a version or flag that this program does not know
 	CodeConfigInvalid        = "config_invalid"         // a declaration of a meter or rule book is wrong
 	CodeBusy                 = "busy"                   // 429: try again
@@ -69,7 +70,7 @@ func StatusOf(code string) int {
 	case CodeTooLarge:
 		return 413
 	case CodeUnknownMeter, CodeBadQuantity, CodeTimeInFuture, CodeCorrectionNotAllowed,
-		CodeUndoOver, CodeUnknownRef, CodeUniqueFull, CodeOverflow, CodeSessionFull, CodeUpgradeNeeded, CodeConfigInvalid:
+		CodeUndoOver, CodeUnknownRef, CodeUniqueFull, CodeOverflow, CodeSessionFull, CodeNodesFull, CodeUpgradeNeeded, CodeConfigInvalid:
 		return 422
 	case CodeBusy:
 		return 429

@@ -144,10 +144,12 @@ const (
 	// SessionFull: the session holds as many events as it may, or the ledger as
 	// many sessions.
 	SessionFull
+	// NodesFull: the event is of a new node, and the ledger has as many as it may.
+	NodesFull
 )
 
 var dispositionCodes = [...]string{"stored", "duplicate", CodeIDConflict, "quarantined", CodeOutOfOrder,
-	CodeCorrectionNotAllowed, CodeUndoOver, CodeUnknownRef, CodeRetired, CodeUniqueFull, CodeOverflow, CodeSessionReverted, CodeSessionFull}
+	CodeCorrectionNotAllowed, CodeUndoOver, CodeUnknownRef, CodeRetired, CodeUniqueFull, CodeOverflow, CodeSessionReverted, CodeSessionFull, CodeNodesFull}
 
 // Code returns the stable code of d, as in answers and `reject` records.
 func (d Disposition) Code() string {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -225,4 +226,36 @@ func TestShorterThanSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = w.store.Sync(context.Background())
+}
+
+// A ledger has at most 65,536 nodes: events of one more are refused and counted
+// as of an unknown sender; those that it knows go on, also after a restart.
+func TestNodesAreBounded(t *testing.T) {
+	w := newWorld(t, defaults, pages)
+	for first := 0; first < ledger.NodesMax; first += 8192 {
+		var runs []events.Run
+		for i := range 8192 {
+			runs = append(runs, control(fmt.Sprintf("alive n%06d %d", first+i, t0.UnixMilli())))
+		}
+		w.mustApply(runs...)
+	}
+	for range 2 {
+		d := w.apply(usage("one-more", ev("a", "render.pages", t0, 1)), usage("n000007", ev(fmt.Sprint(len(w.groups)), "render.pages", t0, 1)),
+			batch("two-more", 1, 0, ev("", "render.pages", t0, 1)), control("alive three-more 5"), control("lost four-more 1 0 5"),
+			events.Run{Form: events.FormRefusals, Node: "five-more", Refusals: []events.Refusal{{Reason: "malformed", Count: 3}}})
+		if diff := cmp.Diff([]events.Disposition{events.NodesFull, events.Stored, events.NodesFull}, d); diff != "" {
+			t.Error(diff)
+		}
+		w.reopen()
+	}
+	s := w.store.Status()
+	if len(s.Nodes) != ledger.NodesMax || s.Rejected[events.CodeNodesFull] != 4 || s.Rejected["malformed"] != 6 {
+		t.Errorf("%d nodes, rejected %v, want %d and 4", len(s.Nodes), s.Rejected, ledger.NodesMax)
+	}
+	w.at(time.Hour).mustApply(control("close @ now"))
+	w.sync()
+	if got := w.recordsOf("reject"); len(got) != 2 || !strings.Contains(got[1], "reject - ") || !strings.HasSuffix(got[1], " rejected nodes_full 4") {
+		t.Errorf("reject records %q", got)
+	}
+	w.check()
 }

@@ -106,17 +106,33 @@ func (a *applier) run(r *events.Run) error {
 		return a.batch(r)
 	case events.FormEvents:
 		n := a.st.node(r.Node)
+		if n == nil {
+			a.tooManyNodes(r)
+			return nil
+		}
 		a.st.heard(n, a.wallMS)
 		return a.plainRun(n, r.Events)
 	}
 	return fmt.Errorf("%w: run of form %d", ErrDamaged, r.Form)
 }
 
+// tooManyNodes refuses the events of a node that the ledger has no room for. They
+// are counted as of an unknown sender.
+func (a *applier) tooManyNodes(r *events.Run) {
+	for range r.Events {
+		a.st.reject(nil, classRejected, events.CodeNodesFull, 1)
+		a.markRefused(events.NodesFull)
+		a.dst = append(a.dst, events.NodesFull)
+		a.ordinal++
+	}
+}
+
 func (a *applier) refusals(r *events.Run) error {
 	var n *node
 	if r.Node != "-" && r.Node != "" {
-		n = a.st.node(r.Node)
-		a.st.heard(n, a.wallMS)
+		if n = a.st.node(r.Node); n != nil {
+			a.st.heard(n, a.wallMS)
+		}
 	}
 	for _, f := range r.Refusals {
 		a.st.reject(n, classRejected, f.Reason, f.Count)
@@ -129,6 +145,10 @@ func (a *applier) refusals(r *events.Run) error {
 func (a *applier) batch(r *events.Run) error {
 	st := a.st
 	n := st.node(r.Node)
+	if n == nil {
+		a.tooManyNodes(r)
+		return nil
+	}
 	st.heard(n, a.wallMS)
 	st.touch(n)
 	skip, all := uint64(0), uint64(len(r.Events))
@@ -368,9 +388,10 @@ func (a *applier) control(line string) error {
 		if err != nil || len(fields) != 2 {
 			return fmt.Errorf("%w: control line %q", ErrDamaged, line)
 		}
-		n := st.node(fields[0])
-		st.heard(n, ms)
-		st.heard(n, a.wallMS)
+		if n := st.node(fields[0]); n != nil {
+			st.heard(n, ms)
+			st.heard(n, a.wallMS)
+		}
 		return nil
 	case "lost":
 		return a.declareLost(fields)
@@ -416,7 +437,7 @@ func (a *applier) declareLost(fields []string) error {
 		v[i] = n
 	}
 	n := a.st.node(fields[0])
-	if epoch, first, after := v[0], v[1], v[2]; n.numbered && epoch == n.epoch && first <= n.next && after > n.next {
+	if epoch, first, after := v[0], v[1], v[2]; n != nil && n.numbered && epoch == n.epoch && first <= n.next && after > n.next {
 		a.lost(n, epoch, n.next, after)
 		n.next = after
 		a.st.touch(n)

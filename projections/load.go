@@ -159,6 +159,9 @@ func (s *Store) loadNodes() error {
 	return s.scan([]byte{keyNode}, func(k, v []byte) error {
 		d := decoder{b: v}
 		n := s.st.node(d.string())
+		if n == nil {
+			return fmt.Errorf("%w: more than %d nodes", ErrDamaged, ledger.NodesMax)
+		}
 		n.decode(&d)
 		n.dirty = false
 		return d.done("node " + n.name)

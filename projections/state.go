@@ -200,10 +200,14 @@ func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 	}
 }
 
-// node returns the named node, and makes it when it is new.
+// node returns the named node, and makes it when it is new; nil: a ledger may not
+// have that many.
 func (st *State) node(name string) *node {
 	n := st.nodes[name]
 	if n == nil {
+		if len(st.nodeList) >= ledger.NodesMax {
+			return nil
+		}
 		name = strings.Clone(name) // it may alias the group
 		n = &node{index: uint32(len(st.nodeList)), name: name}
 		st.nodes[name] = n

@@ -153,6 +153,7 @@ func refusal(err error) error {
 		"id_conflict":            "use another id for another use",
 		"correction_not_allowed": "set corrections: true for the meter in the configuration",
 		"session_reverted":       "load the events again in a new session, with new ids",
+		"nodes_full":             "use the names of nodes again",
 		"session_full":           "go on in a new session",
 		"time_in_future":         "correct the clock of this machine",
 		"bad_quantity":           "a quantity is 0 to 2^63-1 in the smallest unit; the scale of the meter gives the decimals",

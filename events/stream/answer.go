@@ -256,6 +256,10 @@ func refusalBy(d events.Disposition, node, id string) *events.Error {
 	case events.SessionFull:
 		e.Message = "the backfill session of " + id + " holds as many events as it may, or the ledger as many sessions"
 		e.Hint = "go on in a new session; past their number only events without one are taken"
+	case events.NodesFull:
+		e.Field = "node"
+		e.Message = "node " + node + " is new, and the ledger has as many nodes as it may"
+		e.Hint = "use the names of nodes again, or begin a ledger for the others"
 	default:
 		e.Message = id + " of " + node
 	}
