@@ -177,6 +177,7 @@ func (g *Gateway) store(ctx context.Context, w *events.GroupWriter, at *chain, p
 		switch {
 		case err == nil && seq == at.seq+1:
 			g.down.Store(false)
+			g.full.Store(false)
 			g.stats.appended(time.Since(start), len(p.data))
 			p.seq = seq
 			*at = chain{seq: seq, sum: p.group.Sum, first: at.first + uint64(p.group.Count), wall: p.group.WallNS, term: at.term}
@@ -187,6 +188,7 @@ func (g *Gateway) store(ctx context.Context, w *events.GroupWriter, at *chain, p
 			return err
 		case errors.Is(err, ErrFull):
 			g.down.Store(false)
+			g.full.Store(true)
 			g.stats.full.Add(1)
 			g.opts.Logger.Error("append group", "err", err, "seq", at.seq+1)
 			return err

@@ -169,6 +169,7 @@ type Gateway struct {
 
 	hungry  atomic.Bool // the encoder waits for mu
 	down    atomic.Bool // the log does not answer: refuse at once
+	full    atomic.Bool // the log was full when it was asked last
 	lastSeq atomic.Uint64
 
 	appendCh chan *pending
@@ -278,7 +279,8 @@ func (g *Gateway) Done() <-chan struct{} { return g.done }
 // Ready returns nil while events can be taken, and else why not (what
 // GatewayOptions.Refuse says is another matter):
 // [ErrClosed], [ErrUnknown] while the log does not answer, or [ErrFull] while
-// the disk of the embedded server has too little room.
+// the stream is at its size or the disk of the embedded server has too little
+// room.
 func (g *Gateway) Ready() error {
 	switch {
 	case g.stopped():
@@ -286,7 +288,11 @@ func (g *Gateway) Ready() error {
 	case g.down.Load():
 		return fmt.Errorf("the stream does not answer: %w", ErrUnknown)
 	}
-	if s, ok := g.log.(*Stream); ok {
+	s, ok := g.log.(*Stream)
+	if g.full.Load() && (!ok || s.atItsSize()) {
+		return fmt.Errorf("the stream is at its size: %w", ErrFull)
+	}
+	if ok {
 		return s.checkRoom()
 	}
 	return nil

@@ -339,8 +339,14 @@ func TestFull(t *testing.T) {
 	if !errors.Is(ctlErr, stream.ErrFull) {
 		t.Errorf("Control: %v, want %v", ctlErr, stream.ErrFull)
 	}
+	if err := s.gw.Ready(); !errors.Is(err, stream.ErrFull) { // so /readyz is 503
+		t.Errorf("Ready: %v, want %v", err, stream.ErrFull)
+	}
 	if err := s.Purge(context.Background(), s.gw.Seq()); err != nil {
 		t.Fatal(err)
+	}
+	if err := s.gw.Ready(); err != nil {
+		t.Errorf("Ready with room again, before the next event: %v", err)
 	}
 	if a := ask(t, nc, &nats.Msg{Subject: "usage.node-01.render.pages", Data: event("later", 1)}); a.Error != nil {
 		t.Errorf("with room again: %+v", a.Error)

@@ -53,6 +53,21 @@ func (s *Stream) checkRoom() error {
 	return nil // a disk that cannot be asked is written, and says what is wrong
 }
 
+// atItsSize tells whether the stream has no room for a whole group, or of a small
+// one an eighth of its size. It asks the
+// server, so it is for those who know that an append was refused: what was purged
+// since, or a larger size, ends that.
+func (s *Stream) atItsSize() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	info, err := s.str.Info(ctx)
+	if err != nil {
+		return true
+	}
+	size := info.Config.MaxBytes
+	return int64(info.State.Bytes)+min(maxPayload, size/8) > size
+}
+
 // resize gives an existing stream the size that is asked for now. It never
 // becomes smaller than what it holds: JetStream would delete the oldest groups.
 func (s *Stream) resize(ctx context.Context) error {
