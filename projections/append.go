@@ -51,10 +51,7 @@ func (st *State) appendControl(line string) error {
 		if len(fields) < 6 {
 			return fmt.Errorf("%w: open has %d fields", ErrDamaged, len(fields))
 		}
-		st.origin, st.openedAt = fields[3], now
-		st.closedUntil = floorDiv(now, st.windowSeconds()) * st.windowSeconds()
-		st.close.until = st.closedUntil
-		st.setMonth(now)
+		st.begin(fields[3], now)
 	case "boot":
 		st.boots++
 		for i, f := range fields {
@@ -82,6 +79,14 @@ func (st *State) appendControl(line string) error {
 	return st.noteRecord(st.frontier.Size()-1, rec)
 }
 
+// begin notes when and as what the ledger was opened.
+func (st *State) begin(origin string, now int64) {
+	st.origin, st.openedAt = origin, now
+	st.closedUntil = floorDiv(now, st.windowSeconds()) * st.windowSeconds()
+	st.close.until = st.closedUntil
+	st.setMonth(now)
+}
+
 // retire ends the ledger: whatever windows hold is closed, then the ledger, and
 // the record is the last one. All of it is one step of the fold, so that no
 // event and no window can come between (L-08).
@@ -92,7 +97,7 @@ func (st *State) retire(now int64, text string, rec ledger.Record) error {
 	st.append(text)
 	st.retired, st.lastTime, st.fx.core = true, now, true
 	st.close.size = st.frontier.Size() // a report may end here
-	st.fx.signs = append(st.fx.signs, ledger.Checkpoint{Origin: st.origin, Size: st.frontier.Size(), Root: st.frontier.Root()})
+	st.signNow()
 	return st.noteRecord(st.frontier.Size()-1, rec)
 }
 

@@ -319,6 +319,14 @@ func (st *State) bookCell(c *cell) error {
 		b.WriteString(" start=" + strconv.FormatInt(c.start, 10))
 	}
 	st.appendCell(b.String(), c)
+	return st.addBooked(c, value)
+}
+
+// addBooked adds a cell whose record is in the ledger to totals, account and
+// rows.
+func (st *State) addBooked(c *cell, value int64) error {
+	n, m := c.node, c.meter
+	to := c.key.from + st.windowSeconds()
 	var err error
 	if c.key.kind == cellAdjust {
 		err = m.adjust(c)
@@ -462,13 +470,24 @@ func (st *State) closeLedger(counter string) error {
 	}
 	st.append(end)
 	st.lastTime, st.close.until, st.close.size, st.fx.core = now, st.closedUntil, st.frontier.Size(), true
-	st.fx.signs = append(st.fx.signs, ledger.Checkpoint{Origin: st.origin, Size: st.frontier.Size(), Root: st.frontier.Root()})
+	st.signNow()
 	for k := range st.saltsUsed {
 		if !st.saltsOpen(k) {
 			delete(st.saltsUsed, k)
 			st.fx.salts = true
 		}
 	}
+	st.beginTotals()
+	return nil
+}
+
+// signNow asks for the checkpoint of the present size to be signed and kept.
+func (st *State) signNow() {
+	st.fx.signs = append(st.fx.signs, ledger.Checkpoint{Origin: st.origin, Size: st.frontier.Size(), Root: st.frontier.Root()})
+}
+
+// beginTotals begins anew what is counted from close to close.
+func (st *State) beginTotals() {
 	for _, m := range st.meterList {
 		if m.used {
 			m.since, m.tags, m.fresh = ledgerTotal{}, nil, nil
@@ -476,7 +495,6 @@ func (st *State) closeLedger(counter string) error {
 			st.touchMeter(m)
 		}
 	}
-	return nil
 }
 
 // closeLines returns the key, node and total lines of a close.

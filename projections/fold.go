@@ -42,6 +42,7 @@ type bookedRecord struct {
 	line        string
 	first, last uint64
 	close       uint64 // of the cell's salts
+	restored    bool   // a cell whose events stand nowhere any more
 }
 
 // Apply folds one group and appends a disposition per event of its batch and
@@ -60,14 +61,22 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	}
 	// Windows close before the events of the group are booked, on the time of
 	// the group alone; so it does not matter how events were packed into it.
-	wall := st.cursor.WallNS
+	wall := floorDiv(st.cursor.WallNS, 1e9)
 	st.cursor.WallNS = g.WallNS
-	if st.cursor.Seq > 0 && g.Term != st.cursor.Term {
-		st.noteDown(floorDiv(wall, 1e9), floorDiv(g.WallNS, 1e9))
+	first := st.cursor.Seq == 0
+	if first {
+		wall = st.lastTime // of a ledger that was restored from its records
+	}
+	if first || g.Term != st.cursor.Term {
+		st.noteDown(wall, floorDiv(g.WallNS, 1e9))
 	}
 	st.ids.advance(g.WallNS, int64(st.settings.Horizon))
-	if err := st.closeDue(); err != nil {
-		return dst, err
+	// The first group of a restored ledger says that it is one, before any window
+	// of the time without it closes.
+	if !first {
+		if err := st.closeDue(); err != nil {
+			return dst, err
+		}
 	}
 	a := applier{st: st, seq: seq, wallMS: floorDiv(g.WallNS, 1e6), dst: dst}
 	a.marks.seq = seq
@@ -157,7 +166,7 @@ func (a *applier) batch(r *events.Run) error {
 		if n.numbered && !n.ended {
 			n.gaps = append(n.gaps, lost{from: st.window(a.wallMS), to: st.window(a.wallMS) + st.windowSeconds(), epoch: n.epoch, first: n.next, after: n.next})
 		}
-		if r.First > 0 {
+		if r.First > 0 && !n.restored() {
 			a.lost(n, r.Epoch, 0, r.First)
 		}
 		n.numbered, n.epoch, n.next, n.ended = true, r.Epoch, r.First, false
@@ -326,8 +335,8 @@ func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
 	if e.Kind() != events.KindUsage {
 		return a.correct(n, m, e)
 	}
-	if a.tooOld(e) {
-		st.reject(n, classQuarantined, "older-than-horizon", 1)
+	if reason := a.tooOld(e); reason != "" {
+		st.reject(n, classQuarantined, reason, 1)
 		return events.Quarantined, nil
 	}
 	s, d := st.sessionOf(e, m)
@@ -351,13 +360,18 @@ func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
 	return events.Stored, nil
 }
 
-// tooOld tells whether e cannot be told from a repetition any more. With a
+// tooOld says why e cannot be told from a repetition any more; "": it can. With a
 // trace clock only events count as such whose ids may really be forgotten.
-func (a *applier) tooOld(e *events.Event) bool {
-	if a.wallMS-e.TimeMS <= int64(a.st.settings.Horizon/1e6) {
-		return false
+func (a *applier) tooOld(e *events.Event) (reason string) {
+	switch {
+	case e.TimeMS < a.st.restoredMS:
+		return "before-restore"
+	case a.wallMS-e.TimeMS <= int64(a.st.settings.Horizon/1e6):
+		return ""
+	case !a.st.settings.Trace || e.TimeMS*1e6 < a.st.ids.dropped:
+		return "older-than-horizon"
 	}
-	return !a.st.settings.Trace || e.TimeMS*1e6 < a.st.ids.dropped
+	return ""
 }
 
 // control folds one control line.

@@ -207,26 +207,39 @@ func (st *State) periodsAt(at int64) *[len(resets)]int64 {
 // which part of its value is beyond the limit. Records are booked in one order
 // everywhere, so the part is the same everywhere.
 func (st *State) bookUse(c *cell, value int64) (over int64) {
+	st.rollUses(c)
+	if c.key.kind != cellAdjust {
+		over = c.meter.over(value)
+	}
+	st.addUse(c, value, over)
+	return over
+}
+
+// rollUses begins the periods in which the record of c is booked.
+func (st *State) rollUses(c *cell) {
 	m := c.meter
 	m.usesDirty = true
 	starts := st.periodsAt(max(c.key.from, c.key.booked))
 	for i := range m.uses {
 		m.uses[i].roll(starts[i])
 	}
+}
+
+// addUse adds the record of c, of which over is beyond the limit.
+func (st *State) addUse(c *cell, value, over int64) {
+	m := c.meter
 	if c.key.kind == cellAdjust {
 		for i := range m.uses {
 			m.uses[i].adjust(c.key.from, value)
 		}
 		m.receipted.adjust(c.key.from, value)
-		return 0
+		return
 	}
-	over = m.over(value)
 	to := c.key.from + st.windowSeconds()
 	for i := range m.uses {
 		m.uses[i].add(m.def.Aggregation, value, over, to)
 	}
 	m.receipted.add(m.def.Aggregation, value, over, to)
-	return over
 }
 
 // over returns which part of value, the next record, is beyond the limit of m.

@@ -300,9 +300,22 @@ func (c *Cursor) decode(b []byte) error {
 	return d.done("cursor")
 }
 
+// Flags of a stored meter.
+const (
+	meterUsed    = 1
+	meterUnknown = 2 // no declaration precedes its records
+)
+
 func (m *meter) append(b []byte) []byte {
 	b = appendString(b, DeclareLine(&m.def))
-	b = appendBool(b, m.used)
+	flags := uint64(0)
+	if m.used {
+		flags |= meterUsed
+	}
+	if !m.known {
+		flags |= meterUnknown
+	}
+	b = binary.AppendUvarint(b, flags)
 	b = binary.AppendVarint(binary.AppendVarint(b, m.raised), m.lowered)
 	for _, t := range [...]*ledgerTotal{&m.since, &m.all} {
 		b = binary.AppendUvarint(b, t.count)
@@ -316,7 +329,8 @@ func (m *meter) append(b []byte) []byte {
 func (m *meter) decode(b []byte) error {
 	d := decoder{b: b}
 	line := d.string()
-	m.used = d.bool()
+	flags := d.uvarint()
+	m.used, m.known = flags&meterUsed != 0, flags&meterUnknown == 0
 	m.raised, m.lowered = d.varint(), d.varint()
 	for _, t := range [...]*ledgerTotal{&m.since, &m.all} {
 		t.count, t.value, t.adjusted, t.newestTo = d.uvarint(), d.varint(), d.varint(), d.varint()
@@ -419,6 +433,9 @@ func (st *State) appendCore(b []byte) []byte {
 	for _, d := range st.downs {
 		b = binary.AppendVarint(binary.AppendVarint(b, d.from), d.to)
 	}
+	if st.restoredMS != 0 {
+		b = binary.AppendVarint(b, st.restoredMS)
+	}
 	return b
 }
 
@@ -439,6 +456,9 @@ func (st *State) decodeCore(b []byte) error {
 	}
 	for range d.count(2) {
 		st.downs = append(st.downs, span{from: d.varint(), to: d.varint()})
+	}
+	if len(d.b) > 0 {
+		st.restoredMS = d.varint()
 	}
 	if err := d.done("state"); err != nil {
 		return err

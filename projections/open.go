@@ -34,7 +34,8 @@ type OpenedEvent struct {
 // Leaf returns the hash of the event in the tree of its record.
 func (o *OpenedEvent) Leaf() ledger.Hash { return ledger.EventLeaf(o.Salt, []byte(o.Line)) }
 
-// cellRef is what a record says of the cell that it was.
+// cellRef is what a record says of the cell that it was. If first is 0, its events
+// are no longer kept.
 type cellRef struct {
 	index       uint64
 	open        bool // it is no record yet
@@ -94,6 +95,9 @@ func (s *Store) openRecords(ctx context.Context, groups Groups, from, to uint64,
 		}
 		if !ok || skip(&c) {
 			continue
+		}
+		if c.first == 0 {
+			return fmt.Errorf("raw events of record %d, which was restored without them: %w", i, ErrNotFound)
 		}
 		if span = append(span, c); len(span) >= maxOpenSpan {
 			if err := flush(); err != nil {

@@ -46,6 +46,7 @@ type State struct {
 	retired     bool
 	close       closeState
 	vendor      vendorState
+	restoredMS  int64                 // events before it may be in records that were restored: their ids are not known; 0: none are
 	limits      map[string]*limitRule // by meter
 	limitLines  []string              // that gave them
 	periods     bookPeriods
@@ -83,6 +84,7 @@ type meter struct {
 	index uint32
 	def   events.Meter
 	used  bool
+	known bool        // it was declared: not only records name it
 	since ledgerTotal // since the last close
 	all   ledgerTotal // since open
 	dims  []string    // declared dimensions, ascending
@@ -132,7 +134,7 @@ type node struct {
 	numbered bool   // it sends SDK batches
 	epoch    uint64 // newest epoch
 	next     uint64 // next number in it
-	ended    bool   // the epoch's last batch came
+	ended    bool   // the epoch's last batch came; of a node that is not numbered: it is restored
 
 	level map[uint32]int64 // last level of weighted and peak meters, by meter
 	last  []*cell          // newest usage cell by meter, a cache
@@ -237,15 +239,12 @@ func (st *State) touchMeter(m *meter) {
 // depend on never changes: the caller refuses that before it gets into the
 // stream, and the fold keeps the first.
 func (st *State) declare(def events.Meter) {
-	m := st.meters[def.ID]
-	if m == nil {
-		m = &meter{index: uint32(len(st.meterList)), def: def, limit: st.limits[def.ID]}
-		st.meters[def.ID] = m
-		st.meterList = append(st.meterList, m)
-	} else {
-		def.Aggregation, def.Scale, def.Unit = m.def.Aggregation, m.def.Scale, m.def.Unit
-		m.def = def
+	m := st.meter(def.ID, def.Aggregation)
+	def.Aggregation = m.def.Aggregation
+	if m.known {
+		def.Scale, def.Unit = m.def.Scale, m.def.Unit
 	}
+	m.def, m.known = def, true
 	m.dims = m.dims[:0]
 	for _, d := range def.Dimensions {
 		m.dims = append(m.dims, d.Name)
@@ -256,6 +255,22 @@ func (st *State) declare(def events.Meter) {
 	}
 	st.touchMeter(m)
 }
+
+// meter returns the meter of an id, and makes it when it is new.
+func (st *State) meter(id string, agg events.Aggregation) *meter {
+	m := st.meters[id]
+	if m == nil {
+		m = &meter{index: uint32(len(st.meterList)), def: events.Meter{ID: id, Aggregation: agg}, limit: st.limits[id]}
+		st.meters[id] = m
+		st.meterList = append(st.meterList, m)
+		st.touchMeter(m)
+	}
+	return m
+}
+
+// restored tells whether n is known by its records only: how far its numbered
+// events had come is not in them.
+func (n *node) restored() bool { return n.ended && !n.numbered }
 
 // window returns the start of the window that holds a time in ms.
 func (st *State) window(ms int64) int64 {

@@ -114,11 +114,14 @@ func (s *Store) CheckDeclare(m *events.Meter) (changed bool, err error) {
 	if old == nil {
 		return true, nil
 	}
-	o := &old.def
-	if o.Aggregation != m.Aggregation || o.Scale != m.Scale || o.Unit != m.Unit {
-		return false, &MeterConflictError{Old: *o, New: *m}
+	o := old.def
+	if !old.known { // records do not say it
+		o.Scale, o.Unit = m.Scale, m.Unit
 	}
-	return DeclareLine(o) != DeclareLine(m), nil
+	if o.Aggregation != m.Aggregation || o.Scale != m.Scale || o.Unit != m.Unit {
+		return false, &MeterConflictError{Old: o, New: *m}
+	}
+	return !old.known || DeclareLine(&o) != DeclareLine(m), nil
 }
 
 // MeterConflictError: a meter is declared otherwise than the ledger knows it.

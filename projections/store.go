@@ -347,7 +347,7 @@ func (s *Store) writeLedger(b *pebble.Batch) {
 	fx := &s.st.fx
 	for _, r := range fx.records {
 		set(b, key8(keyRecord, r.index), []byte(r.line))
-		if r.first != 0 {
+		if r.first != 0 || r.restored {
 			v := binary.AppendUvarint(nil, r.first)
 			v = binary.AppendUvarint(v, r.last-r.first)
 			set(b, key8(keyRange, r.index), binary.AppendUvarint(v, r.close))
