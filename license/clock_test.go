@@ -261,6 +261,24 @@ func TestClockReply(t *testing.T) {
 	s.records(license.Step{By: time.Hour + time.Minute, Cause: ledger.ClockReply})
 }
 
+// What a reply changes is a record from a minute on, either way.
+func TestClockReplySteps(t *testing.T) {
+	for ahead, want := range map[time.Duration]int{59 * time.Second: 0, time.Minute: 1} {
+		s := newSite(t).run(day).reply(-ahead)
+		if len(s.steps) != want || want == 1 && s.steps[0] != (license.Step{By: ahead, Cause: ledger.ClockReply}) {
+			t.Errorf("a reply that is %v ahead gives %v, want %d record", ahead, s.steps, want)
+		}
+	}
+	for back, want := range map[time.Duration]int{59 * time.Second: 0, time.Minute: 1, 5 * day: 1} {
+		s := newSite(t).run(60 * day).reply(0).run(30 * day).set(-10 * year)
+		s.steps = nil
+		s.reply(back).says("a reply that is older than the running clock", -back, -back, true)
+		if len(s.steps) != want || want == 1 && s.steps[0] != (license.Step{By: -back, Cause: ledger.ClockReply}) {
+			t.Errorf("a reply that takes %v gives %v, want %d record", back, s.steps, want)
+		}
+	}
+}
+
 // The monotonic reading of a time.Time is left out: with it no step would ever
 // be seen. This machine's own clock is far from the one that is observed.
 func TestClockReadsTheWall(t *testing.T) {

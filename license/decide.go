@@ -237,7 +237,9 @@ func (d *Decision) leaves(a Allowance) {
 		}
 		d.until(a.To)
 	}
-	if d.Remaining == nil || a.Remaining < *d.Remaining {
+	over := d.OverageRemaining
+	lessOver := a.OverageRemaining != nil && (over == nil || *a.OverageRemaining < *over)
+	if d.Remaining == nil || a.Remaining < *d.Remaining || a.Remaining == *d.Remaining && lessOver {
 		d.Remaining, d.OverageRemaining = &a.Remaining, a.OverageRemaining
 	}
 }

@@ -178,6 +178,22 @@ func TestDecideBody(t *testing.T) {
 	}
 }
 
+// O-20: of two limits the one that leaves less, and of equal ones the one with
+// less beyond it, in whichever order they are asked.
+func TestDecideTwoLimits(t *testing.T) {
+	for _, x := range []struct{ meter, feature, want string }{
+		{"10 none", "20 none", "10 0"}, {"20 none", "10 none", "10 0"}, {"10 none", "10 unlimited", "10 0"}, {"10 unlimited", "10 none", "10 0"},
+		{"10 5", "10 7", "10 5"}, {"10 7", "10 5", "10 5"}, {"10 unlimited", "20 none", "10 unlimited"}, {"20 none", "10 unlimited", "10 unlimited"},
+		{"10 unlimited", "10 unlimited", "10 unlimited"},
+	} {
+		l := parse(t, policy.with("limit", "feature sso "+x.feature+" none").and("limit", "meter render.pages "+x.meter+" none"))
+		d := l.Decide(license.Request{Feature: "sso", Meter: "render.pages", Quantity: 1}, license.Use{}, activated, at("2026-11-20T10:00:00Z"))
+		if got := number(d.Remaining) + " " + number(d.OverageRemaining); got != x.want {
+			t.Errorf("meter %s, feature %s: remaining %s, want %s", x.meter, x.feature, got, x.want)
+		}
+	}
+}
+
 // P-07, X-06: how long an application that reaches no meter goes on with a yes,
 // from the second of the answer, inclusive.
 func TestOutage(t *testing.T) {
