@@ -43,7 +43,8 @@ type StatementRow struct {
 	LastRecord  uint64 `json:"last_record"`
 	Ledger      string `json:"ledger"`
 	Report      string `json:"report"`
-	// Complete: the ledger has reported all of the period.
+	// Complete: the ledger has reported all of the period, or has ended with its
+	// last report.
 	Complete bool `json:"complete"`
 }
 
@@ -58,14 +59,14 @@ func (p *Portal) Statement(ctx context.Context, from, to time.Time, f StatementF
 	}
 	type dayRow struct {
 		usageRow
-		origin, license, customer, upload, agg string
+		origin, license, customer, upload, agg, state string
 		until                                  int64
 	}
 	c := p.store.reader()
 	days, err := list(ctx, c, func(scan func(...any) error) (r dayRow, err error) {
 		var count, first, last int64
 		err = scan(&r.origin, &r.license, &r.customer, &r.upload, &r.meter, &r.day, &r.agg, &count, &r.total.Value, &r.late, &r.total.DValue, &r.over,
-			&r.total.To, &first, &last, &r.until)
+			&r.total.To, &first, &last, &r.until, &r.state)
 		if err != nil {
 			return r, err
 		}
@@ -74,7 +75,7 @@ func (p *Portal) Statement(ctx context.Context, from, to time.Time, f StatementF
 		r.usageRow.agg, err = events.ParseAggregation(r.agg)
 		return r, err
 	}, `SELECT u.origin, l.license, k.customer, u.upload, u.meter, u.day, u.aggregation, u.events, u.value, u.late, u.adjusted, u.over, u.latest,
-		u.first_record, u.last_record, l.until FROM usage_days u JOIN ledgers l ON l.origin = u.origin JOIN licenses k ON k.id = l.license
+		u.first_record, u.last_record, l.until, l.state FROM usage_days u JOIN ledgers l ON l.origin = u.origin JOIN licenses k ON k.id = l.license
 		WHERE u.day >= ? AND u.day < ? AND (? = '' OR l.license = ?) AND (? = '' OR k.customer = ?) AND (? = '' OR u.origin = ?) AND (? = '' OR u.meter = ?)
 		ORDER BY l.license, u.origin, u.meter, u.day, u.first_record`,
 		floorDay(from), floorDay(to), f.License, f.License, f.Customer, f.Customer, f.Origin, f.Origin, f.Meter, f.Meter)
@@ -89,7 +90,7 @@ func (p *Portal) Statement(ctx context.Context, from, to time.Time, f StatementF
 		n := len(out) - 1
 		if n < 0 || out[n].Ledger != r.origin || out[n].Meter != r.meter || !out[n].From.Equal(begin) {
 			row := StatementRow{License: r.license, Customer: r.customer, Meter: r.meter, Aggregation: r.agg, From: begin, To: end, Ledger: r.origin,
-				Complete: r.until >= end.Unix()}
+				Complete: r.until >= end.Unix() || r.state == LedgerRetired}
 			if err := p.nameUnit(ctx, c, terms, &row); err != nil {
 				return nil, err
 			}

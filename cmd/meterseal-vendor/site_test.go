@@ -26,6 +26,8 @@ import (
 //	import=REPLY  take receipt and license of a reply into the ledger
 //	from=N        the report begins at this size (default 0; import moves it)
 //	opened=TIME   when the ledger was opened; first step only
+//	code=FILE     OUT is the activation code for the initialization code in FILE
+//	confirm=FILE  check the confirmation code in FILE, and take its license
 //	retire        the ledger ends
 //
 // The same arguments give the same bytes; longer ones a continuation.
@@ -45,6 +47,7 @@ func site(args []string) error {
 		return err
 	}
 	base := uint64(0)
+	var out []byte // of code; nil: the report
 	for _, step := range args[3:] {
 		verb, value, _ := strings.Cut(step, "=")
 		switch verb {
@@ -70,6 +73,15 @@ func site(args []string) error {
 				return fmt.Errorf("import %s: %w", value, err)
 			}
 			s.Close()
+		case "code":
+			if out, err = s.activationCode(value); err != nil {
+				return err
+			}
+		case "confirm":
+			if err := s.confirm(value); err != nil {
+				return fmt.Errorf("confirm %s: %w", value, err)
+			}
+			s.Close()
 		case "from":
 			if base, err = strconv.ParseUint(value, 10, 64); err != nil {
 				return err
@@ -80,6 +92,9 @@ func site(args []string) error {
 		default:
 			return fmt.Errorf("no step %q", step)
 		}
+	}
+	if out != nil {
+		return os.WriteFile(args[2], out, 0o600)
 	}
 	var b bytes.Buffer
 	if _, err := export.WriteReport(&b, s.Ledger, export.Options{From: base, To: s.Size()}); err != nil {
@@ -186,4 +201,57 @@ func take(s *theSite, path string) (uint64, error) {
 		s.Serial = l.Serial
 	}
 	return size, nil
+}
+
+// open returns the first record.
+func (s *theSite) open() (*ledger.Open, error) {
+	r, err := ledger.ParseRecord(s.Ledger.Lines[0])
+	if err != nil {
+		return nil, err
+	}
+	return r.(*ledger.Open), nil
+}
+
+func (s *theSite) activationCode(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	start, err := export.ParseInitializationCode(string(b))
+	if err != nil {
+		return nil, err
+	}
+	open, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	code, err := export.NewActivationCode(open, start)
+	return []byte(code.String()), err
+}
+
+// confirm completes the license on site with a confirmation code.
+func (s *theSite) confirm(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	c, err := export.ParseConfirmationCode(string(b))
+	if err != nil {
+		return err
+	}
+	open, err := s.open()
+	if err != nil {
+		return err
+	}
+	unbound, err := license.Parse(s.Opened.Note)
+	if err != nil {
+		return err
+	}
+	note, err := unbound.Confirm(open, uint64(c.Serial), c.Issued, c.End, c.Signature[:], trusted(s.Opened.Note))
+	if err != nil {
+		return err
+	}
+	s.Serial = uint64(c.Serial)
+	s.Append(&ledger.License{Time: s.Now(), ID: unbound.ID, Serial: s.Serial, KeyID: s.Opened.KeyID, Digest: license.Digest(note), Size: 1})
+	return nil
 }
