@@ -269,7 +269,8 @@ func (a *app) rebuild(ctx context.Context, dir string) error {
 
 // sameLedger compares what was folded again with the newest checkpoint that the
 // old projections still hold, if they can be opened at all: a stream that gives
-// other records would be a second history under one key.
+// other records would be a second history under one key. The vendor's documents
+// are taken over; without them the newest reply has to be imported again.
 func sameLedger(keys *siteKeys, dir string, fresh *projections.Store) error {
 	s := &site{keys: keys, cfg: &Config{DataDir: dir}}
 	old, err := s.openStore(true)

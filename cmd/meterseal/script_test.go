@@ -28,6 +28,8 @@ import (
 	"github.com/meterseal/meterseal/events/stream/streamtest"
 	"github.com/meterseal/meterseal/internal/crashtest"
 	"github.com/meterseal/meterseal/internal/testclock"
+	"github.com/meterseal/meterseal/internal/vectors"
+	"github.com/meterseal/meterseal/ledger"
 )
 
 // TestMain lets the test binary be the program: the scripts and crash tests run
@@ -101,6 +103,9 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"cutfile":     cmdCutFile,
 	"busyport":    cmdBusyPort,
 	"clock":       cmdClock,
+	"hold":        cmdHold,
+	"endhold":     cmdEndHold,
+	"vendorkey":   cmdVendorKey,
 	"await":       cmdAwait,
 }
 
@@ -119,6 +124,28 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("HTTP", ready["http"].(string))
 	ts.Setenv("NATS", ready["nats"].(string))
 	ts.Setenv("LEDGER", ready["ledger"].(string))
+}
+
+// hold ARGS...: starts a "meterseal serve --on-refusal hold" that is refused, and
+// sets $HTTP; endhold CODE ends it and expects this exit code.
+func cmdHold(ts *testscript.TestScript, neg bool, args []string) {
+	d := ts.Value(daemonKey{}).(*daemon)
+	d.proc = crashtest.Start(d.t, crashtest.Command{
+		Path: meterseal(d.t), Dir: ts.MkAbs("."),
+		Args: append([]string{"serve", "--data", "data", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--log-format", "json", "--on-refusal", "hold"}, args...),
+	})
+	ts.Setenv("HTTP", d.proc.JSON("http", "code")["http"].(string))
+}
+
+func cmdEndHold(ts *testscript.TestScript, neg bool, args []string) {
+	if got := fmt.Sprint(ts.Value(daemonKey{}).(*daemon).proc.Stop()); got != args[0] {
+		ts.Fatalf("exit code %s, want %s", got, args[0])
+	}
+}
+
+// vendorkey: $VENDORKEY is the vendor's license key.
+func cmdVendorKey(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv("VENDORKEY", vectors.Key(ledger.RoleLicense).VKey().String())
 }
 
 // meterseal is the path of the program under test.
