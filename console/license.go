@@ -28,6 +28,9 @@ type Licensing interface {
 	// Deactivate ends the ledger, and returns the last report: its file name and
 	// what writes it. Doing it again gives the same report.
 	Deactivate(ctx context.Context, o DeactivateOptions) (name string, write func(io.Writer) error, err error)
+	// Prune removes raw events and records that the newest receipt covers and whose
+	// time is over, or only says what would go.
+	Prune(ctx context.Context, dryRun bool) (Pruned, error)
 }
 
 // License is the license of GET /v1/status: what it comes to now, and what it is.
@@ -145,6 +148,15 @@ type ImportRejected struct {
 	Last    *uint64 `json:"last,omitempty" doc:"the newest size that was accepted"`
 }
 
+// Pruned says what pruning left and removed.
+type Pruned struct {
+	Receipt uint64 `json:"receipt" doc:"records that the newest receipt covers; 0: there is none, so nothing goes"`
+	Group   uint64 `json:"oldest_group" doc:"the oldest raw events that stay"`
+	Record  uint64 `json:"oldest_record" doc:"the oldest record whose line stays"`
+	Groups  uint64 `json:"groups" doc:"groups of raw events that went, or would"`
+	Records uint64 `json:"records" doc:"lines of records that went, or would"`
+}
+
 // DeactivateOptions of Licensing.Deactivate.
 type DeactivateOptions struct {
 	SolutionName string `json:"solution_name" doc:"of the license, so that nothing ends by mistake"`
@@ -203,6 +215,21 @@ func (s *server) licenseRoutes() []route {
 		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What was done", of: Imported{}}},
 		problems: []int{400, 409, 413, 415, 422, 503},
 		serve:    s.postReply,
+	}, {
+		method: http.MethodPost, path: "/v1/prune", id: "prune",
+		summary:  "Remove raw events and records that the newest receipt covers",
+		doc:      "Only past their retention, and never what no receipt covers. Hashes stay, so every proof from the receipt on can still be made.",
+		params:   []param{{name: "dry_run", kind: kindFlag, doc: "say what would go"}},
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What is left and what went", of: Pruned{}}},
+		problems: []int{400, 409, 503},
+		serve: func(w http.ResponseWriter, r *http.Request, q values) error {
+			out, err := s.Licensing.Prune(r.Context(), q.flag["dry_run"])
+			if err != nil {
+				return err
+			}
+			s.Log.Info("pruned", "groups", out.Groups, "records", out.Records, "dry_run", q.flag["dry_run"])
+			return s.answer(w, http.StatusOK, out)
+		},
 	}, {
 		method: http.MethodPost, path: "/v1/deactivate", id: "deactivate",
 		summary:  "End the ledger and write the last report",

@@ -268,7 +268,8 @@ func (s *site) catchUp(ctx context.Context) error {
 			return fmt.Errorf("fold group %d: %w", g.Seq, err)
 		}
 	}
-	return nil
+	_, err := s.store.Sync(ctx) // what is pinned is asked of the disk
+	return err
 }
 
 func digestName(h ledger.Hash) string { return hex.EncodeToString(h[:]) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"time"
 
@@ -172,4 +173,53 @@ license for another site. Doing it again writes the same bytes.`,
 func isTerminal(r io.Reader) bool {
 	f, ok := r.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (a *app) pruneCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove raw events and records that the vendor's receipt covers",
+		Long: `Remove raw events past events.retention and record lines older than two years,
+and only up to what the newest receipt covers. Without a receipt nothing goes.
+Hashes stay, so reports and proofs from the receipt on can still be made.`,
+		Example: `  meterseal prune --dry-run
+  meterseal prune`,
+		Args: cobra.NoArgs,
+	}
+	httpFlags(cmd)
+	formFlags(cmd)
+	dry := cmd.Flags().Bool("dry-run", false, "say what would go")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := outputForm(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		resp, err := c.do(cmd.Context(), "POST", "/v1/prune", url.Values{"dry_run": {fmt.Sprint(*dry)}}, "", nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		var p console.Pruned
+		if err := json.NewDecoder(resp.Body).Decode(&p); err != nil {
+			return fmt.Errorf("read answer of %s: %w", c.base, err)
+		}
+		if form == "json" {
+			return printJSON(a.out, p)
+		}
+		if p.Receipt == 0 {
+			_, err = fmt.Fprintln(a.out, "receipt    none: nothing goes before the vendor has accepted a report")
+			return err
+		}
+		gone := "removed"
+		if *dry {
+			gone = "would go"
+		}
+		_, err = fmt.Fprintf(a.out, "receipt    covers %s records\n%-10s %s of raw events, %s of records\n", grouped(p.Receipt), gone, plural(p.Groups, "group"), plural(p.Records, "line"))
+		return err
+	}
+	return cmd
 }

@@ -108,8 +108,11 @@ func (l licensing) Import(ctx context.Context, doc []byte, dryRun bool) (console
 
 // History is console.Licensing.
 func (l licensing) History(ctx context.Context) (list []console.LicenseEvent, err error) {
-	i := uint64(0)
-	for line, err := range l.store.Records(ctx, 0, l.store.Status().Records) {
+	if _, err := l.store.Sync(ctx); err != nil { // what was folded since is in memory only
+		return nil, err
+	}
+	i := l.store.Kept().Record // older lines were pruned
+	for line, err := range l.store.Records(ctx, i, l.store.Status().Records) {
 		if err != nil {
 			return nil, err
 		}
@@ -208,4 +211,61 @@ func (l licensing) endLedger(ctx context.Context, st projections.Status, o conso
 	}
 	_, err = fmt.Sscan(string(b), &from)
 	return from, err
+}
+
+// Prune removes what the newest verified receipt covers and whose time is over,
+// or says what would go (O-06, O-07).
+func (l licensing) Prune(ctx context.Context, dryRun bool) (console.Pruned, error) {
+	o := projections.PruneOptions{Events: max(l.cfg.Retention, l.cfg.Fold.Horizon), Records: projections.MinRecordsKept, Verify: l.verifyReceipt}
+	if !dryRun {
+		o.Purge = l.stream.Purge
+	}
+	p, err := l.store.Prune(ctx, o)
+	if err != nil {
+		return console.Pruned{}, &console.Problem{Status: 409, Code: "receipt_invalid", Message: err.Error(), Hint: "nothing was removed; import the newest reply again"}
+	}
+	return console.Pruned(p), nil
+}
+
+// verifyReceipt checks both signatures of a receipt: ours, and that of a receipt
+// key of any license that was in force here. A receipt stays valid when the
+// vendor's keys change.
+func (l licensing) verifyReceipt(receipt []byte) error {
+	site, err := l.keys.site.VKey().Verifier()
+	if err != nil {
+		return err
+	}
+	cp, err := ledger.ParseCheckpoint(receipt, site)
+	if err != nil {
+		return err
+	}
+	names, err := l.store.Documents(docLicense)
+	if err != nil {
+		return err
+	}
+	t := l.terms.Load()
+	var revoked []license.Revoked
+	if t.license != nil {
+		revoked = t.license.Revoked
+	}
+	for _, name := range names {
+		note, err := l.store.Document(docLicense, name)
+		if err != nil {
+			return err
+		}
+		lic, err := license.Verify(note, t.trusted, nil)
+		if err != nil {
+			continue // its vendor is not trusted any more
+		}
+		for _, k := range spelled(lic.ReceiptKeys, revoked) {
+			v, err := ledger.ParseVerifier(k, ledger.RoleReceipt)
+			if err != nil {
+				continue
+			}
+			if _, err := cp.Note.Verify(v); err == nil {
+				return nil
+			}
+		}
+	}
+	return errors.New("no receipt key of a license has signed it")
 }

@@ -78,7 +78,7 @@ Merkle ledger, and writes a signed usage report that anybody can verify.
 		return nil
 	}
 	root.AddCommand(a.serveCommand(), a.demoCommand(), a.sendCommand(), a.replayCommand(), a.eventCommand(), a.usageCommand(), a.reportCommand(),
-		a.ledgerCommand(), a.statusCommand(), a.licenseCommand(), a.importCommand(), a.deactivateCommand(), a.keysCommand(), a.configCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand())
+		a.ledgerCommand(), a.statusCommand(), a.licenseCommand(), a.importCommand(), a.deactivateCommand(), a.keysCommand(), a.configCommand(), a.backupCommand(), a.restoreCommand(), a.pruneCommand(), a.versionCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	refine(root)
