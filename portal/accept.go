@@ -2,7 +2,6 @@ package portal
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -458,7 +457,7 @@ func (in *intake) rejection(e *Error) error {
 	if in.answer.Reply, err = doc.Bytes(); err != nil {
 		return err
 	}
-	in.answer.ReplyName = fmt.Sprintf("%s-rejected-%x.reply", export.LedgerID(in.origin), sha256.Sum256(in.answer.Reply))[:len(export.LedgerID(in.origin))+len("-rejected-")+8] + ".reply"
+	in.answer.ReplyName = fmt.Sprintf("%s-rejected-%s.reply", export.LedgerID(in.origin), in.file.sha[:8])
 	return nil
 }
 

@@ -200,7 +200,11 @@ func (in *intake) activate(ctx context.Context, c conn) (*Ledger, error) {
 		return nil, err
 	}
 	for _, holder := range in.plan.trial {
-		if _, err := c.exec(ctx, "INSERT INTO trials (holder, license, time) VALUES (?, ?, ?)", holder, in.lic.ID, in.now.Unix()); err != nil {
+		n, err := c.exec(ctx, "INSERT INTO trials (holder, license, time) VALUES (?, ?, ?) ON CONFLICT (holder) DO NOTHING", holder, in.lic.ID, in.now.Unix())
+		if err == nil && n == 0 {
+			err = errMoved // another license's trial was faster
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

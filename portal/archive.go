@@ -100,6 +100,8 @@ func (p *Portal) archiveReply(origin string, reply []byte) error {
 // archive writes what an intake or a change has committed. The commit holds
 // whatever comes of it: a failure is logged and made good by the next one.
 func (p *Portal) archive(ctx context.Context, licenseID string, replies ...Refresh) {
+	p.archiving.Lock()
+	defer p.archiving.Unlock()
 	var err error
 	for _, r := range replies {
 		if err == nil {

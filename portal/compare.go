@@ -207,6 +207,9 @@ func (in *intake) evidence(ctx context.Context, e *Error) (*Alert, error) {
 		return nil, nil
 	}
 	a := &Alert{Origin: in.origin, License: in.answer.License, Upload: in.answer.ReportID, Code: e.Code, Detail: e.Message, Opened: in.now}
+	if open, err := in.p.store.reader().alertOpen(ctx, a); open || err != nil {
+		return nil, err
+	}
 	if major != "history" {
 		return a, nil
 	}

@@ -133,7 +133,8 @@ func (c conn) addRefresh(ctx context.Context, l *Ledger, reply []byte, at time.T
 // UpdateLicense replaces lines of a license, by name; an empty list takes a name
 // away. The type never changes, nor what a meter is.
 func (p *Portal) UpdateLicense(ctx context.Context, id string, set license.Lines, actor string) (*Change, error) {
-	return p.change(ctx, id, actor, "license.update", func(l *License, ledgers []*Ledger) error {
+	var notices []string
+	out, err := p.change(ctx, id, actor, "license.update", func(l *License, ledgers []*Ledger) error {
 		if l.State == Revoked {
 			return refuse(CodeState, "license %s was revoked", id)
 		}
@@ -154,7 +155,7 @@ func (p *Portal) UpdateLicense(ctx context.Context, id string, set license.Lines
 		}
 		d := &draft{now: p.now(), lines: mergeLines(lines, set), rules: l.Rules, hardMax: l.Rules.MaxTermFixed, perpetual: true}
 		terms, err := d.composeChanged(set)
-		if err != nil {
+		if notices = d.notices; err != nil {
 			return err
 		}
 		for _, m := range l.Terms.Meters {
@@ -172,13 +173,18 @@ func (p *Portal) UpdateLicense(ctx context.Context, id string, set license.Lines
 		l.Terms = terms
 		return nil
 	})
+	if err == nil {
+		out.License.Notices = notices
+	}
+	return out, err
 }
 
 // RenewLicense moves the end of a license on, by its renewal basis: from_end,
 // from_now, or from_now_if_expired. every is monthly, annual or a span; empty:
 // the duration of its rules.
 func (p *Portal) RenewLicense(ctx context.Context, id, every, actor string) (*Change, error) {
-	return p.change(ctx, id, actor, "license.renew", func(l *License, ledgers []*Ledger) error {
+	d := &draft{}
+	out, err := p.change(ctx, id, actor, "license.renew", func(l *License, ledgers []*Ledger) error {
 		if l.Terms.Trial {
 			return refuse(CodeState, "license %s is a trial, which is not renewed", id)
 		}
@@ -208,7 +214,7 @@ func (p *Portal) RenewLicense(ctx context.Context, id, every, actor string) (*Ch
 				}
 			}
 		}
-		d := &draft{now: p.now(), hardMax: l.Rules.MaxTermFixed}
+		*d = draft{now: p.now(), hardMax: l.Rules.MaxTermFixed}
 		if !terms.End.IsZero() {
 			if err := d.checkTerm(&terms); err != nil {
 				return err
@@ -217,6 +223,10 @@ func (p *Portal) RenewLicense(ctx context.Context, id, every, actor string) (*Ch
 		l.Terms = &terms
 		return nil
 	})
+	if err == nil {
+		out.License.Notices = d.notices
+	}
+	return out, err
 }
 
 // SuspendLicense gives every active site a license that is suspended, and no

@@ -375,3 +375,58 @@ func TestLicenseCarriesBindings(t *testing.T) {
 		t.Errorf("bindings %v, want the one of the boot record", b.Binds)
 	}
 }
+
+// L-12: allow-offline off refuses renewal too; the last report is taken, since a
+// deactivation is always allowed (3.4).
+func TestOfflineNotAllowedLater(t *testing.T) {
+	v := newVendor(t, "")
+	s, _ := v.ready("L-1")
+	s.refreshed(v.UpdateLicense(t0, "L-1", set("allow-offline", "no"), "ana"))
+	a := v.refuses("license/offline_not_allowed", s.use(1).report())
+	if a.Refusal.Status != 403 {
+		t.Errorf("status %d, want 403", a.Refusal.Status)
+	}
+	if _, err := v.NewCode(t0, "L-1", "ana"); code(err) != portal.CodeOfflineNotAllowed {
+		t.Errorf("a code: %v, want %s", err, portal.CodeOfflineNotAllowed)
+	}
+	s.retire()
+	if a := s.send(); !a.Final || a.Totals[0].Value != 1 {
+		t.Errorf("the last report: %+v, want it taken", a)
+	}
+}
+
+// Reports that anyone can make, of licenses that are not ours, are not kept.
+func TestStrangersFilesAreNotKept(t *testing.T) {
+	v := newVendor(t, "")
+	l := v.issue(portal.LicenseSpec{ID: "L-1"})
+	before := len(v.kept())
+	forged := *l
+	forged.Note = strings.Replace(l.Note, "enforcement hard", "enforcement soft", 1)
+	forged.ID = "L-9"
+	v.refuses("license/unknown", v.open(&forged, "a").report())
+	if n := len(v.kept()); n != before {
+		t.Errorf("%d files kept, want %d", n, before)
+	}
+	s := v.open(l, "b")
+	s.send()
+	if n := len(v.kept()); n != before+1 {
+		t.Errorf("%d files kept, want %d", n, before+1)
+	}
+}
+
+// O-15: a change that raises the cap says so, and one with a fixed cap is refused.
+func TestUpdatesSayWhatTheyRaise(t *testing.T) {
+	v := newVendor(t, "")
+	v.issue(portal.LicenseSpec{ID: "L-1"})
+	c, err := v.UpdateLicense(t0, "L-1", set("end", "2028-12-31"), "ana")
+	if err != nil || len(c.License.Notices) != 1 {
+		t.Errorf("UpdateLicense = %+v, %v, want a notice", c, err)
+	}
+	v.issue(portal.LicenseSpec{ID: "L-2", Set: set("max-term", "400d")})
+	if _, err := v.UpdateLicense(t0, "L-2", set("end", "2028-12-31"), "ana"); code(err) != portal.CodeTermTooLong {
+		t.Errorf("beyond a fixed cap: %v, want %s", err, portal.CodeTermTooLong)
+	}
+	if _, err := v.RenewLicense(t0, "L-2", "annual", "ana"); code(err) != portal.CodeTermTooLong {
+		t.Errorf("renewal beyond a fixed cap: %v, want %s", err, portal.CodeTermTooLong)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -57,6 +58,8 @@ type Portal struct {
 	o     Options
 	store *store
 	keys  *issue.Keys
+
+	archiving sync.Mutex // one file of a license at a time, so that the newest stays
 
 	// before is called at the named steps of an intake; tests let it fail.
 	before func(step string) error

@@ -46,8 +46,11 @@ func (in *intake) refused(ctx context.Context, e *Error) (*Answer, error) {
 	a.Refusal, a.Code, a.LicenseStatus = e, e.Code, LicenseNone
 	if in.ties(e) {
 		a.Origin, a.LedgerID = in.origin, export.LedgerID(in.origin)
-		if err := in.file.store(in.p); err != nil {
-			return nil, err
+		// Of licenses that nobody has here anyone can make reports without end.
+		if in.lic != nil {
+			if err := in.file.store(in.p); err != nil {
+				return nil, err
+			}
 		}
 		if err := in.rejection(e); err != nil {
 			return nil, fmt.Errorf("reject report: %w", err)
@@ -62,7 +65,7 @@ func (in *intake) refused(ctx context.Context, e *Error) (*Answer, error) {
 	}
 	return a, in.p.store.tx(ctx, func(c conn) error {
 		if alert != nil {
-			if err := c.alertOnce(ctx, alert); err != nil {
+			if err := c.alert(ctx, alert); err != nil {
 				return err
 			}
 		}
@@ -86,12 +89,9 @@ func (in *intake) ties(e *Error) bool {
 	return false
 }
 
-// alertOnce writes an alert, unless the same file has one that is open.
-func (c conn) alertOnce(ctx context.Context, a *Alert) error {
+// alertOpen reports whether there is such an alert, not resolved yet.
+func (c conn) alertOpen(ctx context.Context, a *Alert) (bool, error) {
 	var n int64
-	_, err := c.get(ctx, `SELECT COUNT(*) FROM alerts WHERE origin = ? AND code = ? AND detail = ? AND resolved = 0`, []any{a.Origin, a.Code, a.Detail}, &n)
-	if err != nil || n > 0 {
-		return err
-	}
-	return c.alert(ctx, a)
+	_, err := c.get(ctx, "SELECT COUNT(*) FROM alerts WHERE origin = ? AND code = ? AND detail = ? AND resolved = 0", []any{a.Origin, a.Code, a.Detail}, &n)
+	return n > 0, err
 }

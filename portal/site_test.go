@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -391,4 +392,12 @@ func (s *site) openRecord() *ledger.Open {
 	r, err := ledger.ParseRecord(s.Ledger.Lines[0])
 	s.v.must(err)
 	return r.(*ledger.Open)
+}
+
+// kept lists the files that the portal keeps.
+func (v *vendor) kept() []string {
+	v.t.Helper()
+	all, err := filepath.Glob(filepath.Join(v.o.Dir, "uploads", "*"))
+	v.must(err)
+	return all
 }

@@ -30,8 +30,11 @@ var migrationFiles embed.FS
 // databaseFile is the SQLite database in Options.Dir.
 const databaseFile = "portal.db"
 
-// postgresConnections bounds those of one process.
-const postgresConnections = 16
+// Connections of one process.
+const (
+	postgresConnections = 16
+	readConnections     = 8 // of SQLite, beside the one that writes
+)
 
 // A store is the SQL database in one of two dialects. Statements are written
 // with ?; conn spells them for PostgreSQL, and nothing else differs.
@@ -56,7 +59,9 @@ func openStore(ctx context.Context, dir, dsn string) (*store, error) {
 		const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
 		if s.write, err = sql.Open("sqlite", "file:"+path+pragmas+"&_txlock=immediate"); err == nil {
 			s.write.SetMaxOpenConns(1)
-			s.read, err = sql.Open("sqlite", "file:"+path+pragmas+"&_pragma=query_only(1)")
+			if s.read, err = sql.Open("sqlite", "file:"+path+pragmas+"&_pragma=query_only(1)"); err == nil {
+				s.read.SetMaxOpenConns(readConnections)
+			}
 		}
 	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
 		s.postgres = true
