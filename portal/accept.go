@@ -275,7 +275,9 @@ func (p *Portal) licenseFor(ctx context.Context, c conn, lic *License, l *Ledger
 		a.LicenseStatus = LicensePending
 		return nil, nil
 	case l.Approval == ApprovalRefused, lic.State != Active, !end.IsZero() && p.now().After(end):
-		a.LicenseStatus = LicenseRefused
+		// The site moves its own report-by by the receipt, without a license too.
+		l.ReportBy = license.NextReportBy(l.ReportBy, lic.Terms.ReportEvery, p.now())
+		a.LicenseStatus, a.NextReportBy = LicenseRefused, instant(l.ReportBy)
 		return nil, nil
 	}
 	b, err := p.bind(ctx, c, lic, l, true)
