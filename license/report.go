@@ -79,8 +79,13 @@ func (l *License) Roll(accepted time.Time) time.Time {
 }
 
 // reportBy returns when a report is due, with what receipts have moved since the
-// license was issued; zero: none is due.
+// license was issued; zero: none is due. Before the activation none is: the
+// first report is the activation, and activate-by is its date. A key that lay in
+// a drawer is not overdue on its first day.
 func (l *License) reportBy(receipts []time.Time) time.Time {
+	if !l.Bound() && len(receipts) == 0 {
+		return time.Time{}
+	}
 	due := l.ReportBy
 	for _, t := range receipts {
 		if t.After(l.Issued) {

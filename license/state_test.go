@@ -497,3 +497,14 @@ func TestStatusDates(t *testing.T) {
 		t.Errorf("status at the end of time: %v", err)
 	}
 }
+
+// A key that was issued long ago is not overdue when it is first used: the first
+// report is the activation, and activate-by is its date (L-01, O-30).
+func TestReportByBeginsWithTheActivation(t *testing.T) {
+	l := parse(t, unbound)
+	late := l.ReportBy.AddDate(0, 3, 0)
+	s := l.State(license.Facts{Opened: late}, late.Add(time.Hour))
+	if s.State != license.StateInactive || !s.Licensed || s.ReportBy != nil {
+		t.Errorf("a key first used after report-by: %s, licensed %v, report by %v, want inactive, true, none", s.State, s.Licensed, s.ReportBy)
+	}
+}

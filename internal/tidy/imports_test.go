@@ -59,6 +59,7 @@ var policy = []may{
 	{"docs", "pages that a daemon serves", nil, nil, nil},
 	{"examples/traces", "recorded traces, for demo and tests", nil, nil, nil},
 	{"examples/verify", "a second verifier, in Python, and its tests", nil, nil, []string{"events", "export", "ledger", sumdbNote}},
+	{"examples/year", "one year of an offline license, as a story", nil, nil, []string{"internal/postgrestest"}},
 	{"bench", "canonical workloads and their peers", []string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections"},
 		[]string{natsServer + "/...", natsGo + "/...", sqliteDriver, "github.com/HdrHistogram/hdrhistogram-go"}, nil},
 	{"internal/cli", "what the two programs have in common at the command line", nil, []string{"golang.org/x/term", "github.com/spf13/cobra"}, nil},

@@ -1,0 +1,5 @@
+//go:build !race
+
+package year_test
+
+const raceDetector = false
