@@ -60,7 +60,7 @@ func (p *Portal) Statement(ctx context.Context, from, to time.Time, f StatementF
 	type dayRow struct {
 		usageRow
 		origin, license, customer, upload, agg, state string
-		until                                  int64
+		until                                         int64
 	}
 	c := p.store.reader()
 	days, err := list(ctx, c, func(scan func(...any) error) (r dayRow, err error) {
