@@ -136,7 +136,7 @@ func (c *Clock) start(wall, vendor time.Time, o Observation) (by time.Duration) 
 	switch {
 	case by > -StepMin && by <= DisputeMin:
 		return 0
-	case ahead < -DisputeMin && by > 0 && by < -ahead-DisputeMin:
+	case by > 0 && by < -ahead-DisputeMin:
 		return 0 // a clock that is behind was not corrected, the machine was off
 	}
 	return by

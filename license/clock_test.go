@@ -261,6 +261,68 @@ func TestClockReply(t *testing.T) {
 	s.records(license.Step{By: time.Hour + time.Minute, Cause: ledger.ClockReply})
 }
 
+// A jump back takes away from those that went forward, the newest first, and what
+// is left of either is still one.
+func TestClockTakesAway(t *testing.T) {
+	s := newSite(t).run(day).off(60*day, year).says("off for 60 days and a year ahead", year, -60*day, false)
+	s.set(-year).says("the year taken back, 60 days left", 0, -60*day, false)
+	s = newSite(t).run(400 * day).set(year).set(-2 * year)
+	s.says("a year ahead, then a year behind", -year, -year, true).set(year).says("and back", 0, 0, false)
+	s = newSite(t).run(400 * day).set(-year).set(2 * year)
+	s.says("a year behind, then a year ahead", 0, 0, true).run(day).says("the running clock counts", 0, 0, true)
+	// Over several jumps, the newest first: of 3 and 5 days 7 are taken back.
+	s = newSite(t).set(3 * day).set(5 * day)
+	s.set(-4*day).says("4 days left of 8", 0, 0, true).set(-3*day).says("1 day left", day, day, false)
+	if len(s.c.Jumps) != 1 || s.c.Jumps[0].By != day {
+		t.Errorf("jumps left: %v, want one of a day", s.c.Jumps)
+	}
+	// Within a minute of nothing is nothing.
+	for rest, want := range map[time.Duration]int{59 * time.Second: 0, time.Minute: 1, -59 * time.Second: 0, -time.Minute: 1} {
+		if s := newSite(t).set(2 * day).set(rest - 2*day); len(s.c.Jumps) != want {
+			t.Errorf("%v left: jumps %v, want %d", rest, s.c.Jumps, want)
+		}
+	}
+}
+
+// Jumps beyond 16 are added up, and nothing of them is lost: neither by how much,
+// nor what a start explains, nor what is to be recorded.
+func TestClockAddsUpOldJumps(t *testing.T) {
+	s := newSite(t)
+	for range 20 {
+		s.set(2 * day)
+	}
+	s.says("20 jumps of two days", 0, 0, true).set(-40*day).says("taken back", 0, 0, false)
+
+	s = newSite(t)
+	for range 20 {
+		s.off(2*day, 0)
+	}
+	s.says("20 shutdowns of two days", 0, -40*day, false)
+	s.warned = true
+	s.observe()
+	recorded := time.Duration(0)
+	for _, x := range s.steps {
+		recorded += x.By
+	}
+	if len(s.c.Jumps) != 16 || recorded != 40*day {
+		t.Errorf("%d jumps are kept, %v of them recorded, want 16, %v", len(s.c.Jumps), recorded, 40*day)
+	}
+
+	// One that no start explains, and is then added to one that does: both wait.
+	s = newSite(t).set(2 * day)
+	for range 16 {
+		s.off(2*day, 0)
+	}
+	s.says("a jump, and 16 shutdowns", -2*day, -32*day, true)
+}
+
+// What no start explains is in dispute from more than a day on, whatever the
+// starts explain.
+func TestClockBothKinds(t *testing.T) {
+	newSite(t).set(day).off(2*day, 0).says("a day, and a shutdown", day, -2*day+day, false)
+	newSite(t).set(day+time.Second).off(2*day, 0).says("a second more, and a shutdown", 0, -2*day, true)
+}
+
 // What a reply changes is a record from a minute on, either way.
 func TestClockReplySteps(t *testing.T) {
 	for ahead, want := range map[time.Duration]int{59 * time.Second: 0, time.Minute: 1} {
