@@ -25,6 +25,10 @@ type Licensing interface {
 	// Import takes a reply, a license or a license key into use, or only says
 	// what would be done. Nothing is changed when it returns an error.
 	Import(ctx context.Context, doc []byte, dryRun bool) (Imported, error)
+	// ActivationCode answers the vendor's initialization code where no file may
+	// leave, and ImportCode takes his confirmation code into use.
+	ActivationCode(ctx context.Context, init string) (string, error)
+	ImportCode(ctx context.Context, code string, dryRun bool) (Imported, error)
 	// Deactivate ends the ledger, and returns the last report: its file name and
 	// what writes it. Doing it again gives the same report.
 	Deactivate(ctx context.Context, o DeactivateOptions) (name string, write func(io.Writer) error, err error)
@@ -208,13 +212,24 @@ func (s *server) licenseRoutes() []route {
 		serve:    s.getAllow,
 	}, {
 		method: http.MethodPost, path: "/v1/reply", id: "importReply",
-		summary:  "Take a reply of the vendor into use",
-		doc:      "The reply as it came; a license or a license key too. All of it is checked before anything is written; what is imported is in force at once. The same again does nothing.",
-		params:   []param{{name: "dry_run", kind: kindFlag, doc: "check it and say what would change"}},
+		summary: "Take a reply of the vendor into use",
+		doc:     "The reply as it came; a license or a license key too. All of it is checked before anything is written; what is imported is in force at once. The same again does nothing.",
+		params: []param{
+			{name: "dry_run", kind: kindFlag, doc: "check it and say what would change"},
+			{name: "code", kind: kindFlag, doc: "the body is a confirmation code, as it is typed"},
+		},
 		body:     []content{{mediaType: textType, doc: "The reply"}},
 		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What was done", of: Imported{}}},
 		problems: []int{400, 409, 413, 415, 422, 503},
 		serve:    s.postReply,
+	}, {
+		method: http.MethodPost, path: "/v1/activation", id: "activationCode",
+		summary:  "Answer an initialization code where no file may leave",
+		doc:      "The activation code carries site key and opening of the ledger, and no usage: that follows in the first report.",
+		body:     []content{{mediaType: jsonType, of: codeBody{}}},
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The activation code, in rows", of: codeBody{}}},
+		problems: []int{400, 409, 413, 415, 422, 503},
+		serve:    s.postActivation,
 	}, {
 		method: http.MethodPost, path: "/v1/prune", id: "prune",
 		summary:  "Remove raw events and records that the newest receipt covers",
@@ -323,7 +338,12 @@ func (s *server) postReply(w http.ResponseWriter, r *http.Request, q values) err
 	if len(doc) == 0 {
 		return badRequest("body", "is empty", "send the reply as it came")
 	}
-	out, err := s.Licensing.Import(r.Context(), doc, q.flag["dry_run"])
+	var out Imported
+	if q.flag["code"] {
+		out, err = s.Licensing.ImportCode(r.Context(), string(doc), q.flag["dry_run"])
+	} else {
+		out, err = s.Licensing.Import(r.Context(), doc, q.flag["dry_run"])
+	}
 	if err != nil {
 		return err
 	}
@@ -332,6 +352,25 @@ func (s *server) postReply(w http.ResponseWriter, r *http.Request, q values) err
 		s.Log.Info("reply imported", "result", out.Result, "state", string(l.State), "serial", strconv.FormatUint(l.Serial, 10))
 	}
 	return s.answer(w, http.StatusOK, out)
+}
+
+// codeBody is a typed code.
+type codeBody struct {
+	Code string `json:"code" doc:"rows of five characters in groups, each with its check characters"`
+}
+
+func (s *server) postActivation(w http.ResponseWriter, r *http.Request, _ values) error {
+	var ask codeBody
+	if given, err := readJSON(r, &ask); err != nil {
+		return err
+	} else if !given {
+		return badRequest("body", "is missing", `send {"code":"…"}`)
+	}
+	code, err := s.Licensing.ActivationCode(r.Context(), ask.Code)
+	if err != nil {
+		return err
+	}
+	return s.answer(w, http.StatusOK, codeBody{code})
 }
 
 func (s *server) postDeactivate(w http.ResponseWriter, r *http.Request, _ values) error {

@@ -36,11 +36,18 @@ Exit code: 0 in force; 3 refused, or the vendor rejected the report; 7 the
 ledger is not the one that the vendor accepted; 8 a newer program is needed.`,
 		Example: `  meterseal import replies/first.reply
   meterseal import --dry-run /media/usb
+  meterseal import --code
   meterseal status`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if typed, _ := cmd.Flags().GetBool("code"); typed {
+				return nil
+			}
+			return cobra.MinimumNArgs(1)(cmd, args)
+		},
 	}
 	httpFlags(cmd)
 	formFlags(cmd)
+	typed := cmd.Flags().Bool("code", false, "type the vendor's confirmation code, or the parts of a QR reader, row by row")
 	cmd.Flags().Bool("dry-run", false, "check, and say what would change")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		form, err := outputForm(cmd)
@@ -52,6 +59,13 @@ ledger is not the one that the vendor accepted; 8 a newer program is needed.`,
 			return err
 		}
 		dry, _ := cmd.Flags().GetBool("dry-run")
+		if *typed {
+			f, err := a.importCode(cmd.Context(), c, args, dry)
+			if err != nil {
+				return err
+			}
+			return a.printImports([]*importFile{f}, form)
+		}
 		files, err := importFiles(args)
 		if err != nil {
 			return err
@@ -74,6 +88,7 @@ type importFile struct {
 	newest uint64 // serial and size together say which document is newer
 	serial uint64
 	other  bool // found in a folder, and no document of ours
+	query  url.Values
 }
 
 // importFiles reads the files, newest first, so that the older ones are told
@@ -174,7 +189,10 @@ func (f *importFile) send(ctx context.Context, c *httpClient, dry bool) {
 	if f.Err != nil {
 		return
 	}
-	q := url.Values{}
+	q := f.query
+	if q == nil {
+		q = url.Values{}
+	}
 	if dry {
 		q.Set("dry_run", "true")
 	}

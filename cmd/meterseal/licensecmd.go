@@ -25,6 +25,18 @@ func (a *app) licenseCommand() *cobra.Command {
 vendor and import the reply; that is all. It is the same as "report export".`
 	activate.Example = `  meterseal license activate --out first.usage
   meterseal import first.reply`
+	code := activate.Flags().String("code", "", "the vendor's initialization code: print the activation code instead, where no file may leave")
+	report := activate.RunE
+	activate.RunE = func(cmd *cobra.Command, args []string) error {
+		if *code == "" {
+			return report(cmd, args)
+		}
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		return a.activateByCode(cmd.Context(), c, *code)
+	}
 	imports := a.importCommand()
 	cmd.AddCommand(a.licenseShowCommand(), a.licenseHistoryCommand(), activate, imports, a.deactivateCommand())
 	return cmd

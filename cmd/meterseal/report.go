@@ -149,7 +149,8 @@ func (a *app) reportShowCommand() *cobra.Command {
 		Short: "Show what a report says, in reading order; needs no key",
 		Example: `  meterseal report show site.usage
   meterseal report show site.usage --format csv > usage.csv
-  meterseal report show site.usage --format sqlite -o usage.db`,
+  meterseal report show site.usage --format sqlite -o usage.db
+  meterseal report show site.usage --format png -o site`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
@@ -170,6 +171,8 @@ func (a *app) reportShowCommand() *cobra.Command {
 		defer in.Close()
 		o := export.VerifyOptions{TrustFile: true}
 		switch {
+		case format == formatParts, format == formatQR, format == formatPNG:
+			return a.showParts(in, format, out, force)
 		case format == "sqlite" && out == "-":
 			return fail(exitUsage, "config_invalid", "give -o usage.db", "a database is not written to stdout")
 		case format == "sqlite":
@@ -191,7 +194,7 @@ func (a *app) reportShowCommand() *cobra.Command {
 	return cmd
 }
 
-var showFormats = []string{"text", "json", "csv", "sqlite"}
+var showFormats = []string{"text", "json", "csv", "sqlite", formatParts, formatQR, formatPNG}
 
 func showReport(w io.Writer, in io.Reader, format string, o export.VerifyOptions) error {
 	if format == "csv" {

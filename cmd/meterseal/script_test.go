@@ -106,6 +106,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"hold":        cmdHold,
 	"endhold":     cmdEndHold,
 	"vendorkey":   cmdVendorKey,
+	"readcode":    cmdReadCode,
 	"await":       cmdAwait,
 }
 
@@ -146,6 +147,13 @@ func cmdEndHold(ts *testscript.TestScript, neg bool, args []string) {
 // vendorkey: $VENDORKEY is the vendor's license key.
 func cmdVendorKey(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("VENDORKEY", vectors.Key(ledger.RoleLicense).VKey().String())
+}
+
+// readcode FILE: the rows of a typed code are $ROW1, $ROW2 and on.
+func cmdReadCode(ts *testscript.TestScript, neg bool, args []string) {
+	for i, row := range strings.Fields(ts.ReadFile(args[0])) {
+		ts.Setenv(fmt.Sprintf("ROW%d", i+1), row)
+	}
 }
 
 // meterseal is the path of the program under test.

@@ -26,6 +26,8 @@ import (
 //	vendor reply FLAGS --out X.reply X.usage  the reply to a report
 //	vendor refresh FLAGS --out X.reply X.usage  a license without receipt for its ledger
 //	vendor reject --out X.reply X.usage
+//	vendor init --out init.code
+//	vendor confirm --serial N --end DATE --out confirm.code acme.key activation.code
 //	vendor bound-key FLAGS --out X.key X.usage  a license for one site as a key
 //
 // FLAGS say what the license is.
@@ -101,6 +103,10 @@ func vendor(args []string) error {
 		}
 	case "reply", "refresh", "reject", "bound-key":
 		data, err = f.reply(args[0], f.Arg(0))
+	case "init":
+		data = []byte(initCode().String())
+	case "confirm":
+		data, err = f.confirm(f.Arg(0), f.Arg(1))
 	default:
 		err = fmt.Errorf("no command %q", args[0])
 	}
@@ -266,4 +272,56 @@ func (f *vendorFlags) accept(r *export.Reply, rep *export.Report) error {
 	}
 	r.AcceptanceNote, err = signNote(a.Text(), nil, ledger.RoleReply, f.now())
 	return err
+}
+
+func initCode() (c export.InitializationCode) {
+	d := vectors.Derive("init code")
+	copy(c.Random[:], d[:])
+	return c
+}
+
+// confirm answers an activation code.
+func (f *vendorFlags) confirm(keyFile, codeFile string) ([]byte, error) {
+	line, err := os.ReadFile(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	n, err := license.ParseKey(strings.TrimSpace(string(line)))
+	if err != nil {
+		return nil, err
+	}
+	l, err := license.Parse(n)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := os.ReadFile(codeFile)
+	if err != nil {
+		return nil, err
+	}
+	code, err := export.ParseActivationCode(string(rows))
+	if err != nil {
+		return nil, err
+	}
+	open, err := code.Open(vectors.Domain, l.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !code.Answers(open, initCode()) {
+		return nil, fmt.Errorf("the code answers another initialization code")
+	}
+	text, err := l.ConfirmedText(open, f.Serial, f.Issued, f.End)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := signNote(text, nil, ledger.RoleLicense, f.now())
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := ledger.ParseNote(signed, ledger.NoteBytesMax)
+	if err != nil {
+		return nil, err
+	}
+	c := export.ConfirmationCode{Serial: uint16(f.Serial), Issued: f.Issued, End: f.End}
+	copy(c.Signature[:], parsed.Sigs[0].Raw)
+	return []byte(c.String()), nil
 }
