@@ -251,7 +251,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 // UPDATE=1 go test ./console.
 func TestOpenAPIDocument(t *testing.T) {
 	h := console.New(console.Options{
-		Version: "1", Metrics: http.NotFoundHandler(), Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control,
+		Version: "1", Metrics: http.NotFoundHandler(), Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{},
 	})
 	r := httptest.NewRequest(http.MethodGet, "http://localhost/openapi.json", nil)
 	w := httptest.NewRecorder()
