@@ -98,9 +98,11 @@ func unix(s int64) time.Time {
 func (s *Store) Meters() []events.Meter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]events.Meter, len(s.st.meterList))
-	for i, m := range s.st.meterList {
-		out[i] = m.def
+	out := make([]events.Meter, 0, len(s.st.meterList))
+	for _, m := range s.st.meterList {
+		if m.known { // else only records name it
+			out = append(out, m.def)
+		}
 	}
 	return out
 }

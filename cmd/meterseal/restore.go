@@ -23,35 +23,55 @@ import (
 func (a *app) restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore",
-		Short: "Bring a data directory back from a backup, or rebuild it",
+		Short: "Bring a site back from a backup or from its reports, or rebuild it",
 		Long: `Bring a data directory back from a backup. The ledger gets a restore record at
 its next position: a restore by procedure is never taken for tampering, and
 never hidden. Events that came after the backup are gone unless their senders
 still have them; the report says so.
 
+With --reports a lost site comes back from its usage reports: every one from the
+first on, as kept or as the vendor's portal has them. The folder keys must be
+there or be given with --keys. Give the last reply too: it says how far the
+ledger must reach, and is imported when the daemon runs again.
+
 With --rebuild the projections of an existing directory are folded again from
 its stream, which changes no record.`,
 		Example: `  meterseal restore --from site.backup --data ./meterseal-data
+  meterseal restore --keys /safe/keys --reply last.reply --reports *.usage
   meterseal restore --rebuild --data ./meterseal-data`,
-		Args: cobra.NoArgs,
+		Args: cobra.ArbitraryArgs,
 	}
 	f := cmd.Flags()
 	f.String("data", "./meterseal-data", "data directory to make, or to rebuild")
 	f.String("from", "", "backup to restore from")
+	f.StringArray("reports", nil, "report, or folder of reports, to restore from; more may follow")
+	f.StringArray("reply", nil, "reply to one of them, the last at least")
+	f.String("checkpoint", "", "newest signed checkpoint that somebody kept")
+	f.String("keys", "", "kept folder keys to copy")
 	f.Bool("rebuild", false, "fold the projections again from the stream")
 	f.String("cause", "disk-lost", "why, one word, for the restore record")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		dir, _ := f.GetString("data")
+		reports, _ := f.GetStringArray("reports")
+		if len(reports) == 0 && len(args) > 0 {
+			return fail(exitUsage, "config_invalid", "did you mean --reports?", "restore takes no arguments but reports: %q", args[0])
+		}
 		from, _ := f.GetString("from")
 		rebuild, _ := f.GetBool("rebuild")
 		cause, _ := f.GetString("cause")
 		switch {
-		case rebuild && from == "":
+		case rebuild && from == "" && len(reports) == 0:
 			return a.rebuild(cmd.Context(), dir)
-		case from != "" && !rebuild:
+		case from != "" && !rebuild && len(reports) == 0:
 			return a.restore(cmd.Context(), dir, from, cause)
+		case len(reports) > 0 && from == "" && !rebuild:
+			l := &lostSite{dir: dir, cause: cause, reports: append(reports, args...)}
+			l.replies, _ = f.GetStringArray("reply")
+			l.checkpoint, _ = f.GetString("checkpoint")
+			l.keysFrom, _ = f.GetString("keys")
+			return a.restoreReports(cmd.Context(), l)
 		}
-		return fail(exitUsage, "config_invalid", "give one of the two", "restore needs --from FILE or --rebuild")
+		return fail(exitUsage, "config_invalid", "give one of the three", "restore needs --from FILE, --reports FILE or --rebuild")
 	}
 	return cmd
 }
@@ -60,7 +80,7 @@ its stream, which changes no record.`,
 // moved last: before that a crash leaves nothing that a daemon would start from.
 func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 	if hasHistory(dir) {
-		return fail(exitHistory, "store_in_use", "move it away first; nothing is ever overwritten", "%s already holds a ledger", dir)
+		return hasLedger(dir)
 	}
 	// A cut archive must not leave half a site: read all of it first.
 	hasKey, first := false, uint64(0)
@@ -85,37 +105,69 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 	} else if !hasKey {
 		return fail(exitHistory, "site_key_missing", fmt.Sprintf("put the folder keys into %s, then restore again", dir), "the backup holds no keys, and %s has none", dir)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	work, err := os.MkdirTemp(dir, ".restore-*")
+	work, remove, err := restoreFolder(dir)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer remove()
 	groups, err := unpackBackup(ctx, work, from, hasKey, first)
 	if err != nil {
 		return err
 	}
+	keysIn := dir
 	if hasKey {
-		if err := os.RemoveAll(keys); err != nil {
-			return err
-		}
-		if err := moveSynced(filepath.Join(work, keysDir), keys); err != nil {
-			return err
-		}
+		keysIn = work
 	}
-	if err := a.recordRestore(ctx, dir, work, cause); err != nil {
+	k, err := readKeys(keysIn)
+	if err == nil {
+		err = a.recordRestore(ctx, k, work, "restore @ "+ledger.EscapeValue(cause)+" # # - -")
+	}
+	if err == nil {
+		err = placeRestored(work, dir, hasKey)
+	}
+	if err != nil {
 		return err
 	}
-	// The stream first: without projections a daemon refuses to start.
-	for _, d := range []string{streamDir, projectionsDir} {
+	_, err = fmt.Fprintf(a.err, "restored  %s: %s groups\nnext      %s serve --data %s\n", dir, grouped(groups), a.name, dir)
+	return err
+}
+
+func hasLedger(dir string) error {
+	return fail(exitHistory, "store_in_use", "move it away first; nothing is ever overwritten", "%s already holds a ledger", dir)
+}
+
+// restoreFolder makes the folder in dir in which everything is made whole, and
+// returns what removes it, and a dir that it made in vain.
+func restoreFolder(dir string) (work string, remove func(), err error) {
+	isNew := !exists(dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", nil, err
+	}
+	work, err = os.MkdirTemp(dir, ".restore-*")
+	return work, func() {
+		_ = os.RemoveAll(work) // the next start does it otherwise
+		if isNew {
+			_ = os.Remove(dir) // which leaves one that holds something
+		}
+	}, err
+}
+
+// placeRestored moves what was made in work to dir. A crash in between leaves
+// what no daemon starts from: keys alone, or no projections.
+func placeRestored(work, dir string, keys bool) error {
+	folders := []string{streamDir, projectionsDir}
+	if keys {
+		if err := os.RemoveAll(filepath.Join(dir, keysDir)); err != nil {
+			return err
+		}
+		folders = append([]string{keysDir}, folders...)
+	}
+	for _, d := range folders {
 		if err := moveSynced(filepath.Join(work, d), filepath.Join(dir, d)); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(a.err, "restored  %s: %s groups\nnext      %s serve --data %s\n", dir, grouped(groups), a.name, dir)
-	return err
+	return nil
 }
 
 // unpackBackup fills work with projections, stream and, if asked for, keys. The
@@ -170,16 +222,12 @@ func moveSynced(from, to string) error {
 }
 
 // recordRestore appends the restore record to the ledger in work, through the
-// stream like any other, with the keys of dir.
-func (a *app) recordRestore(ctx context.Context, dir, work, cause string) error {
-	keys, err := readKeys(dir)
-	if err != nil {
-		return err
-	}
+// stream like any other.
+func (a *app) recordRestore(ctx context.Context, keys *siteKeys, work, line string) error {
 	o := &openedStore{dir: work, keys: keys}
 	return o.with(ctx, func(o *openedStore) (err error) {
 		var none events.Meters // it takes control lines only
-		opts := stream.GatewayOptions{Meters: func() *events.Meters { return &none }, Fold: o.store.Apply, Cursor: o.store.Cursor().Seq}
+		opts := stream.GatewayOptions{Meters: func() *events.Meters { return &none }, Fold: o.store.Apply, Cursor: o.store.Cursor().Seq, Now: a.clock.Wall}
 		if o.store.Status().Settings.Trace {
 			opts.Clock = stream.ClockTrace // it goes on where it was
 		}
@@ -188,7 +236,7 @@ func (a *app) recordRestore(ctx context.Context, dir, work, cause string) error 
 			return err
 		}
 		defer func() { err = errors.Join(err, g.Close(ctx)) }()
-		_, err = g.Control(ctx, "restore @ "+ledger.EscapeValue(cause)+" # # - -")
+		_, err = g.Control(ctx, line)
 		return err
 	})
 }
