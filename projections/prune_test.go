@@ -310,6 +310,33 @@ func TestUnreceiptedStays(t *testing.T) {
 	w.check()
 }
 
+// Events of a window that was open when the receipted close was made are in a
+// record that the receipt does not cover, though their groups are older.
+func TestOpenAtTheReceiptStays(t *testing.T) {
+	w := years(t, 10)
+	w.now = w.now.Add(6 * time.Hour)
+	w.mustApply(usage("n1", ev("x", "render.pages", w.now, 1)))
+	w.mustApply(usage("n1", ev("y", "render.pages", w.now, 1)))
+	w.mustApply(usage("n3", ev("z", "render.pages", w.now, 1)), control("clock @ 90 step"))
+	w.mustApply(control("close @"))
+	receipted := w.checkpoint()
+	w.now = w.now.Add(100 * day)
+	w.mustApply()
+	w.receipt(receipted.Size)
+	if p := w.prune(0); p.Groups == 0 {
+		t.Errorf("pruned %+v", p)
+	}
+	n := 0
+	err := w.store.OpenRecords(context.Background(), w.read, receipted.Size, w.store.Status().Records, func(_ uint64, l []projections.OpenedEvent) error {
+		n += len(l)
+		return nil
+	})
+	if err != nil || n != 3 {
+		t.Errorf("%d events since the receipt, %v, want 3", n, err)
+	}
+	w.check()
+}
+
 // A retired ledger is pruned by its last receipt, and says the same as before.
 func TestPruneRetired(t *testing.T) {
 	w := years(t, 800)
