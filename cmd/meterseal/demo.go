@@ -30,7 +30,9 @@ func (a *app) demoCommand() *cobra.Command {
 Space Center server in July and August 1995 is one processed document. Three
 nodes publish 3,461,610 events over NATS, each acknowledged after its fsync; the
 ledger closes its windows; a signed report is written, verified from file and
-public key alone, and a copy with one digit changed is refused.`,
+public key alone, and a copy with one digit changed is refused. The vendor's
+program, beside this one or built from the checkout, takes the report in, and
+its reply brings a receipt and a renewed license.`,
 		Example: "  meterseal demo\n  meterseal demo --dir ./my-demo",
 		Args:    cobra.NoArgs,
 	}
@@ -50,6 +52,8 @@ type demo struct {
 	nodes  int
 	report string
 	key    string
+	vendor *demoVendor // nil: its program was not found
+	reply  string
 }
 
 // demoMarker tells a folder of the demo from one that somebody needs.
@@ -77,6 +81,15 @@ func (d *demo) run(ctx context.Context) error {
 		}
 	}
 	cfg.Fold.Trace = true
+	if d.vendor, err = d.findVendor(ctx); err != nil {
+		return err
+	}
+	if d.vendor != nil {
+		cfg.License = LicenseConfig{KeyFile: filepath.Join(d.dir, "demo.key"), SolutionName: demoSolution}
+		if err := d.vendor.issue(ctx, cfg.License.KeyFile); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ready, served := make(chan *running, 1), make(chan error, 1)
@@ -170,7 +183,17 @@ func (d *demo) tell(ctx context.Context, r *running) error {
 	if err := d.verify(ctx); err != nil {
 		return err
 	}
-	return d.tamper(ctx)
+	if err := d.tamper(ctx); err != nil {
+		return err
+	}
+	if d.vendor == nil {
+		fmt.Fprintf(d.out, "7. The vendor's part is left out: meterseal-vendor is not beside this program\n\n")
+		return nil
+	}
+	if err := d.accept(ctx); err != nil {
+		return err
+	}
+	return d.importReply(ctx, client)
 }
 
 func (d *demo) publish(ctx context.Context, r *running) (*replayResult, error) {
@@ -271,18 +294,27 @@ func (d *demo) next() {
 	fmt.Fprintf(d.out, `Files are in %s:
   site.usage      the signed report     site.pub  the site's public key
   tampered.usage  the changed copy      data/     what the site keeps
-
-Try next:
 `, dir)
+	serve := "serve --data " + dir + "/data --clock trace --meter " + demoMeter + ":count:0:document"
+	if d.vendor != nil {
+		serve += " --license-key-file " + dir + "/demo.key --solution-name " + demoSolution
+		fmt.Fprint(d.out, `  replies/        what came back        vendor/   what the vendor keeps
+  demo.key        the license key
+`)
+	}
+	fmt.Fprint(d.out, "\nTry next:\n")
 	for _, c := range []string{
 		"report show " + dir + "/site.usage",
 		"report verify --site-key @" + dir + "/site.pub " + dir + "/tampered.usage",
 		"ledger check --data " + dir + "/data",
-		"serve --data " + dir + "/data --clock trace --meter " + demoMeter + ":count:0:document",
+		serve,
 	} {
 		fmt.Fprintln(d.out, commandLines(d.name+" "+c))
 	}
 	fmt.Fprintf(d.out, "and, while that runs, in another terminal:\n%s\n", commandLines(d.name+" usage --window month"))
+	if d.vendor != nil {
+		fmt.Fprintf(d.out, "What the vendor bills:\n%s\n", commandLines(d.vendor.name(d.name, dir)+" statement --data "+dir+"/vendor"))
+	}
 }
 
 // commandLines indents a command and breaks it as a shell allows.

@@ -18,6 +18,12 @@ func TestDemo(t *testing.T) {
 		t.Skip("publishes 3,461,610 events: not with -short")
 	}
 	dir := t.TempDir()
+	// Both programs as they are released, beside each other.
+	bin := filepath.Dir(crashtest.Build(t, "github.com/meterseal/meterseal/cmd/meterseal"))
+	if err := os.Rename(crashtest.Build(t, "github.com/meterseal/meterseal/cmd/meterseal-vendor"), filepath.Join(bin, "meterseal-vendor")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	demo := crashtest.Start(t, crashtest.Command{Path: meterseal(t), Args: []string{"demo"}, Dir: dir, Patience: 10 * 60e9})
 	if code := demo.Wait(); code != exitOK {
 		t.Fatalf("demo ended with %d:\n%s", code, demo.Output())
@@ -25,7 +31,7 @@ func TestDemo(t *testing.T) {
 	out := demo.Output()
 	for _, want := range []string{
 		"3,461,610 events in ", "events/s", "   1995-07-01     52,123  ###", "59 days     3,461,610  in all", "ok: signature, ", "documents.processed: 3,461,610",
-		"refused: ", "[proof/root_mismatch]", "Files are in meterseal-demo:", "Try next:",
+		"refused: ", "[proof/root_mismatch]", "replies/site.reply", "serial 0 -> 1, ends ", "the license is active", "Files are in meterseal-demo:", "Try next:",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the demo does not print %q:\n%s", want, out)
@@ -37,10 +43,10 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	data := filepath.Join(dir, "meterseal-demo")
-	want := map[string]int{"report show": exitOK, "report verify": exitDocument, "ledger check": exitOK}
+	want := map[string]int{"-vendor statement": exitOK, " report show": exitOK, " report verify": exitDocument, " ledger check": exitOK}
 	for _, c := range suggested(out) {
 		for part, code := range want {
-			if strings.HasPrefix(c, "meterseal "+part) {
+			if strings.HasPrefix(c, "meterseal"+part) {
 				sh := exec.Command("sh", "-c", c)
 				sh.Dir = dir
 				text, _ := sh.CombinedOutput() // its exit code is what counts
@@ -57,7 +63,7 @@ func TestDemo(t *testing.T) {
 	serving := &testSite{t: t, dir: filepath.Join(data, "data")}
 	for _, c := range suggested(out) {
 		if rest, ok := strings.CutPrefix(c, "meterseal serve --data meterseal-demo/data "); ok {
-			serving.args = strings.Fields(rest)
+			serving.args = strings.Fields(strings.ReplaceAll(rest, "meterseal-demo/", data+"/"))
 		}
 	}
 	serving.start()
@@ -77,11 +83,31 @@ func TestDemo(t *testing.T) {
 func suggested(text string) (list []string) {
 	text = strings.ReplaceAll(text, " \\\n", " ")
 	for line := range strings.Lines(text) {
-		if c := strings.Join(strings.Fields(line), " "); strings.HasPrefix(line, "  meterseal ") {
+		if c := strings.Join(strings.Fields(line), " "); strings.HasPrefix(line, "  meterseal ") || strings.HasPrefix(line, "  meterseal-vendor ") {
 			list = append(list, c)
 		}
 	}
 	return list
+}
+
+// Without the vendor's program beside it, and outside a checkout, the demo ends
+// before the vendor's part.
+func TestDemoFindsTheVendor(t *testing.T) {
+	t.Chdir(t.TempDir())
+	d := &demo{app: &app{}, dir: t.TempDir()}
+	if v, err := d.findVendor(t.Context()); v != nil || err != nil {
+		t.Errorf("findVendor with no program there = %v, %v, want none", v, err)
+	}
+	for _, c := range []struct{ program, self, want string }{
+		{"/opt/bin/meterseal-vendor", "meterseal", "meterseal-vendor"},
+		{"/opt/bin/meterseal-vendor", "./bin/meterseal", "bin/meterseal-vendor"},
+		{"/tmp/demo/meterseal-vendor", "go run ./cmd/meterseal", "demo/meterseal-vendor"},
+	} {
+		v := &demoVendor{program: c.program, dir: "/tmp/demo/vendor"}
+		if got := v.name(c.self, "demo"); got != c.want {
+			t.Errorf("the vendor's program %s beside %s is called %s, want %s", c.program, c.self, got, c.want)
+		}
+	}
 }
 
 // A folder with files of others is never removed; one of an earlier demo is.
