@@ -67,7 +67,7 @@ Exit code: 0 made, 6 the database cannot be used.`,
 		for _, k := range p.Keys() {
 			fmt.Fprintf(a.Out, "%-7s %s\n", k.Role, k.VKey)
 		}
-		fmt.Fprintln(a.Out, `next    back up the folder and the passphrase; then "license issue --help"`)
+		fmt.Fprintln(a.Out, `next    back up the folder and the passphrase; then "`+programName+` license issue --help"`)
 		return nil
 	}
 	return cmd
@@ -93,8 +93,13 @@ func (a *app) makeVendor(cmd *cobra.Command, d *data, domain, label string) (*po
 	if err := a.choosePassphrase(d, &o); err != nil {
 		return nil, err
 	}
-	if d.settings != (settings{}) {
-		text, err := yaml.Marshal(d.settings)
+	remembered := d.settings
+	if hasPassword(remembered.DSN) {
+		remembered.DSN = ""
+		a.say("warning: the database's address has a password and is not remembered: keep it in a file, and name that with --dsn-file")
+	}
+	if remembered != (settings{}) {
+		text, err := yaml.Marshal(remembered)
 		if err != nil {
 			return nil, err
 		}
