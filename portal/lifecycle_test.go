@@ -1,6 +1,8 @@
 package portal_test
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -428,5 +430,47 @@ func TestUpdatesSayWhatTheyRaise(t *testing.T) {
 	}
 	if _, err := v.RenewLicense(t0, "L-2", "annual", "ana"); code(err) != portal.CodeTermTooLong {
 		t.Errorf("renewal beyond a fixed cap: %v, want %s", err, portal.CodeTermTooLong)
+	}
+}
+
+// The rest of what staff can ask.
+func TestLabelsFilesAndDocuments(t *testing.T) {
+	v := newVendor(t, "")
+	s, _ := v.ready("L-1")
+	file := s.use(1).report()
+	a := v.takes(file)
+	v.must(v.LabelLedger(t0, s.Ledger.Name, "plant south", "ana"))
+	if x, _ := v.Ledger(t0, s.Ledger.Name); x.Label != "plant south" {
+		t.Errorf("label %q, want plant south", x.Label)
+	}
+	f, err := v.ReportFile(t0, a.ReportID)
+	v.must(err)
+	defer f.Close()
+	if kept, err := io.ReadAll(f); err != nil || !bytes.Equal(kept, file) {
+		t.Errorf("the kept file has %d bytes, %v, want the %d as they came", len(kept), err, len(file))
+	}
+	if _, err := v.ReportFile(t0, "r-none"); code(err) != portal.CodeNotFound {
+		t.Errorf("ReportFile of none = %v, want %s", err, portal.CodeNotFound)
+	}
+	notes, err := v.Documents(t0, "L-1")
+	if err != nil || len(notes) != 4 {
+		t.Fatalf("Documents = %d, %v, want the unbound license and three bound ones", len(notes), err)
+	}
+	for _, note := range notes {
+		if _, err := license.Verify([]byte(note), v.licenseKeys(), nil); err != nil {
+			t.Errorf("a document does not verify: %v", err)
+		}
+	}
+	for _, f := range []func() error{
+		func() error { _, err := v.License(t0, "none"); return err },
+		func() error { _, err := v.Ledger(t0, "none"); return err },
+		func() error { _, err := v.Report(t0, "none"); return err },
+		func() error { _, _, err := v.NewestReply(t0, "none"); return err },
+		func() error { return v.ReleaseLedger(t0, "none", "", "ana") },
+		func() error { return v.ResolveAlert(t0, "none", "", "ana") },
+	} {
+		if err := f(); code(err) != portal.CodeNotFound {
+			t.Errorf("of what is not there: %v, want %s", err, portal.CodeNotFound)
+		}
 	}
 }
