@@ -56,18 +56,13 @@ func (in *intake) accept(ctx context.Context) (*Answer, error) {
 	return in.answer, nil
 }
 
-// hold makes this transaction the only one of the ledger, and of the license
-// where its counts change.
+// hold makes this transaction the only one of the ledger; where it is made, of
+// the license too, whose places it counts.
 func (in *intake) hold(ctx context.Context, c conn) (*Ledger, error) {
 	if in.known.ledger == nil {
 		return in.activate(ctx, c)
 	}
 	l := *in.known.ledger
-	if in.report.Retired {
-		if err := c.hold(ctx, "licenses", "id", l.License, in.lic.version); err != nil {
-			return nil, err
-		}
-	}
 	return &l, c.hold(ctx, "ledgers", "origin", l.Origin, l.version)
 }
 

@@ -235,6 +235,30 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
+// P-17, O-18, P-21: a report that overlaps what was accepted counts its new part
+// only; the acceptance begins where the accepted part ends.
+func TestOverlapCountsOnlyWhatIsNew(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		s, _ := v.ready("L-1")
+		from := s.base
+		s.use(6)
+		for _, base := range []uint64{0, s.closes()[0]} {
+			if base != 0 {
+				s.use(8)
+			}
+			size := s.Size()
+			a := v.takes(s.reportOf(base, size))
+			acc := v.reply(a).Acceptance
+			want := map[bool]int64{true: 6, false: 8}[base == 0]
+			if a.Base != from || a.Size != size || len(a.Totals) != 1 || a.Totals[0].Value != want || acc.Base.Size != from || acc.Totals[0].Value != want {
+				t.Errorf("from %d: %+v, acceptance %+v, want %d pages in the records from %d on", base, a, acc, want, from)
+			}
+			from = size
+		}
+		v.billed(t, 3+4+6+8)
+	})
+}
+
 // billed compares the statement of all time with a sum of pages.
 func (v *vendor) billed(t *testing.T, want int64) {
 	t.Helper()

@@ -211,6 +211,9 @@ func TestTermsRollWithAcceptedReports(t *testing.T) {
 	if !b.End.Equal(begin.Add(280*day)) || !b.ReportBy.After(due) || !b.ReportBy.After(v.clock.now()) {
 		t.Errorf("after a report: end %v, report by %v, want 280 days from the begin, and after %v", b.End, b.ReportBy, due)
 	}
+	if b = s.refreshed(v.RefreshLicense(t0, "L-1", "ana")); !b.End.Equal(begin.Add(280 * day)) {
+		t.Errorf("end after a refresh = %v, want it as the report left it", b.End)
+	}
 	v.clock.add(100 * day)
 	if b = v.bound(v.reply(s.use(1).send())); !b.End.Equal(begin.Add(300 * day)) {
 		t.Errorf("end = %v, want the contract's", b.End)
