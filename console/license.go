@@ -123,6 +123,9 @@ type Imported struct {
 	Final   bool            `json:"final,omitempty" doc:"the ledger ended with this report"`
 	Explain []string        `json:"explain,omitempty" nullable:"false" doc:"what the vendor asks about"`
 	Reject  *ImportRejected `json:"rejection,omitempty"`
+
+	TotalsEqual  *bool    `json:"totals_equal,omitempty" doc:"whether the vendor counted what this ledger closed with; absent if that cannot be told"`
+	TotalsDiffer []string `json:"totals_differ,omitempty" nullable:"false" doc:"meters where he did not"`
 }
 
 // ImportReceipt is the receipt of an imported reply.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -150,8 +151,15 @@ func (im *importing) describe() {
 		return
 	}
 	o.Kind, o.Result = "reply", string(r.Result)
+	if l := cmp.Or(im.license, im.old.license); l != nil && len(l.ReplyKeys) > 0 {
+		o.Vendor, _, _ = strings.Cut(l.ReplyKeys[0].Name, "/")
+	}
 	if a := r.Acceptance; a != nil {
 		o.Issued, o.Pending, o.Final = &a.Issued, a.License == export.LicensePending, a.Final
+		if differs, known := im.compareTotals(a); known {
+			equal := len(differs) == 0
+			o.TotalsEqual, o.TotalsDiffer = &equal, differs
+		}
 		for _, f := range a.Findings {
 			o.Explain = append(o.Explain, fmt.Sprintf("%s (record %d)", f.Code, f.Record))
 		}

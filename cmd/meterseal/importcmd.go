@@ -257,16 +257,13 @@ func (f *importFile) print(w io.Writer) {
 	if i.DryRun {
 		would = "would be "
 	}
-	by := ""
-	if i.Vendor != "" {
-		by = " by " + i.Vendor
-	}
+	by, vendor := "", cmp.Or(i.Vendor, "the vendor")
 	if i.Issued != nil {
-		by += " on " + i.Issued.Format(time.DateOnly)
+		by = " on " + i.Issued.Format(time.DateOnly)
 	}
 	switch {
 	case i.Reject != nil:
-		line("the vendor did not accept the report%s", by)
+		line("%s did not accept the report%s", vendor, by)
 		for _, x := range [][2]string{{"why", i.Reject.Message}, {"fixed by", i.Reject.FixBy}, {"how", i.Reject.How}} {
 			fmt.Fprintln(w, wrap(fmt.Sprintf("  %-12s %s", x[0], x[1]), columns, "               "))
 		}
@@ -277,9 +274,14 @@ func (f *importFile) print(w io.Writer) {
 	case i.Kind == "license", i.Result == string(export.ResultRefresh):
 		line("%simported: a license", would)
 	case i.License == nil && i.Pending:
-		line("%saccepted%s; the vendor decides about the license, a reply with it follows", would, by)
+		line("%saccepted by %s%s; the license is pending, a reply with it follows", would, vendor, by)
+	case i.TotalsEqual != nil && *i.TotalsEqual:
+		line("%saccepted by %s%s; totals equal ours", would, vendor, by)
 	default:
-		line("%saccepted%s", would, by)
+		line("%saccepted by %s%s", would, vendor, by)
+	}
+	for _, d := range i.TotalsDiffer {
+		fmt.Fprintln(w, wrap(fmt.Sprintf("  %-12s %s", "differs", d), columns, "               "))
 	}
 	if l := i.License; l != nil {
 		fmt.Fprintf(w, "  %-12s serial %s, ends %s\n", "license", changed(l.WasSerial, &l.Serial, func(n uint64) string { return fmt.Sprint(n) }), changed(l.WasEnds, l.Ends, day))

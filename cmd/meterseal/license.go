@@ -139,7 +139,8 @@ func (t *terms) trust(l *license.License) {
 func (s *site) takeConfigured(t *terms, conf *configured, st projections.Status) ([]string, error) {
 	l, fresh, err := s.acceptor(t, st).Accept(conf.note)
 	var refused *license.Error
-	if errors.As(err, &refused) && (refused.Code == license.CodeAlreadyBound || refused.Code == license.CodeSuperseded) {
+	if errors.As(err, &refused) && (refused.Code == license.CodeAlreadyBound || refused.Code == license.CodeSuperseded ||
+		refused.Code == license.CodeLicenseRevoked && t.license != nil && t.license.Bound()) {
 		if t.license == nil { // the one in force is lost: what is configured says at least what to count
 			t.license = l
 			t.trust(l)

@@ -49,6 +49,7 @@ type vendorFlags struct {
 	pin       uint64
 	noLicense bool
 	vendor    string
+	miscount  int64
 	license.License
 }
 
@@ -69,7 +70,26 @@ func vendor(args []string) error {
 	f.Uint64Var(&f.Serial, "serial", 0, "")
 	f.Uint64Var(&f.pin, "pin", 0, "pin this size instead of that of the report")
 	f.StringVar(&f.byRole, "signed-by", "license", "role of the key that signs the license")
-	f.StringVar(&f.vendor, "vendor", "", "another vendor's keys: other")
+	f.StringVar(&f.vendor, "vendor", "", "signed by the key of another vendor, NAME.example, or by the next one of this vendor: 2027")
+	f.Func("announce", "a further license key, as of --vendor", func(s string) error {
+		f.NextLicenseKeys = append(f.NextLicenseKeys, otherVendor(s).VKey())
+		return nil
+	})
+	f.Func("revoke", "a license key, as of --vendor, or first", func(s string) error {
+		key := vectors.Key(ledger.RoleLicense).VKey()
+		if s != "first" {
+			key = otherVendor(s).VKey()
+		}
+		f.Revoked = append(f.Revoked, license.Revoked{Key: true, Value: key.String()})
+		return nil
+	})
+	f.Func("bind", "NAME=RAW", func(s string) error {
+		name, raw, _ := strings.Cut(s, "=")
+		f.Binds = append(f.Binds, license.Bind{Name: name, Hash: ledger.BindHash(vectors.Domain, name, raw)})
+		return nil
+	})
+	f.Int64Var(&f.miscount, "miscount", 0, "events that the vendor counts too many")
+	f.IntVar(&f.MatchRate, "match-rate", 0, "")
 	f.BoolVar(&f.noLicense, "no-license", false, "a reply without license")
 	f.BoolVar(&f.Suspended, "suspended", false, "")
 	f.StringVar(&f.MinVersion, "min-version", "", "")
@@ -173,10 +193,7 @@ func (f *vendorFlags) sign() ([]byte, error) {
 		return nil, err
 	}
 	if f.vendor != "" {
-		key, err := ledger.NewSecretKey(f.vendor+".example/license/2026", ledger.KeyEd25519, make([]byte, 32))
-		if err != nil {
-			return nil, err
-		}
+		key := otherVendor(f.vendor)
 		f.NextLicenseKeys = []ledger.VKey{key.VKey()}
 		if text, err = f.Text(); err != nil {
 			return nil, err
@@ -193,6 +210,21 @@ func (f *vendorFlags) sign() ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("no role %q", f.byRole)
+}
+
+// otherVendor is the license key of NAME.example, or the next one of the example
+// vendor: 2027.
+func otherVendor(name string) *ledger.SecretKey {
+	seed := vectors.Derive(name)
+	domain := name + ".example/license/2026"
+	if name == "2027" {
+		domain = vectors.Domain + "/license/2027"
+	}
+	key, err := ledger.NewSecretKey(domain, ledger.KeyEd25519, seed[:])
+	if err != nil {
+		panic(err)
+	}
+	return key
 }
 
 func signNote(text string, sigs []note.Signature, role ledger.Role, now time.Time) ([]byte, error) {
@@ -266,6 +298,9 @@ func (f *vendorFlags) accept(r *export.Reply, rep *export.Report) error {
 	a := export.Acceptance{
 		Origin: rep.Origin, Report: *r.Report,
 		Base: rep.Base, Accepted: rep.New, From: rep.From, Until: rep.Until, Verdict: export.OK, License: export.LicenseIssued, LicenseSerial: f.Serial, Issued: f.now(),
+	}
+	for _, m := range rep.Totals {
+		a.Totals = append(a.Totals, export.AcceptedTotal{Meter: m.Meter, Aggregation: m.Aggregation, Count: int64(m.Count) + f.miscount, Value: m.Value, Adjusted: m.Adjusted})
 	}
 	if f.noLicense {
 		a.License, a.LicenseSerial, a.Final = export.LicenseNone, 0, true
