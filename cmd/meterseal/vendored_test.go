@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,11 +133,15 @@ func (s *vendoredSite) offers(list []string) (answers []string) {
 	return answers
 }
 
-// export writes a report.
+// export writes a report. One that closed the window is followed by the next
+// window.
 func (s *vendoredSite) export(args ...string) string {
 	s.t.Helper()
 	out := filepath.Join(s.t.TempDir(), "site.usage")
 	mustProgram(s.t, append([]string{"report", "export", "--http", s.http, "--out", out}, args...)...)
+	if slices.Contains(args, "--close-now") {
+		s.pass(15 * time.Minute) // what comes then is of a window that is open
+	}
 	return out
 }
 
