@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -187,6 +188,10 @@ func (in *intake) move(l *Ledger) {
 	r := in.report
 	l.Size, l.root, l.Root, l.Until = r.Size, r.New.Root, r.Root, r.Until
 	l.InForce = r.LicenseSerial
+	if r.BaseProvenBy == export.BaseReceipt {
+		// What we signed and forgot is in force there: its serial is used up.
+		l.Serial = max(l.Serial, min(r.LicenseSerial, math.MaxInt32))
+	}
 	if l.version == 0 {
 		l.Keys = slices.Clone(r.Keys)
 	}

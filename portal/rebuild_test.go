@@ -153,14 +153,18 @@ func TestRebuildFromCustomersReplies(t *testing.T) {
 // booked once when their file comes again.
 func TestAttacks32ReceiptUnknown(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		s, _ := v.ready("L-1")
+		s, l := v.ready("L-1")
 		backup := s.base
 		lost := s.use(5).report()
 		s.imports(v.takes(lost))
 		from := s.base
 		v.must(v.Forget(t0, s.Ledger.Name, backup))
 		v.billed(t, 7)
-		a := s.use(6).send()
+		a := v.takes(s.use(6).report())
+		if _, fresh, err := s.siteSide(l).Accept(v.reply(a).License); !fresh {
+			t.Errorf("the site says %v of the license of the reply, want it taken: its serial must not be one that was forgotten", err)
+		}
+		s.imports(a)
 		if len(a.Alarms) == 0 || !strings.HasPrefix(a.Alarms[0], "receipt_unknown") || a.Totals[0].Value != 6 {
 			t.Fatalf("answer %+v, want it accepted with the alarm receipt_unknown", a)
 		}

@@ -42,6 +42,9 @@ func (s *site) importDocument(ctx context.Context, doc []byte, dryRun bool) (con
 		return console.Imported{}, fail(exitUsage, "config_invalid", "set license.key_file and license.solution_name, and start the daemon again",
 			"this site evaluates: no license is configured, so nobody's reply can be trusted")
 	}
+	if _, err := s.store.Sync(ctx); err != nil { // what is pinned is asked of the disk
+		return console.Imported{}, err
+	}
 	im := &importing{s: s, st: s.store.Status(), old: s.terms.Load(), doc: doc}
 	im.out.DryRun = dryRun
 	if err := im.check(); err != nil {
