@@ -227,12 +227,14 @@ func Self(t testing.TB, variable string, args ...string) Command {
 	return Command{Path: path, Args: args, Env: []string{variable + "=1"}}
 }
 
-// Build compiles a package of commands as releases are built and returns the
-// path of the program, which is removed when the test ends.
-func Build(t testing.TB, pkg string) string {
+// Build compiles a package of commands as releases are built, with more flags of
+// go build if given, and returns the path of the program, which is removed when
+// the test ends.
+func Build(t testing.TB, pkg string, flags ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", path, pkg)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, bytes.TrimSpace(out))

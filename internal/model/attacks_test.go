@@ -25,12 +25,26 @@ import (
 // TestAttacks has the rows of the attack table by their numbers, over the whole
 // path and with the real parts: embedded JetStream, Pebble on disk, the program.
 func TestAttacks(t *testing.T) {
-	a := &attacks{bin: crashtest.Build(t, "github.com/meterseal/meterseal/cmd/meterseal")}
+	a := &attacks{bin: crashtest.Build(t, "github.com/meterseal/meterseal/cmd/meterseal", "-tags=testclock")}
+	t.Run("01", a.suppressEvents)
+	t.Run("02", a.dropBatches)
+	t.Run("03", a.removeNode)
+	t.Run("04", a.rollBack(false))
+	t.Run("05", a.rollBack(true))
+	t.Run("06", a.rollBackAll)
+	t.Run("07", a.restoreOlder)
+	t.Run("08", a.cloneSite)
 	t.Run("09", a.editStore)
 	t.Run("10", a.editStream)
 	t.Run("11", a.alterCountedEvent)
 	t.Run("12", a.publishAsAnotherNode)
 	t.Run("13", a.sendAgain)
+	t.Run("19", a.patchDaemon)
+	t.Run("20", a.patchClient)
+	t.Run("21", a.copyKey)
+	t.Run("25", a.goOnAfterRetire)
+	t.Run("26", a.replayActivation)
+	t.Run("32", a.restoreVendor)
 	t.Run("33", a.businessData)
 }
 

@@ -69,7 +69,7 @@ var policy = []may{
 	{"internal/machine", "bindings, virtual machine or container, clocks", nil, []string{"golang.org/x/sys/unix"}, nil},
 	{"internal/model", "random operations against a small model, for tests",
 		[]string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections", "internal/crashtest", "internal/fakelog", "internal/vectors"},
-		[]string{natsGo + "/...", sumdbNote, pebbleModule + "/...", sqliteDriver}, []string{"console"}},
+		[]string{natsGo + "/...", sumdbNote, pebbleModule + "/...", sqliteDriver}, []string{"console", "license", "portal"}},
 	{"internal/postgrestest", "a PostgreSQL server, for tests", nil, []string{"github.com/jackc/pgx/v5/stdlib"}, nil},
 	{"internal/scripttest", "commands of the stories of both programs, for tests", nil, []string{"github.com/rogpeppe/go-internal/testscript"}, nil},
 	{"internal/task", "starts the task runner", nil, nil, nil},
