@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
@@ -230,11 +233,29 @@ func (in *intake) label() string {
 		}
 	}
 	if in.boot != nil {
-		if name, _ := in.boot.Attrs.Get("name"); name != "" {
-			return name
+		if name, _ := in.boot.Attrs.Get("name"); clean(name) != "" {
+			return clean(name)
 		}
 	}
 	return export.LedgerID(in.origin)
+}
+
+// labelBytesMax bounds what people call a ledger.
+const labelBytesMax = 255
+
+// clean makes of words that came from outside what any database and terminal
+// takes: UTF-8 without control characters, of a bounded length.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) > labelBytesMax {
+		s = strings.ToValidUTF8(s[:labelBytesMax], "")
+	}
+	return s
 }
 
 func bindingsOf(boot *ledger.Boot) map[string]string {

@@ -144,6 +144,7 @@ func (p *Portal) judge(ctx context.Context, k *kept, o AcceptOptions) (*Answer, 
 }
 
 func (p *Portal) newIntake(k *kept, o AcceptOptions) *intake {
+	o.Ledger, o.Actor = clean(o.Ledger), clean(o.Actor)
 	in := &intake{p: p, file: k, o: o, now: p.now()}
 	in.answer = &Answer{ReportID: newID("r-"), LicenseStatus: LicenseNone, FileSHA256: k.sha, FileBytes: k.bytes, Received: in.now,
 		Totals: []export.AcceptedTotal{}, Findings: []export.Finding{}}

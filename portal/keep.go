@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
@@ -41,6 +42,21 @@ func (p *Portal) keep(r io.Reader) (*kept, error) {
 	}
 	k.sha = hex.EncodeToString(sum.Sum(nil))
 	return k, nil
+}
+
+// sweepAge is when a file that is being received was left by a crash.
+const sweepAge = 24 * time.Hour
+
+// sweep removes what crashes left in the folder of temporary files. Those of
+// other processes are younger.
+func sweep(dir string) error {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > sweepAge {
+			os.Remove(filepath.Join(dir, f.Name()))
+		}
+	}
+	return err
 }
 
 func (p *Portal) uploadBytesMax() int64 {

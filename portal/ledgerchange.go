@@ -116,8 +116,8 @@ func (p *Portal) endLedger(ctx context.Context, origin, state, action, actor str
 
 // LabelLedger changes what people call a ledger.
 func (p *Portal) LabelLedger(ctx context.Context, origin, label, actor string) error {
-	if label == "" || len(label) > 255 {
-		return refuse(CodeBadRequest, "a label has 1 to 255 bytes")
+	if label == "" || label != clean(label) {
+		return refuse(CodeBadRequest, "a label has 1 to %d bytes, and no control characters", labelBytesMax)
 	}
 	return p.onLedger(ctx, origin, actor, "ledger.label", func(c conn, _ *License, l *Ledger) error {
 		l.Label = label
@@ -131,7 +131,7 @@ func (p *Portal) LabelLedger(ctx context.Context, origin, label, actor string) e
 func (p *Portal) ApproveLedger(ctx context.Context, origin, actor string) (*Answer, error) {
 	var a *Answer
 	err := p.onLedger(ctx, origin, actor, "ledger.approve", func(c conn, lic *License, l *Ledger) error {
-		if l.Approval == "" || l.State != LedgerActive {
+		if l.Approval != ApprovalPending || l.State != LedgerActive {
 			return refuse(CodeState, "ledger %s does not wait for approval", l.LedgerID)
 		}
 		if l.Supersedes != "" {

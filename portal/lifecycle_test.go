@@ -283,6 +283,9 @@ func TestDeactivation(t *testing.T) {
 		if l, _ := v.License(t0, "L-1"); l.ActiveActivations != 1 || l.Activations != 2 || l.Transfers != 1 {
 			t.Errorf("license: %d active of %d ever, %d transfers, want 1, 2, 1", l.ActiveActivations, l.Activations, l.Transfers)
 		}
+		if rows, _ := v.Statement(t0, time.Unix(0, 0), time.Unix(1<<33, 0), portal.StatementFilter{}); len(rows) != 1 || !rows[0].Complete {
+			t.Errorf("statement of an ended ledger %+v, want it complete", rows)
+		}
 		on, off, err := v.Activity(t0, v.clock.now(), v.clock.now().Add(time.Second))
 		if err != nil || on != 2 || off != 1 {
 			t.Errorf("Activity = %d, %d, %v, want 2 and 1", on, off, err)
@@ -351,8 +354,11 @@ func TestRejectedActivation(t *testing.T) {
 	if x, _ := v.Ledger(t0, a.Origin); x.Registration != "registration_failed" {
 		t.Errorf("registration %s, want registration_failed", x.Registration)
 	}
-	// It takes no place.
+	// It takes no place, and is not approved later.
 	v.open(l, "b").send()
+	if _, err := v.ApproveLedger(t0, a.Origin, "ana"); code(err) != portal.CodeState {
+		t.Errorf("approving what was refused: %v, want %s", err, portal.CodeState)
+	}
 }
 
 // L-05: a license that a user activates, signed in.

@@ -99,6 +99,9 @@ func Open(ctx context.Context, o Options) (*Portal, error) {
 			return nil, fmt.Errorf("open portal: %w", err)
 		}
 	}
+	if err := sweep(filepath.Join(o.Dir, tempFolder)); err != nil {
+		return nil, fmt.Errorf("open portal: %w", err)
+	}
 	p := &Portal{o: o, keys: keys, before: func(string) error { return nil }}
 	if domain := p.Domain(); o.Domain != "" && domain != o.Domain {
 		return nil, fmt.Errorf("open portal: the keys are of %s, the domain is set to %s", domain, o.Domain)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/export"
@@ -27,7 +28,7 @@ type Alert struct {
 }
 
 func (c conn) alert(ctx context.Context, a *Alert) error {
-	a.ID = newID("a-")
+	a.ID, a.Detail = newID("a-"), strings.ReplaceAll(strings.ToValidUTF8(a.Detail, "?"), "\x00", "?")
 	_, err := c.exec(ctx, `INSERT INTO alerts (id, origin, license, upload, code, detail, evidence, opened, resolved, resolution, actor)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '', '')`, a.ID, a.Origin, a.License, a.Upload, a.Code, a.Detail, a.Evidence, a.Opened.Unix())
 	return err

@@ -9,11 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/meterseal/meterseal/export/exporttest"
 	"github.com/meterseal/meterseal/internal/postgrestest"
+	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/portal"
 )
 
@@ -267,4 +271,39 @@ func keyFiles(t *testing.T, dir string) []string {
 		t.Fatalf("key files %v, %v, want three", all, err)
 	}
 	return all
+}
+
+// What a site or a courier calls itself goes into any database.
+func TestOddNames(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "9")})
+		for i, name := range []string{"a\x00b", "\x1b[31mred", strings.Repeat("ü", 200), "\x00"} {
+			s := v.open(l, fmt.Sprint("site", i), func(o *exporttest.Opening) {
+				o.Boot = ledger.Attrs{{Name: "license", Value: "L-1"}, {Name: "name", Value: name}, {Name: "solution", Value: "renderd"}}
+			})
+			a := v.takes(s.report(), portal.AcceptOptions{Actor: name})
+			if !utf8.ValidString(a.Label) || strings.ContainsAny(a.Label, "\x00\x1b") || a.Label == "" || len(a.Label) > 255 {
+				t.Errorf("a site called %q has the label %q", name, a.Label)
+			}
+			v.takes(s.use(1).report(), portal.AcceptOptions{Ledger: name})
+		}
+	})
+}
+
+// Files that a crash left half received go at the next start, a day later.
+func TestTemporaryFilesAreSwept(t *testing.T) {
+	v := newVendor(t, "")
+	old, fresh := filepath.Join(v.o.Dir, "tmp", "upload-1"), filepath.Join(v.o.Dir, "tmp", "upload-2")
+	for _, path := range []string{old, fresh} {
+		v.must(os.WriteFile(path, []byte("half"), 0o600))
+	}
+	v.must(os.Chtimes(old, time.Now(), time.Now().Add(-25*time.Hour)))
+	v.Close()
+	v.reopen()
+	if _, err := os.Stat(old); !os.IsNotExist(err) {
+		t.Errorf("the old file: %v, want it gone", err)
+	}
+	if _, err := os.Stat(fresh); err != nil {
+		t.Errorf("the fresh file: %v, want it there", err)
+	}
 }
