@@ -61,14 +61,10 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	}
 	// Windows close before the events of the group are booked, on the time of
 	// the group alone; so it does not matter how events were packed into it.
-	wall := floorDiv(st.cursor.WallNS, 1e9)
+	wall, first := st.cursor.WallNS, st.cursor.Seq == 0
 	st.cursor.WallNS = g.WallNS
-	first := st.cursor.Seq == 0
-	if first {
-		wall = st.lastTime // of a ledger that was restored from its records
-	}
-	if first || g.Term != st.cursor.Term {
-		st.noteDown(wall, floorDiv(g.WallNS, 1e9))
+	if g.Term != st.cursor.Term {
+		st.noteDown(floorDiv(wall, 1e9), floorDiv(g.WallNS, 1e9)) // of a restored ledger: since its last window
 	}
 	st.ids.advance(g.WallNS, int64(st.settings.Horizon))
 	// The first group of a restored ledger says that it is one, before any window

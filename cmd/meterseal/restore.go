@@ -34,6 +34,10 @@ first on, as kept or as the vendor's portal has them. The folder keys must be
 there or be given with --keys. Give the last reply too: it says how far the
 ledger must reach, and is imported when the daemon runs again.
 
+With --supersede, if the site key is gone too, the next ledger that begins in
+the folder names the lost one, as the last reply describes it. Its first report
+asks the vendor to put it in the place of that one, which he decides.
+
 With --rebuild the projections of an existing directory are folded again from
 its stream, which changes no record.`,
 		Example: `  meterseal restore --from site.backup --data ./meterseal-data
@@ -48,6 +52,7 @@ its stream, which changes no record.`,
 	f.StringArray("reply", nil, "reply to one of them, the last at least")
 	f.String("checkpoint", "", "newest signed checkpoint that somebody kept")
 	f.String("keys", "", "kept folder keys to copy")
+	f.Bool("supersede", false, "begin anew in the place of the ledger of --reply")
 	f.Bool("rebuild", false, "fold the projections again from the stream")
 	f.String("cause", "disk-lost", "why, one word, for the restore record")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -59,19 +64,25 @@ its stream, which changes no record.`,
 		from, _ := f.GetString("from")
 		rebuild, _ := f.GetBool("rebuild")
 		cause, _ := f.GetString("cause")
+		replies, _ := f.GetStringArray("reply")
+		supersede, _ := f.GetBool("supersede")
 		switch {
+		case supersede && from == "" && len(reports) == 0 && !rebuild:
+			return a.supersede(dir, replies)
+		case supersede:
+			// falls to the refusal
 		case rebuild && from == "" && len(reports) == 0:
 			return a.rebuild(cmd.Context(), dir)
 		case from != "" && !rebuild && len(reports) == 0:
 			return a.restore(cmd.Context(), dir, from, cause)
 		case len(reports) > 0 && from == "" && !rebuild:
 			l := &lostSite{dir: dir, cause: cause, reports: append(reports, args...)}
-			l.replies, _ = f.GetStringArray("reply")
+			l.replies = replies
 			l.checkpoint, _ = f.GetString("checkpoint")
 			l.keysFrom, _ = f.GetString("keys")
 			return a.restoreReports(cmd.Context(), l)
 		}
-		return fail(exitUsage, "config_invalid", "give one of the three", "restore needs --from FILE, --reports FILE or --rebuild")
+		return fail(exitUsage, "config_invalid", "give one of the four", "restore needs --from FILE, --reports FILE, --supersede or --rebuild")
 	}
 	return cmd
 }

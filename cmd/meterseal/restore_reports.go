@@ -69,7 +69,7 @@ func (a *app) restoreReports(ctx context.Context, l *lostSite) error {
 		}
 	}
 	if !hasSiteKey(filepath.Join(keysIn, keysDir)) {
-		return fail(exitHistory, "site_key_missing", "give --keys FOLDER; without the site key no ledger goes on: begin a new one, whose first report the vendor decides about",
+		return fail(exitHistory, "site_key_missing", "give --keys FOLDER; if it is lost, begin a new ledger in its place with --supersede --reply FILE",
 			"%s has no site key", filepath.Join(keysIn, keysDir))
 	}
 	if l.keys, err = readKeys(keysIn); err != nil {

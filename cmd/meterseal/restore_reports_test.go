@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/internal/crashtest"
+	"github.com/meterseal/meterseal/portal"
 )
 
 // threeDays lets a site run for three days with a report each, and uses some
@@ -248,5 +249,44 @@ func TestO25OlderBackup(t *testing.T) {
 	s.finds(s.round("explain", "--close-now"), "restore", "gap")
 	if s.billed != int64(s.used) {
 		t.Errorf("billed %d, want %d", s.billed, s.used)
+	}
+}
+
+// A site that has lost its key too begins a new ledger that names the lost one.
+// The vendor decides, and then the old one is superseded.
+func TestO09LostKey(t *testing.T) {
+	s, _ := threeDays(t)
+	lost := s.key
+	s.loses()
+	if code, _, stderr := program(t, append([]string{"restore", "--data", s.dir, "--reports"}, s.reports...)...); code != exitHistory || !strings.Contains(stderr, "--supersede") {
+		t.Errorf("restore without keys: exit code %d, %s; want site_key_missing and the way out", code, stderr)
+	}
+	mustProgram(t, "restore", "--supersede", "--data", s.dir, "--reply", s.replies[2])
+	s.start()
+	if s.key == lost {
+		t.Fatalf("the new ledger is %s, want another one", s.key)
+	}
+	s.use(2)
+	a := s.accepted("ok", s.export("--close-now"))
+	if a.LicenseStatus != portal.LicensePending {
+		t.Fatalf("license status %s, want pending: the vendor decides", a.LicenseStatus)
+	}
+	now, err := s.vendor.ApproveLedger(t.Context(), a.Origin, "ana")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.imports(now)
+	if got := s.state(); got != "active" {
+		t.Errorf("license.state = %s, want active", got)
+	}
+	l, err := s.vendor.Ledger(t.Context(), a.Origin)
+	if err != nil || l.Supersedes != lost {
+		t.Errorf("the new ledger supersedes %q, %v; want %s", l.Supersedes, err, lost)
+	}
+	if exists(filepath.Join(s.dir, keysDir, supersedesFile)) {
+		t.Error("what the ledger supersedes is still there for the next one")
+	}
+	if code, _, _ := program(t, "restore", "--supersede", "--data", s.dir, "--reply", s.replies[2]); code != exitHistory {
+		t.Errorf("supersede beside a ledger: exit code %d, want %d", code, exitHistory)
 	}
 }

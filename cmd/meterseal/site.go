@@ -368,7 +368,11 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 	}
 	if st.Origin == "" {
 		key := s.keys.site.VKey()
-		lines = append(lines, fmt.Sprintf("open 1 @ %s %s %s", key.Name, key, hex.EncodeToString(s.keys.opening)))
+		supersedes, err := readSupersedes(s.cfg.DataDir)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, fmt.Sprintf("open 1 @ %s %s %s%s", key.Name, key, hex.EncodeToString(s.keys.opening), supersedes))
 	} else if st.Settings.Window != s.cfg.Fold.Window {
 		return fail(exitUsage, "config_invalid", fmt.Sprintf("set windows.length to %v, or begin a new ledger", st.Settings.Window),
 			"windows.length is %v, this ledger was opened with %v", s.cfg.Fold.Window, st.Settings.Window)
@@ -399,8 +403,10 @@ func (s *site) begin(ctx context.Context, lines []string) error {
 	if _, err := s.gateway.Control(ctx, lines...); err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
-	if err := os.Remove(filepath.Join(s.cfg.DataDir, keysDir, openingFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	for _, name := range []string{openingFile, supersedesFile} {
+		if err := os.Remove(filepath.Join(s.cfg.DataDir, keysDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
