@@ -321,6 +321,14 @@ func (g *gap) billed(want int64) {
 	}
 }
 
+// vendorSide is what the vendor knows of the site.
+func (p *plant) vendorSide() *portal.Ledger {
+	p.t.Helper()
+	l, err := p.vendor.Ledger(background, p.ledgerName())
+	p.must(err)
+	return l
+}
+
 // forged is the ledger of a site in the hands of somebody who has its key: he
 // writes what he likes and signs it.
 type forged struct {
