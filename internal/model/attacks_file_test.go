@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go"
 
 	"github.com/meterseal/meterseal/export"
@@ -181,9 +180,12 @@ func (a *attacks) hostileFiles(t *testing.T) {
 	small := g.options
 	small.UploadBytesMax = 1 << 20
 	g.openVendor(small)
-	zip, err := zstd.NewWriter(nil)
-	g.must(err)
 	good := string(report)
+	var bomb bytes.Buffer
+	w, err := export.Wrap(&bomb, export.WrapOptions{Zstd: true})
+	g.must(err)
+	_, err = io.WriteString(w, good[:200]+strings.Repeat("x-head 1\n", 1<<17))
+	g.must(errors.Join(err, w.Close()))
 	for _, x := range []struct {
 		name   string
 		status int
@@ -191,7 +193,7 @@ func (a *attacks) hostileFiles(t *testing.T) {
 		file   []byte
 	}{
 		{"file above the cap", 413, "size/too_large", bytes.Repeat([]byte("x"), 1<<20+1)},
-		{"bomb", 413, "size/ratio", zip.EncodeAll([]byte(good[:200]+strings.Repeat("x-head 1\n", 1<<17)), nil)},
+		{"bomb", 413, "size/ratio", bomb.Bytes()},
 		{"line without end", 400, "format/malformed", []byte(strings.Replace(good, "level standard", "level "+strings.Repeat("x", 1<<19), 1))},
 		{"deep JSON", 400, "format/not_a_report", bytes.Repeat([]byte(`{"a":[`), 1<<16)},
 		{"zip", 400, "format/not_a_report", []byte("PK\x03\x04../../etc/passwd")},
