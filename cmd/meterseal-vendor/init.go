@@ -67,7 +67,7 @@ Exit code: 0 made, 6 the database cannot be used.`,
 		for _, k := range p.Keys() {
 			fmt.Fprintf(a.Out, "%-7s %s\n", k.Role, k.VKey)
 		}
-		fmt.Fprintln(a.Out, `next    back up the folder and the passphrase; then "`+programName+` license issue --help"`)
+		fmt.Fprintln(a.Out, `next    back up the folder and the passphrase; then "`+a.Called+` license issue --help"`)
 		return nil
 	}
 	return cmd

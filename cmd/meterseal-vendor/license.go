@@ -310,7 +310,7 @@ func (a *app) writeReplies(cmd *cobra.Command, refreshes []portal.Refresh) error
 	force, _ := cmd.Flags().GetBool("force")
 	for _, r := range refreshes {
 		if out == "" {
-			a.say(`for %s: "%s site reply %s --out FILE"`, r.Label, programName, r.Origin)
+			a.say(`for %s: "%s site reply %s --out FILE"`, r.Label, a.Called, r.Origin)
 			continue
 		}
 		path := filepath.Join(out, r.Name)

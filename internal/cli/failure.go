@@ -55,7 +55,7 @@ func (f *Failure) print(p *Program) {
 		hint = strings.TrimSpace(hint + " [" + f.Code + "]")
 	}
 	if hint != "" && !p.Quiet {
-		hint = strings.ReplaceAll(hint, `"`+p.Name+` `, `"`+p.called+" ")
+		hint = strings.ReplaceAll(hint, `"`+p.Name+` `, `"`+p.Called+" ")
 		fmt.Fprintln(p.Err, Wrap(p.Name+": hint: "+hint, Columns, "  "))
 	}
 }

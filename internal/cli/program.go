@@ -22,14 +22,13 @@ type Program struct {
 	Out, Err io.Writer
 	Quiet    bool // no progress, no hints
 	Color    string
-
-	called string // as the user did
+	Called   string // as the user did, for the commands that it suggests; Run finds it
 }
 
 // Run runs root with args and returns the exit code. describe finds code, hint
 // and exit code of an error that is no Failure.
 func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string, describe func(error) *Failure) int {
-	p.called = calledAs(p.Name)
+	p.Called = calledAs(p.Name)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(flagFailure)
