@@ -39,9 +39,9 @@ func Fail(exit int, code, hint, format string, args ...any) error {
 	return &Failure{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint, Exit: exit}
 }
 
-// print writes f for people, wrapped: mistakes one a line, what happened, the
+// Print writes f for people, wrapped: mistakes one a line, what happened, the
 // way out with the code.
-func (f *Failure) print(p *Program) {
+func (f *Failure) Print(p *Program) {
 	if f.Message == "" {
 		return
 	}

@@ -55,7 +55,7 @@ func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string, d
 	if jsonWanted(args) && f.Message != "" {
 		f.printJSON(p.Err)
 	} else {
-		f.print(p)
+		f.Print(p)
 	}
 	return f.Exit
 }
