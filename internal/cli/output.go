@@ -45,7 +45,7 @@ func OutputForm(cmd *cobra.Command) (string, error) {
 type Table struct {
 	Columns []string
 	Right   []bool
-	rows    [][]string
+	Rows    [][]string
 	notes   map[int][]string // below a row, of a table for people
 }
 
@@ -64,11 +64,11 @@ func (t *Table) Note(text string) {
 	if t.notes == nil {
 		t.notes = map[int][]string{}
 	}
-	t.notes[len(t.rows)-1] = append(t.notes[len(t.rows)-1], text)
+	t.notes[len(t.Rows)-1] = append(t.notes[len(t.Rows)-1], text)
 }
 
 // Add appends a row.
-func (t *Table) Add(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
 // Print writes t as a table or as CSV.
 func (t *Table) Print(w io.Writer, form string, headers bool) error {
@@ -77,19 +77,19 @@ func (t *Table) Print(w io.Writer, form string, headers bool) error {
 		if headers {
 			_ = c.Write(t.Columns)
 		}
-		_ = c.WriteAll(t.rows)
+		_ = c.WriteAll(t.Rows)
 		return c.Error()
 	}
 	widths := make([]int, len(t.Columns))
-	all := t.rows
+	all := t.Rows
 	if headers {
 		head := make([]string, len(t.Columns))
 		for i, c := range t.Columns {
 			head[i] = strings.ToUpper(strings.ReplaceAll(c, "_", " "))
 		}
-		all = append([][]string{head}, t.rows...)
+		all = append([][]string{head}, t.Rows...)
 	}
-	first := len(all) - len(t.rows)
+	first := len(all) - len(t.Rows)
 	for _, r := range all {
 		for i, c := range r {
 			widths[i] = max(widths[i], utf8.RuneCountInString(c))
