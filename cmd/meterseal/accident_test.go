@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
 )
 
@@ -151,7 +152,7 @@ func TestO26RevertedMachine(t *testing.T) {
 	keys := s.loses()
 	copyTree(t, snapshot, s.dir)
 	s.start()
-	if code, _, stderr := program(t, "import", "--http", s.http, s.replies[1]); code != exitHistory || !strings.Contains(stderr, "ledger_behind_pin") {
+	if code, _, stderr := program(t, "import", "--http", s.http, s.replies[1]); code != cli.ExitHistory || !strings.Contains(stderr, "ledger_behind_pin") {
 		t.Errorf("import into the reverted ledger: exit code %d, %s; want ledger_behind_pin", code, stderr)
 	}
 	s.proc.Kill()
@@ -295,7 +296,7 @@ func TestO26RollbackWithoutProcedure(t *testing.T) {
 	copyTree(t, old, s.dir)
 	s.start()
 	first := sizeOf(t, s.reports[0])
-	if code, _, stderr := program(t, "import", "--http", s.http, s.replies[1]); code != exitHistory || !strings.Contains(stderr, "ledger_behind_pin") {
+	if code, _, stderr := program(t, "import", "--http", s.http, s.replies[1]); code != cli.ExitHistory || !strings.Contains(stderr, "ledger_behind_pin") {
 		t.Errorf("import into the older ledger: exit code %d, %s; want ledger_behind_pin", code, stderr)
 	}
 	short := s.export("--close-now")
@@ -314,7 +315,7 @@ func TestO26RollbackWithoutProcedure(t *testing.T) {
 	if cause := fmt.Sprint(a.Refusal.Details["cause"]); !strings.Contains(cause, "older disk") {
 		t.Errorf("likely cause %q, want the older disk", cause)
 	}
-	if code, _, stderr := program(t, "import", "--http", s.http, s.replies[1]); code != exitHistory || !strings.Contains(stderr, "ledger_off_pin") {
+	if code, _, stderr := program(t, "import", "--http", s.http, s.replies[1]); code != cli.ExitHistory || !strings.Contains(stderr, "ledger_off_pin") {
 		t.Errorf("import into the ledger that went on: exit code %d, %s; want ledger_off_pin", code, stderr)
 	}
 	if s.billed != billed {

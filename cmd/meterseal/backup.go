@@ -12,6 +12,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // A backup is one .tar.zst with the keys if they were asked for, a folder of
@@ -46,7 +48,7 @@ folder keys must be kept apart.`,
 		}
 		out, _ := f.GetString("out")
 		if out == "" {
-			return fail(exitUsage, "config_invalid", "give --out site.backup", "--out is missing")
+			return cli.Fail(cli.ExitUsage, "config_invalid", "give --out site.backup", "--out is missing")
 		}
 		keysOf := ""
 		if keys, _ := f.GetBool("keys"); keys {
@@ -60,11 +62,11 @@ folder keys must be kept apart.`,
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.err, "wrote     %s  %s\n", out, byteSize(size))
+		fmt.Fprintf(a.Err, "wrote     %s  %s\n", out, cli.ByteSize(size))
 		if keysOf == "" {
-			fmt.Fprintf(a.err, "keys      not in it: keep the folder keys of the data directory apart\n")
+			fmt.Fprintf(a.Err, "keys      not in it: keep the folder keys of the data directory apart\n")
 		}
-		_, err = fmt.Fprintf(a.err, "next      %s restore --from %s --data DIR\n", a.name, out)
+		_, err = fmt.Fprintf(a.Err, "next      %s restore --from %s --data DIR\n", a.Called, out)
 		return err
 	}
 	return cmd
@@ -81,7 +83,7 @@ func sameSite(ctx context.Context, c *httpClient, dir string) error {
 		return err
 	}
 	if name := keys.site.VKey().Name; s.Ledger.Origin != name {
-		return fail(exitUsage, "config_invalid", "give the --data that this daemon was started with", "the daemon keeps %s, the keys in %s are of %s", s.Ledger.Origin, dir, name)
+		return cli.Fail(cli.ExitUsage, "config_invalid", "give the --data that this daemon was started with", "the daemon keeps %s, the keys in %s are of %s", s.Ledger.Origin, dir, name)
 	}
 	return nil
 }
@@ -95,7 +97,7 @@ func fetchBackup(ctx context.Context, c *httpClient, out, keysOf string, force b
 		return 0, err
 	}
 	defer resp.Body.Close()
-	err = placeFile(out, force, func(tmp string) error {
+	err = cli.PlaceFile(out, force, func(tmp string) error {
 		f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_TRUNC, 0o600)
 		if err != nil {
 			return err
@@ -220,23 +222,23 @@ func readBackup(path string, f func(name string, r io.Reader) error) error {
 			break
 		}
 		if err != nil {
-			return fail(exitDocument, "format/truncated", "copy it again", "%s is not a whole backup: %v", path, err)
+			return cli.Fail(cli.ExitDocument, "format/truncated", "copy it again", "%s is not a whole backup: %v", path, err)
 		}
 		if complete {
-			return fail(exitDocument, "format/malformed", "copy it again", "%s goes on after its end", path)
+			return cli.Fail(cli.ExitDocument, "format/malformed", "copy it again", "%s goes on after its end", path)
 		}
 		if complete = h.Name == "complete"; complete {
 			continue
 		}
 		if !filepath.IsLocal(h.Name) {
-			return fail(exitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", path, h.Name)
+			return cli.Fail(cli.ExitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", path, h.Name)
 		}
 		if err := f(h.Name, t); err != nil {
 			return err
 		}
 	}
 	if !complete {
-		return fail(exitDocument, "format/truncated", "copy it again", "%s is not a whole backup", path)
+		return cli.Fail(cli.ExitDocument, "format/truncated", "copy it again", "%s is not a whole backup", path)
 	}
 	return nil
 }

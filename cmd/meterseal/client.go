@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // httpClient asks a running daemon.
@@ -38,7 +40,7 @@ func clientOf(cmd *cobra.Command) (*httpClient, error) {
 		base = "http://" + base
 	}
 	if u, err := url.Parse(base); err != nil || u.Host == "" {
-		return nil, fail(exitUsage, "config_invalid", "give --http http://HOST:PORT", "--http %q is no URL", base)
+		return nil, cli.Fail(cli.ExitUsage, "config_invalid", "give --http http://HOST:PORT", "--http %q is no URL", base)
 	}
 	return &httpClient{base: strings.TrimSuffix(base, "/"), timeout: timeout}, nil
 }
@@ -66,13 +68,13 @@ func (c *httpClient) do(ctx context.Context, method, path string, query url.Valu
 	if err != nil {
 		cancel()
 		if !inTime {
-			return nil, fail(exitError, "daemon_unreachable", "try again, or allow more with --timeout", "%s gave no answer within %v", c.base, c.timeout)
+			return nil, cli.Fail(cli.ExitError, "daemon_unreachable", "try again, or allow more with --timeout", "%s gave no answer within %v", c.base, c.timeout)
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fail(exitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --http`, "no daemon answers at %s", c.base)
+			return nil, cli.Fail(cli.ExitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --http`, "no daemon answers at %s", c.base)
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-			return nil, fail(exitError, "daemon_unreachable", "see its log, start it again and repeat this; what was stored is not lost", "the daemon at %s ended before it answered", c.base)
+			return nil, cli.Fail(cli.ExitError, "daemon_unreachable", "see its log, start it again and repeat this; what was stored is not lost", "the daemon at %s ended before it answered", c.base)
 		}
 		return nil, fmt.Errorf("ask %s: %w", c.base, err)
 	}
@@ -98,7 +100,7 @@ func problemError(resp *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var p struct{ Code, Message, Detail, Title, Hint string }
 	if json.Unmarshal(data, &p) != nil || (p.Message == "" && p.Detail == "" && p.Title == "") {
-		return fail(exitError, "", "", "the daemon answered %s: %s", resp.Status, strings.TrimSpace(string(data)))
+		return cli.Fail(cli.ExitError, "", "", "the daemon answered %s: %s", resp.Status, strings.TrimSpace(string(data)))
 	}
 	msg := p.Message
 	for _, m := range []string{p.Detail, p.Title} {
@@ -106,7 +108,7 @@ func problemError(resp *http.Response) error {
 			msg = m
 		}
 	}
-	return fail(exitError, p.Code, p.Hint, "%s", msg)
+	return cli.Fail(cli.ExitError, p.Code, p.Hint, "%s", msg)
 }
 
 // getJSON asks for a JSON document.

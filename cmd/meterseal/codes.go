@@ -12,6 +12,7 @@ import (
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 )
@@ -110,11 +111,11 @@ func (a *app) activateByCode(ctx context.Context, c *httpClient, init string) er
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 		return fmt.Errorf("read answer of %s: %w", c.base, err)
 	}
-	if _, err := io.WriteString(a.out, answer.Code); err != nil {
+	if _, err := io.WriteString(a.Out, answer.Code); err != nil {
 		return err
 	}
-	if !a.quiet {
-		fmt.Fprintf(a.err, "next      type these rows at your vendor's, then his answer here:\n          %s import --code\n", a.name)
+	if !a.Quiet {
+		fmt.Fprintf(a.Err, "next      type these rows at your vendor's, then his answer here:\n          %s import --code\n", a.Called)
 	}
 	return nil
 }
@@ -179,28 +180,28 @@ func (a *app) rowReader(rows []string) func(n, of int) (string, error) {
 	if len(rows) > 0 {
 		return func(n, of int) (string, error) {
 			if len(rows) == 0 {
-				return "", fail(exitUsage, "", "give every row", "row %d of %d is missing", n, of)
+				return "", cli.Fail(cli.ExitUsage, "", "give every row", "row %d of %d is missing", n, of)
 			}
 			row := rows[0]
 			rows = rows[1:]
 			return row, nil
 		}
 	}
-	in, terminal := bufio.NewScanner(a.in), isTerminal(a.in)
+	in, terminal := bufio.NewScanner(a.In), isTerminal(a.In)
 	return func(n, of int) (string, error) {
 		for {
 			if terminal {
-				fmt.Fprintf(a.err, "row %d of %d: ", n, of)
+				fmt.Fprintf(a.Err, "row %d of %d: ", n, of)
 			}
 			if !in.Scan() {
-				return "", fail(exitUsage, "", "type every row, or give them as arguments", "row %d of %d is missing", n, of)
+				return "", cli.Fail(cli.ExitUsage, "", "type every row, or give them as arguments", "row %d of %d is missing", n, of)
 			}
 			row := strings.TrimSpace(in.Text())
 			if row == "" {
 				continue
 			}
 			if err := export.KindConfirm.CheckRow(n, row); err != nil && terminal && !strings.HasPrefix(strings.ToUpper(row), "MSQ1/") {
-				fmt.Fprintf(a.err, "%v; type it again\n", err)
+				fmt.Fprintf(a.Err, "%v; type it again\n", err)
 				continue
 			}
 			return row, nil

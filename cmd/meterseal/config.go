@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/machine"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -239,7 +240,7 @@ func plain(err error) string { return strings.TrimPrefix(err.Error(), "config_in
 
 // configFailure lists every mistake at once.
 func configFailure(problems ...string) error {
-	f := &failure{Code: "config_invalid", Message: problems[0], Hint: "correct it, then try again", Exit: exitUsage}
+	f := &cli.Failure{Code: "config_invalid", Message: problems[0], Hint: "correct it, then try again", Exit: cli.ExitUsage}
 	if len(problems) > 1 {
 		f.Message, f.Errors = fmt.Sprintf("the configuration has %d mistakes", len(problems)), problems
 		f.Hint = "correct what is named above, then try again"

@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
 )
 
@@ -320,7 +321,7 @@ func TestKill9DuringReplay(t *testing.T) {
 		s.ready()
 		d.leadTo(t, s.nats)
 	}
-	if code := replay.Wait(); code != exitOK {
+	if code := replay.Wait(); code != cli.ExitOK {
 		t.Fatalf("replay ended with %d:\n%s", code, replay.Output())
 	}
 	var answer usageAnswer

@@ -17,6 +17,7 @@ import (
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/examples/traces"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 )
 
@@ -111,7 +112,7 @@ func (d *demo) run(ctx context.Context) error {
 func (d *demo) prepare() error {
 	if list, err := os.ReadDir(d.dir); err == nil && len(list) > 0 {
 		if _, err := os.Stat(filepath.Join(d.dir, demoMarker)); err != nil {
-			return fail(exitUsage, "file_exists", "choose another --dir", "%s holds files that are not of a demo", d.dir)
+			return cli.Fail(cli.ExitUsage, "file_exists", "choose another --dir", "%s holds files that are not of a demo", d.dir)
 		}
 		if err := d.notServed(); err != nil {
 			return err
@@ -136,7 +137,7 @@ func (d *demo) notServed() error {
 	str, err := openStreamAtRest(context.Background(), data)
 	if err != nil {
 		if codeOf(err) == "store_in_use" {
-			return fail(exitStore, "store_in_use", "stop that daemon, or choose another --dir", "a daemon runs on the earlier demo in %s", data)
+			return cli.Fail(cli.ExitStore, "store_in_use", "stop that daemon, or choose another --dir", "a daemon runs on the earlier demo in %s", data)
 		}
 		return nil // it is damaged, and goes
 	}
@@ -145,29 +146,29 @@ func (d *demo) notServed() error {
 
 // tell does the job, step by step.
 func (d *demo) tell(ctx context.Context, r *running) error {
-	fmt.Fprintf(d.out, "1. A site starts\n")
-	fmt.Fprintf(d.out, "   %s  http://%s\n\n", r.natsURL(), r.httpAddr)
+	fmt.Fprintf(d.Out, "1. A site starts\n")
+	fmt.Fprintf(d.Out, "   %s  http://%s\n\n", r.natsURL(), r.httpAddr)
 
-	fmt.Fprintf(d.out, "2. %d nodes publish every request to NASA's web server, July and August 1995\n", d.nodes)
+	fmt.Fprintf(d.Out, "2. %d nodes publish every request to NASA's web server, July and August 1995\n", d.nodes)
 	res, err := d.publish(ctx, r)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "   %s events in %.1f s: %s/s, each acknowledged after its fsync\n\n", grouped(res.Stored), res.Seconds, grouped(int64(res.PerSecond)))
+	fmt.Fprintf(d.Out, "   %s events in %.1f s: %s/s, each acknowledged after its fsync\n\n", cli.Grouped(res.Stored), res.Seconds, cli.Grouped(int64(res.PerSecond)))
 	if res.Stored != traces.NASARequests {
 		return fmt.Errorf("stored %d of %d events: duplicates %d, refused %v", res.Stored, traces.NASARequests, res.Duplicates, res.Refused)
 	}
 
 	client := &httpClient{base: "http://" + r.httpAddr, timeout: time.Minute}
-	fmt.Fprintf(d.out, "3. Usage per day\n")
+	fmt.Fprintf(d.Out, "3. Usage per day\n")
 	if err := d.usage(ctx, client); err != nil {
 		return err
 	}
 
-	fmt.Fprintf(d.out, "4. The signed usage report, the one file that leaves the site\n")
+	fmt.Fprintf(d.Out, "4. The signed usage report, the one file that leaves the site\n")
 	d.report, d.key = filepath.Join(d.dir, "site.usage"), r.site.keys.site.VKey().String()
 	quiet := *d.app
-	quiet.err = io.Discard
+	quiet.Err = io.Discard
 	if err := quiet.exportReport(ctx, client, url.Values{"close_now": {"true"}}, d.report, export.WrapOptions{}, false); err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func (d *demo) tell(ctx context.Context, r *running) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "   site.usage, %s of plain text\n\n", byteSize(st.Size()))
+	fmt.Fprintf(d.Out, "   site.usage, %s of plain text\n\n", cli.ByteSize(st.Size()))
 
 	if err := d.verify(ctx); err != nil {
 		return err
@@ -187,7 +188,7 @@ func (d *demo) tell(ctx context.Context, r *running) error {
 		return err
 	}
 	if d.vendor == nil {
-		fmt.Fprintf(d.out, "7. The vendor's part is left out: meterseal-vendor is not beside this program\n\n")
+		fmt.Fprintf(d.Out, "7. The vendor's part is left out: meterseal-vendor is not beside this program\n\n")
 		return nil
 	}
 	if err := d.accept(ctx); err != nil {
@@ -220,13 +221,13 @@ func (d *demo) usage(ctx context.Context, c *httpClient) error {
 	}
 	for i, r := range days.Rows {
 		if i == 5 && len(days.Rows) > 8 {
-			fmt.Fprintf(d.out, "   ...\n")
+			fmt.Fprintf(d.Out, "   ...\n")
 		}
 		if i < 5 || i >= len(days.Rows)-2 {
-			fmt.Fprintf(d.out, "   %s  %9s  %s\n", r.Start.Format("2006-01-02"), grouped(r.Quantity), strings.Repeat("#", int(40*r.Quantity/most)))
+			fmt.Fprintf(d.Out, "   %s  %9s  %s\n", r.Start.Format("2006-01-02"), cli.Grouped(r.Quantity), strings.Repeat("#", int(40*r.Quantity/most)))
 		}
 	}
-	fmt.Fprintf(d.out, "   %d days     %9s  in all\n\n", len(days.Rows), grouped(sum))
+	fmt.Fprintf(d.Out, "   %d days     %9s  in all\n\n", len(days.Rows), cli.Grouped(sum))
 	if sum != traces.NASARequests {
 		return fmt.Errorf("the days hold %d events, the trace %d", sum, traces.NASARequests)
 	}
@@ -234,23 +235,23 @@ func (d *demo) usage(ctx context.Context, c *httpClient) error {
 }
 
 func (d *demo) verify(ctx context.Context) error {
-	fmt.Fprintf(d.out, "5. Verified from the file and the site's public key alone\n")
+	fmt.Fprintf(d.Out, "5. Verified from the file and the site's public key alone\n")
 	started := time.Now()
 	r, err := verifyFile(ctx, d.report, export.VerifyOptions{SiteKeys: []string{d.key}})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "   %s: signature, %s records, root, totals, numbering, coverage in %d ms\n", r.Verdict, grouped(r.Records), time.Since(started).Milliseconds())
+	fmt.Fprintf(d.Out, "   %s: signature, %s records, root, totals, numbering, coverage in %d ms\n", r.Verdict, cli.Grouped(r.Records), time.Since(started).Milliseconds())
 	for _, t := range r.Totals {
-		fmt.Fprintf(d.out, "   %s: %s\n", t.Meter, grouped(t.Value))
+		fmt.Fprintf(d.Out, "   %s: %s\n", t.Meter, cli.Grouped(t.Value))
 	}
-	fmt.Fprintln(d.out)
+	fmt.Fprintln(d.Out)
 	return nil
 }
 
 // tamper changes one digit of a usage record in the middle of a copy.
 func (d *demo) tamper(ctx context.Context) error {
-	fmt.Fprintf(d.out, "6. The same file with one digit changed\n")
+	fmt.Fprintf(d.Out, "6. The same file with one digit changed\n")
 	b, err := os.ReadFile(d.report)
 	if err != nil {
 		return err
@@ -272,13 +273,13 @@ func (d *demo) tamper(ctx context.Context) error {
 	if err := os.WriteFile(copied, b, 0o600); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "   %s -> %s in %.60s...\n", old, b[value:value+1], line)
+	fmt.Fprintf(d.Out, "   %s -> %s in %.60s...\n", old, b[value:value+1], line)
 	_, err = verifyFile(ctx, copied, export.VerifyOptions{SiteKeys: []string{d.key}})
 	var refused *export.Error
 	if !errors.As(err, &refused) {
 		return fmt.Errorf("the tampered copy was not refused: %w", err)
 	}
-	fmt.Fprintf(d.out, "   %s\n\n", wrap(fmt.Sprintf("refused: %s [%s]", refused, refused.Code), columns-3, "     "))
+	fmt.Fprintf(d.Out, "   %s\n\n", cli.Wrap(fmt.Sprintf("refused: %s [%s]", refused, refused.Code), cli.Columns-3, "     "))
 	return nil
 }
 
@@ -291,35 +292,35 @@ func (d *demo) next() {
 		}
 	}
 	dir = shellWord(dir)
-	fmt.Fprintf(d.out, `Files are in %s:
+	fmt.Fprintf(d.Out, `Files are in %s:
   site.usage      the signed report     site.pub  the site's public key
   tampered.usage  the changed copy      data/     what the site keeps
 `, dir)
 	serve := "serve --data " + dir + "/data --clock trace --meter " + demoMeter + ":count:0:document"
 	if d.vendor != nil {
 		serve += " --license-key-file " + dir + "/demo.key --solution-name " + demoSolution
-		fmt.Fprint(d.out, `  replies/        what came back        vendor/   what the vendor keeps
+		fmt.Fprint(d.Out, `  replies/        what came back        vendor/   what the vendor keeps
   demo.key        the license key
 `)
 	}
-	fmt.Fprint(d.out, "\nTry next:\n")
+	fmt.Fprint(d.Out, "\nTry next:\n")
 	for _, c := range []string{
 		"report show " + dir + "/site.usage",
 		"report verify --site-key @" + dir + "/site.pub " + dir + "/tampered.usage",
 		"ledger check --data " + dir + "/data",
 		serve,
 	} {
-		fmt.Fprintln(d.out, commandLines(d.name+" "+c))
+		fmt.Fprintln(d.Out, commandLines(d.Called+" "+c))
 	}
-	fmt.Fprintf(d.out, "and, while that runs, in another terminal:\n%s\n", commandLines(d.name+" usage --window month"))
+	fmt.Fprintf(d.Out, "and, while that runs, in another terminal:\n%s\n", commandLines(d.Called+" usage --window month"))
 	if d.vendor != nil {
-		fmt.Fprintf(d.out, "What the vendor bills:\n%s\n", commandLines(d.vendor.name(d.name, dir)+" statement --data "+dir+"/vendor"))
+		fmt.Fprintf(d.Out, "What the vendor bills:\n%s\n", commandLines(d.vendor.name(d.Called, dir)+" statement --data "+dir+"/vendor"))
 	}
 }
 
 // commandLines indents a command and breaks it as a shell allows.
 func commandLines(c string) string {
-	return strings.ReplaceAll("  "+wrap(c, columns-4, "\x00"), "\n\x00", " \\\n      ")
+	return strings.ReplaceAll("  "+cli.Wrap(c, cli.Columns-4, "\x00"), "\n\x00", " \\\n      ")
 }
 
 // shellWord quotes a path if a shell would take it apart.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
 )
 
@@ -25,7 +26,7 @@ func TestDemo(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	demo := crashtest.Start(t, crashtest.Command{Path: meterseal(t), Args: []string{"demo"}, Dir: dir, Patience: 10 * 60e9})
-	if code := demo.Wait(); code != exitOK {
+	if code := demo.Wait(); code != cli.ExitOK {
 		t.Fatalf("demo ended with %d:\n%s", code, demo.Output())
 	}
 	out := demo.Output()
@@ -38,12 +39,12 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	for line := range strings.Lines(out) {
-		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > columns {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > cli.Columns {
 			t.Errorf("line of %d characters: %s", n, line)
 		}
 	}
 	data := filepath.Join(dir, "meterseal-demo")
-	want := map[string]int{"-vendor statement": exitOK, " report show": exitOK, " report verify": exitDocument, " ledger check": exitOK}
+	want := map[string]int{"-vendor statement": cli.ExitOK, " report show": cli.ExitOK, " report verify": cli.ExitDocument, " ledger check": cli.ExitOK}
 	for _, c := range suggested(out) {
 		for part, code := range want {
 			if strings.HasPrefix(c, "meterseal"+part) {
@@ -73,8 +74,8 @@ func TestDemo(t *testing.T) {
 	// The next demo removes this one's data, but not under a running daemon.
 	again := exec.Command(meterseal(t), "demo")
 	again.Dir = dir
-	if text, _ := again.CombinedOutput(); again.ProcessState.ExitCode() != exitStore || !strings.Contains(string(text), "[store_in_use]") {
-		t.Errorf("a demo beside a daemon on its data: exit code %d, %s; want %d, store_in_use", again.ProcessState.ExitCode(), text, exitStore)
+	if text, _ := again.CombinedOutput(); again.ProcessState.ExitCode() != cli.ExitStore || !strings.Contains(string(text), "[store_in_use]") {
+		t.Errorf("a demo beside a daemon on its data: exit code %d, %s; want %d, store_in_use", again.ProcessState.ExitCode(), text, cli.ExitStore)
 	}
 	serving.stop()
 }
@@ -116,8 +117,8 @@ func TestDemoFolder(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "thesis.txt"), []byte("years of work"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := program(t, "demo", "--dir", dir); code != exitUsage || !strings.Contains(stderr, "[file_exists]") {
-		t.Errorf("demo in a folder with other files: exit code %d, %s; want %d, file_exists", code, stderr, exitUsage)
+	if code, _, stderr := program(t, "demo", "--dir", dir); code != cli.ExitUsage || !strings.Contains(stderr, "[file_exists]") {
+		t.Errorf("demo in a folder with other files: exit code %d, %s; want %d, file_exists", code, stderr, cli.ExitUsage)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "thesis.txt")); err != nil {
 		t.Error(err)

@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // demoSolution is what the demo's license is for.
@@ -93,7 +95,7 @@ func (v *demoVendor) issue(ctx context.Context, keyFile string) error {
 
 // accept hands the report to the vendor, as somebody does who carries it out.
 func (d *demo) accept(ctx context.Context) error {
-	fmt.Fprintf(d.out, "7. The vendor takes the report in: meterseal-vendor, a process of its own\n")
+	fmt.Fprintf(d.Out, "7. The vendor takes the report in: meterseal-vendor, a process of its own\n")
 	replies := filepath.Join(d.dir, "replies")
 	out, err := d.vendor.run(ctx, "accept", "--out", replies, d.report)
 	if err != nil {
@@ -105,13 +107,13 @@ func (d *demo) accept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "   site.reply, %s: the receipt, and the renewed license\n\n", byteSize(int64(len(b))))
+	fmt.Fprintf(d.Out, "   site.reply, %s: the receipt, and the renewed license\n\n", cli.ByteSize(int64(len(b))))
 	return nil
 }
 
 // importReply takes the reply in: the license is renewed while the site runs.
 func (d *demo) importReply(ctx context.Context, c *httpClient) error {
-	fmt.Fprintf(d.out, "8. The site takes the reply in, without a restart\n")
+	fmt.Fprintf(d.Out, "8. The site takes the reply in, without a restart\n")
 	files, err := importFiles([]string{d.reply})
 	if err != nil {
 		return err
@@ -130,7 +132,7 @@ func (d *demo) importReply(ctx context.Context, c *httpClient) error {
 	if status.License.State != "active" {
 		return fmt.Errorf("the license is %s, want active", status.License.State)
 	}
-	fmt.Fprintf(d.out, "   the license is %s\n", status.License.State)
+	fmt.Fprintf(d.Out, "   the license is %s\n", status.License.State)
 	out, err := d.vendor.run(ctx, "statement", "--json")
 	if err != nil {
 		return err
@@ -138,12 +140,12 @@ func (d *demo) importReply(ctx context.Context, c *httpClient) error {
 	if !strings.Contains(out, demoMeter) {
 		return errors.New("the vendor's statement does not have " + demoMeter)
 	}
-	fmt.Fprintln(d.out)
+	fmt.Fprintln(d.Out)
 	return nil
 }
 
 func (d *demo) indented(text string) {
 	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
-		fmt.Fprintf(d.out, "   %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(d.Out, "   %s\n", strings.TrimRight(line, "\n"))
 	}
 }

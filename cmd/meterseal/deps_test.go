@@ -22,6 +22,7 @@ var notLinked = []struct{ path, reason, by string }{
 	{"github.com/meterseal/meterseal/internal/testclock", "lets a file say what time it is: for tests, and builds with the tag testclock", ""},
 	{"github.com/meterseal/meterseal/internal/tpm/tpmtest", "starts processes: for tests", ""},
 	{"github.com/meterseal/meterseal/internal/postgrestest", "starts a database server: for tests", ""},
+	{"github.com/meterseal/meterseal/internal/scripttest", "the stories: for tests", ""},
 	{"github.com/meterseal/meterseal/internal/vectors", "reads test files of the repository", ""},
 	{"github.com/meterseal/meterseal/events/stream/streamtest", "starts servers without the rules of the product: for tests", ""},
 	{"github.com/meterseal/meterseal/export/exporttest", "holds private keys that everybody has: for tests", ""},

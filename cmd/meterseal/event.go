@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 func (a *app) eventCommand() *cobra.Command {
@@ -57,9 +59,9 @@ func (a *app) eventSessionsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	httpFlags(cmd)
-	outputFlags(cmd)
+	cli.OutputFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -72,24 +74,24 @@ func (a *app) eventSessionsCommand() *cobra.Command {
 			return err
 		}
 		if form == "json" {
-			return printJSON(a.out, answer)
+			return cli.PrintJSON(a.Out, answer)
 		}
 		headers, _ := cmd.Flags().GetBool("no-headers")
-		return answer.table(form == "csv").print(a.out, form, !headers)
+		return answer.table(form == "csv").Print(a.Out, form, !headers)
 	}
 	return cmd
 }
 
-func (s *sessionsAnswer) table(plain bool) *table {
-	t := &table{columns: []string{"session", "state", "first", "meter", "events", "quantity", "adjusted", "net"},
-		right: []bool{false, false, false, false, true, true, true, true}}
-	number, layout := grouped[int64], "2006-01-02 15:04"
+func (s *sessionsAnswer) table(plain bool) *cli.Table {
+	t := &cli.Table{Columns: []string{"session", "state", "first", "meter", "events", "quantity", "adjusted", "net"},
+		Right: []bool{false, false, false, false, true, true, true, true}}
+	number, layout := cli.Grouped[int64], "2006-01-02 15:04"
 	if plain {
 		number, layout = func(n int64) string { return strconv.FormatInt(n, 10) }, time.RFC3339
 	}
 	for _, v := range s.Sessions {
 		for _, m := range v.Meters {
-			t.add(v.Name, v.State, v.First.UTC().Format(layout), m.Meter, number(int64(m.Events)), number(m.Quantity), number(m.Adjusted), number(m.Net))
+			t.Add(v.Name, v.State, v.First.UTC().Format(layout), m.Meter, number(int64(m.Events)), number(m.Quantity), number(m.Adjusted), number(m.Net))
 		}
 	}
 	return t
@@ -106,16 +108,16 @@ events of the session are refused; doing it again changes nothing.`,
 		Args:    cobra.ExactArgs(1),
 	}
 	httpFlags(cmd)
-	outputFlags(cmd)
+	cli.OutputFlags(cmd)
 	reason := cmd.Flags().String("reason", "", "why; it stands in the ledger")
 	actor := cmd.Flags().String("actor", "", "who takes it back; it stands in the ledger")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
 		if *reason == "" || *actor == "" {
-			return fail(exitUsage, "config_invalid", "say why and who: both stand in the ledger", "--reason and --actor are needed")
+			return cli.Fail(cli.ExitUsage, "config_invalid", "say why and who: both stand in the ledger", "--reason and --actor are needed")
 		}
 		c, err := clientOf(cmd)
 		if err != nil {
@@ -140,15 +142,15 @@ events of the session are refused; doing it again changes nothing.`,
 		}
 		switch {
 		case form == "json":
-			return printJSON(a.out, answer)
+			return cli.PrintJSON(a.Out, answer)
 		case answer.Already && answer.Session.RevertedAt != nil:
-			fmt.Fprintf(a.out, "%s was reverted before, at %s by %s: nothing changed\n", args[0], answer.Session.RevertedAt.Format(time.RFC3339), answer.Session.Actor)
+			fmt.Fprintf(a.Out, "%s was reverted before, at %s by %s: nothing changed\n", args[0], answer.Session.RevertedAt.Format(time.RFC3339), answer.Session.Actor)
 		default:
-			fmt.Fprintf(a.out, "%s is reverted\n", args[0])
+			fmt.Fprintf(a.Out, "%s is reverted\n", args[0])
 		}
 		list := sessionsAnswer{Sessions: []sessionRow{answer.Session}}
 		headers, _ := cmd.Flags().GetBool("no-headers")
-		return list.table(form == "csv").print(a.out, form, !headers)
+		return list.table(form == "csv").Print(a.Out, form, !headers)
 	}
 	return cmd
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -106,7 +107,7 @@ func (p reporter) Report(ctx context.Context, o console.ReportOptions) (string, 
 
 // reportProblem says over HTTP why there is no report.
 func reportProblem(err error) error {
-	var f *failure
+	var f *cli.Failure
 	switch {
 	case errors.As(err, &f):
 		return &console.Problem{Status: 409, Code: f.Code, Message: f.Message, Hint: f.Hint}

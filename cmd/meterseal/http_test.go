@@ -11,6 +11,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // Y-04: an event of a batch that the fold refuses does not hold up the others,
@@ -35,7 +36,7 @@ func TestY04RefusedInBatch(t *testing.T) {
 	if resp.StatusCode != http.StatusAccepted || strings.Count(got, `"stored"`) != 2 || !strings.Contains(got, `"code":"id_conflict"`) || !strings.Contains(got, `"status":409`) {
 		t.Errorf("answer %d %s, want 202 with stored, id_conflict (409) and stored", resp.StatusCode, got)
 	}
-	if got := s.says(exitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv"); !strings.Contains(got, "render.pages,5,2,") {
+	if got := s.says(cli.ExitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv"); !strings.Contains(got, "render.pages,5,2,") {
 		t.Errorf("usage\n%s\nwant 5 of 2 events", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
@@ -39,7 +40,7 @@ func (s *site) importDocument(ctx context.Context, doc []byte, dryRun bool) (con
 	s.importing.Lock()
 	defer s.importing.Unlock()
 	if len(s.terms.Load().trusted) == 0 {
-		return console.Imported{}, fail(exitUsage, "config_invalid", "set license.key_file and license.solution_name, and start the daemon again",
+		return console.Imported{}, cli.Fail(cli.ExitUsage, "config_invalid", "set license.key_file and license.solution_name, and start the daemon again",
 			"this site evaluates: no license is configured, so nobody's reply can be trusted")
 	}
 	if _, err := s.store.Sync(ctx); err != nil { // what is pinned is asked of the disk

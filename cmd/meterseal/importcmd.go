@@ -19,6 +19,7 @@ import (
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 )
@@ -46,11 +47,11 @@ ledger is not the one that the vendor accepted; 8 a newer program is needed.`,
 		},
 	}
 	httpFlags(cmd)
-	formFlags(cmd)
+	cli.FormFlags(cmd)
 	typed := cmd.Flags().Bool("code", false, "type the vendor's confirmation code, or the parts of a QR reader, row by row")
 	cmd.Flags().Bool("dry-run", false, "check, and say what would change")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -82,7 +83,7 @@ ledger is not the one that the vendor accepted; 8 a newer program is needed.`,
 type importFile struct {
 	Name string `json:"file"`
 	*console.Imported
-	Err *failure `json:"error,omitempty"`
+	Err *cli.Failure `json:"error,omitempty"`
 
 	doc    []byte
 	newest uint64 // serial and size together say which document is newer
@@ -98,7 +99,7 @@ func importFiles(args []string) ([]*importFile, error) {
 	for _, path := range args {
 		info, err := os.Stat(path)
 		if err != nil {
-			return nil, fail(exitUsage, "", "give the path of a reply, or of a folder with replies", "%v", err)
+			return nil, cli.Fail(cli.ExitUsage, "", "give the path of a reply, or of a folder with replies", "%v", err)
 		}
 		if !info.IsDir() {
 			files = append(files, readImport(path, false))
@@ -173,15 +174,15 @@ func (f *importFile) fail(err error) {
 func importExit(code string, exit int) int {
 	switch {
 	case code == "upgrade_needed", code == export.CodeTooNew:
-		return exitVersion
+		return cli.ExitVersion
 	case code == license.CodeLedgerBehind, code == license.CodeLedgerOff:
-		return exitHistory
+		return cli.ExitHistory
 	case code == "", code == "daemon_unreachable", code == "internal_error", code == "config_invalid", code == "busy":
 		return exit
 	case strings.HasPrefix(code, "store_"):
-		return exitStore
+		return cli.ExitStore
 	}
-	return exitDocument
+	return cli.ExitDocument
 }
 
 // send hands the document to the daemon.
@@ -211,22 +212,22 @@ func (f *importFile) send(ctx context.Context, c *httpClient, dry bool) {
 // is in force is no failure, if there is such a one among them.
 func (a *app) printImports(files []*importFile, form string) error {
 	if form == "json" {
-		if err := printJSON(a.out, map[string]any{"files": files}); err != nil {
+		if err := cli.PrintJSON(a.Out, map[string]any{"files": files}); err != nil {
 			return err
 		}
 	} else {
 		for _, f := range files {
-			f.print(a.out)
+			f.print(a.Out)
 		}
 	}
 	inForce := slices.ContainsFunc(files, func(f *importFile) bool { return f.Imported != nil && f.Reject == nil })
-	var worst *failure
+	var worst *cli.Failure
 	for _, f := range files {
 		switch {
 		case f.Err != nil && !f.other && !(inForce && f.Err.Code == license.CodeSuperseded):
 			worst = f.Err
 		case f.Imported != nil && f.Reject != nil && worst == nil:
-			worst = &failure{Code: f.Reject.Code, Message: f.Name + ": the vendor did not accept the report: " + f.Reject.Message, Hint: f.Reject.How, Exit: exitDocument}
+			worst = &cli.Failure{Code: f.Reject.Code, Message: f.Name + ": the vendor did not accept the report: " + f.Reject.Message, Hint: f.Reject.How, Exit: cli.ExitDocument}
 		default:
 			continue
 		}
@@ -236,7 +237,7 @@ func (a *app) printImports(files []*importFile, form string) error {
 		break
 	}
 	if worst == nil && !inForce {
-		return fail(exitDocument, export.CodeNotAReply, "choose the .reply file that the vendor gave", "none of the files is a reply")
+		return cli.Fail(cli.ExitDocument, export.CodeNotAReply, "choose the .reply file that the vendor gave", "none of the files is a reply")
 	}
 	if worst == nil {
 		return nil
@@ -246,7 +247,7 @@ func (a *app) printImports(files []*importFile, form string) error {
 
 func (f *importFile) print(w io.Writer) {
 	line := func(format string, args ...any) {
-		fmt.Fprintln(w, wrap(fmt.Sprintf("%-14s %s", f.Name, fmt.Sprintf(format, args...)), columns, "               "))
+		fmt.Fprintln(w, cli.Wrap(fmt.Sprintf("%-14s %s", f.Name, fmt.Sprintf(format, args...)), cli.Columns, "               "))
 	}
 	if f.Err != nil {
 		line("not used: %s [%s]", f.Err.Message, f.Err.Code)
@@ -265,7 +266,7 @@ func (f *importFile) print(w io.Writer) {
 	case i.Reject != nil:
 		line("%s did not accept the report%s", vendor, by)
 		for _, x := range [][2]string{{"why", i.Reject.Message}, {"fixed by", i.Reject.FixBy}, {"how", i.Reject.How}} {
-			fmt.Fprintln(w, wrap(fmt.Sprintf("  %-12s %s", x[0], x[1]), columns, "               "))
+			fmt.Fprintln(w, cli.Wrap(fmt.Sprintf("  %-12s %s", x[0], x[1]), cli.Columns, "               "))
 		}
 		return
 	case i.Already:
@@ -281,7 +282,7 @@ func (f *importFile) print(w io.Writer) {
 		line("%saccepted by %s%s", would, vendor, by)
 	}
 	for _, d := range i.TotalsDiffer {
-		fmt.Fprintln(w, wrap(fmt.Sprintf("  %-12s %s", "differs", d), columns, "               "))
+		fmt.Fprintln(w, cli.Wrap(fmt.Sprintf("  %-12s %s", "differs", d), cli.Columns, "               "))
 	}
 	if l := i.License; l != nil {
 		fmt.Fprintf(w, "  %-12s serial %s, ends %s\n", "license", changed(l.WasSerial, &l.Serial, func(n uint64) string { return fmt.Sprint(n) }), changed(l.WasEnds, l.Ends, day))
@@ -313,14 +314,14 @@ func changed[T any](old, new *T, spell func(T) string) string {
 
 // ask reads one line of the terminal; without one the flag has to say it.
 func (a *app) ask(question, flag string) (string, error) {
-	if !isTerminal(a.in) {
-		return "", fail(exitUsage, "config_invalid", "add "+flag, "nobody is there to be asked: %s", question)
+	if !isTerminal(a.In) {
+		return "", cli.Fail(cli.ExitUsage, "config_invalid", "add "+flag, "nobody is there to be asked: %s", question)
 	}
-	fmt.Fprintf(a.err, "%s: ", question)
+	fmt.Fprintf(a.Err, "%s: ", question)
 	var b strings.Builder
 	buf := make([]byte, 1)
 	for {
-		n, err := a.in.Read(buf)
+		n, err := a.In.Read(buf)
 		if n == 1 && buf[0] != '\n' {
 			b.WriteByte(buf[0])
 			continue

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -27,10 +28,10 @@ must be stopped. Exit code 7 names the first record that does not hold.`,
 		Args:    cobra.NoArgs,
 	}
 	check.Flags().String("data", "./meterseal-data", "data directory")
-	formFlags(check)
+	cli.FormFlags(check)
 	check.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir, _ := cmd.Flags().GetString("data")
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -53,7 +54,7 @@ must be stopped. Exit code 7 names the first record that does not hold.`,
 			return err
 		}
 		defer resp.Body.Close()
-		_, err = io.Copy(a.out, resp.Body)
+		_, err = io.Copy(a.Out, resp.Body)
 		return err
 	}
 	prove := &cobra.Command{
@@ -81,7 +82,7 @@ must be stopped. Exit code 7 names the first record that does not hold.`,
 		return a.withStore(cmd.Context(), dir, func(o *openedStore) error {
 			b, err := o.opening(cmd.Context(), record, event, private)
 			if err == nil {
-				_, err = a.out.Write(b)
+				_, err = a.Out.Write(b)
 			}
 			return err
 		})
@@ -102,7 +103,7 @@ type openedStore struct {
 // withStore opens a data directory whose daemon is stopped.
 func (a *app) withStore(ctx context.Context, dir string, f func(*openedStore) error) (err error) {
 	if !hasHistory(dir) {
-		return fail(exitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
+		return cli.Fail(cli.ExitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
 	}
 	o := &openedStore{dir: dir}
 	if o.keys, err = readKeys(dir); err != nil {
@@ -149,22 +150,22 @@ func (a *app) checkLedger(ctx context.Context, o *openedStore, form string) erro
 	bar.finish()
 	var bad *projections.RecordError
 	if errors.As(err, &bad) {
-		return fail(exitHistory, "ledger_damaged", `run "meterseal restore --help"`, "record %d: %s", bad.Index, bad.Reason)
+		return cli.Fail(cli.ExitHistory, "ledger_damaged", `run "meterseal restore --help"`, "record %d: %s", bad.Index, bad.Reason)
 	}
 	if err != nil {
 		return err
 	}
 	if form == "json" {
-		return printJSON(a.out, checkAnswer(r))
+		return cli.PrintJSON(a.Out, checkAnswer(r))
 	}
-	fmt.Fprintf(a.out, "records     ok  %s, root %s\n", grouped(r.Records), r.Root)
-	fmt.Fprintf(a.out, "tree        ok  %s tiles, %s signed checkpoints\n", grouped(r.Tiles), grouped(r.Checkpoints))
-	fmt.Fprintf(a.out, "totals      ok  verdict %s\n", r.Verdict)
-	fmt.Fprintf(a.out, "raw events  ok  %s in %s records", grouped(r.Events), grouped(r.Opened))
+	fmt.Fprintf(a.Out, "records     ok  %s, root %s\n", cli.Grouped(r.Records), r.Root)
+	fmt.Fprintf(a.Out, "tree        ok  %s tiles, %s signed checkpoints\n", cli.Grouped(r.Tiles), cli.Grouped(r.Checkpoints))
+	fmt.Fprintf(a.Out, "totals      ok  verdict %s\n", r.Verdict)
+	fmt.Fprintf(a.Out, "raw events  ok  %s in %s records", cli.Grouped(r.Events), cli.Grouped(r.Opened))
 	if r.RawGone > 0 {
-		fmt.Fprintf(a.out, "; of %s older records they are no longer kept", grouped(r.RawGone))
+		fmt.Fprintf(a.Out, "; of %s older records they are no longer kept", cli.Grouped(r.RawGone))
 	}
-	_, err = fmt.Fprintf(a.out, "\nopen        %s events in windows that are not closed\n", grouped(r.OpenEvents))
+	_, err = fmt.Fprintf(a.Out, "\nopen        %s events in windows that are not closed\n", cli.Grouped(r.OpenEvents))
 	return err
 }
 
@@ -183,7 +184,7 @@ func checkAnswer(r *projections.CheckReport) map[string]any {
 // opening returns the document that discloses one event.
 func (o *openedStore) opening(ctx context.Context, record, event uint64, private bool) ([]byte, error) {
 	if o.stream == nil {
-		return nil, fail(exitStore, "store_missing", "the raw events are in the NATS server of --nats-url; this version opens events of the embedded stream only", "%s holds no stream", o.dir)
+		return nil, cli.Fail(cli.ExitStore, "store_missing", "the raw events are in the NATS server of --nats-url; this version opens events of the embedded stream only", "%s holds no stream", o.dir)
 	}
 	line, list, err := o.store.Opening(ctx, o.groups(), record, event)
 	if err != nil {
@@ -192,7 +193,7 @@ func (o *openedStore) opening(ctx context.Context, record, event uint64, private
 	size := o.store.LastClose()
 	note, err := o.store.Checkpoint(size)
 	if err != nil || record >= size {
-		return nil, fail(exitError, "not_closed", `run "meterseal report export" at the daemon first: it closes the ledger`, "record %d is under no kept checkpoint yet", record)
+		return nil, cli.Fail(cli.ExitError, "not_closed", `run "meterseal report export" at the daemon first: it closes the ledger`, "record %d is under no kept checkpoint yet", record)
 	}
 	proof, err := ledger.NewTree(o.store, o.store.Status().Records).InclusionProof(record, size)
 	if err != nil {
@@ -221,11 +222,11 @@ func (a *app) checkOpening(file, key string) error {
 	}
 	op, err := ledger.VerifyOpening(b, v)
 	if err != nil {
-		return fail(exitDocument, "proof/root_mismatch", "ask for the opening again", "%s: %v", file, err)
+		return cli.Fail(cli.ExitDocument, "proof/root_mismatch", "ask for the opening again", "%s: %v", file, err)
 	}
-	fmt.Fprintf(a.out, "ok      event %d of record %d\nrecord  %s\nevent   %s\n", op.Pos, op.Index, op.Record, op.Event.Line)
+	fmt.Fprintf(a.Out, "ok      event %d of record %d\nrecord  %s\nevent   %s\n", op.Pos, op.Index, op.Record, op.Event.Line)
 	if op.Private != nil {
-		fmt.Fprintf(a.out, "private %s\n", op.Private.Line)
+		fmt.Fprintf(a.Out, "private %s\n", op.Private.Line)
 	}
 	return nil
 }

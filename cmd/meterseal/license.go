@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
@@ -55,7 +56,7 @@ func (s *site) takeLicense(ctx context.Context, conf *configured) (lines []strin
 	st := s.store.Status()
 	switch {
 	case conf == nil && st.License != nil && !st.Retired:
-		return nil, fail(exitUsage, "config_invalid", "set license.key_file and license.solution_name as before; a site that has a license does not go back to evaluation",
+		return nil, cli.Fail(cli.ExitUsage, "config_invalid", "set license.key_file and license.solution_name as before; a site that has a license does not go back to evaluation",
 			"license %s is in force in this ledger, but none is configured", st.License.ID)
 	case conf == nil:
 		s.terms.Store(&terms{})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 func (a *app) licenseCommand() *cobra.Command {
@@ -51,11 +52,11 @@ func (a *app) licenseShowCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	httpFlags(cmd)
-	formFlags(cmd)
+	cli.FormFlags(cmd)
 	key := cmd.Flags().Bool("key", false, "the license in force as one line for license.key_file: a lost store is found by it")
 	text := cmd.Flags().Bool("text", false, "the signed note as it came")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -69,11 +70,11 @@ func (a *app) licenseShowCommand() *cobra.Command {
 		}
 		switch {
 		case *key:
-			_, err = fmt.Fprintln(a.out, d.Key)
+			_, err = fmt.Fprintln(a.Out, d.Key)
 		case *text:
-			_, err = io.WriteString(a.out, d.Text)
+			_, err = io.WriteString(a.Out, d.Text)
 		case form == "json":
-			err = printJSON(a.out, d)
+			err = cli.PrintJSON(a.Out, d)
 		default:
 			a.printLicense(&d)
 		}
@@ -83,18 +84,18 @@ func (a *app) licenseShowCommand() *cobra.Command {
 }
 
 func (a *app) printLicense(d *console.LicenseDetail) {
-	fmt.Fprintf(a.out, "%-14s %s, %s\n", "license", d.State, d.License.License)
+	fmt.Fprintf(a.Out, "%-14s %s, %s\n", "license", d.State, d.License.License)
 	if d.NextAction != "" {
-		fmt.Fprintln(a.out, wrap(fmt.Sprintf("%-14s %s", "next", d.NextAction), columns, "               "))
+		fmt.Fprintln(a.Out, cli.Wrap(fmt.Sprintf("%-14s %s", "next", d.NextAction), cli.Columns, "               "))
 	}
 	for _, t := range d.Dates {
-		fmt.Fprintf(a.out, "%-14s %s   %s\n", t.Name, t.UTC.Format("2006-01-02 15:04:05 UTC"), t.Local)
-		fmt.Fprintln(a.out, wrap("               "+t.Then, columns, "               "))
+		fmt.Fprintf(a.Out, "%-14s %s   %s\n", t.Name, t.UTC.Format("2006-01-02 15:04:05 UTC"), t.Local)
+		fmt.Fprintln(a.Out, cli.Wrap("               "+t.Then, cli.Columns, "               "))
 	}
 	for _, f := range d.Fields {
-		fmt.Fprintln(a.out, wrap(fmt.Sprintf("%-14s %s", f.Name, f.Value), columns, "               "))
+		fmt.Fprintln(a.Out, cli.Wrap(fmt.Sprintf("%-14s %s", f.Name, f.Value), cli.Columns, "               "))
 		if f.Meaning != "" {
-			fmt.Fprintln(a.out, wrap("               "+f.Meaning, columns, "               "))
+			fmt.Fprintln(a.Out, cli.Wrap("               "+f.Meaning, cli.Columns, "               "))
 		}
 	}
 }
@@ -102,9 +103,9 @@ func (a *app) printLicense(d *console.LicenseDetail) {
 func (a *app) licenseHistoryCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "history", Short: "Licenses and receipts that were taken into use", Args: cobra.NoArgs}
 	httpFlags(cmd)
-	outputFlags(cmd)
+	cli.OutputFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -119,18 +120,18 @@ func (a *app) licenseHistoryCommand() *cobra.Command {
 			return err
 		}
 		if form == "json" {
-			return printJSON(a.out, h)
+			return cli.PrintJSON(a.Out, h)
 		}
-		t := &table{columns: []string{"time", "kind", "id", "serial", "size", "record"}, right: []bool{false, false, false, true, true, true}}
+		t := &cli.Table{Columns: []string{"time", "kind", "id", "serial", "size", "record"}, Right: []bool{false, false, false, true, true, true}}
 		for _, e := range h.Events {
 			serial := ""
 			if e.Kind == "license" {
 				serial = fmt.Sprint(e.Serial)
 			}
-			t.add(e.Time.Format(time.RFC3339), e.Kind, e.ID, serial, fmt.Sprint(e.Size), fmt.Sprint(e.Record))
+			t.Add(e.Time.Format(time.RFC3339), e.Kind, e.ID, serial, fmt.Sprint(e.Size), fmt.Sprint(e.Record))
 		}
 		bare, _ := cmd.Flags().GetBool("no-headers")
-		return t.print(a.out, form, !bare)
+		return t.Print(a.Out, form, !bare)
 	}
 	return cmd
 }
@@ -199,10 +200,10 @@ Hashes stay, so reports and proofs from the receipt on can still be made.`,
 		Args: cobra.NoArgs,
 	}
 	httpFlags(cmd)
-	formFlags(cmd)
+	cli.FormFlags(cmd)
 	dry := cmd.Flags().Bool("dry-run", false, "say what would go")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -220,17 +221,17 @@ Hashes stay, so reports and proofs from the receipt on can still be made.`,
 			return fmt.Errorf("read answer of %s: %w", c.base, err)
 		}
 		if form == "json" {
-			return printJSON(a.out, p)
+			return cli.PrintJSON(a.Out, p)
 		}
 		if p.Receipt == 0 {
-			_, err = fmt.Fprintln(a.out, "receipt    none: nothing goes before the vendor has accepted a report")
+			_, err = fmt.Fprintln(a.Out, "receipt    none: nothing goes before the vendor has accepted a report")
 			return err
 		}
 		gone := "removed"
 		if *dry {
 			gone = "would go"
 		}
-		_, err = fmt.Fprintf(a.out, "receipt    covers %s records\n%-10s %s of raw events, %s of records\n", grouped(p.Receipt), gone, plural(p.Groups, "group"), plural(p.Records, "line"))
+		_, err = fmt.Fprintf(a.Out, "receipt    covers %s records\n%-10s %s of raw events, %s of records\n", cli.Grouped(p.Receipt), gone, cli.Plural(p.Groups, "group"), cli.Plural(p.Records, "line"))
 		return err
 	}
 	return cmd

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 )
@@ -65,7 +66,7 @@ func (c *Config) checkStoreGiven() error {
 	if !c.License.given() || c.NATSURL != "" && c.DataDir != "none" || c.DataDir != "none" && c.origin["store.dir"] != "default" {
 		return nil
 	}
-	return fail(exitStore, "store_missing", "set store.dir (--data DIR) or store.nats_url; ./meterseal-data is for evaluation only",
+	return cli.Fail(cli.ExitStore, "store_missing", "set store.dir (--data DIR) or store.nats_url; ./meterseal-data is for evaluation only",
 		"a license is configured, but no store: usage must be kept where you decided to keep it")
 }
 
@@ -115,7 +116,7 @@ func readLicense(cfg *Config) (*configured, error) {
 	if l.KeyFile != "" {
 		b, err := os.ReadFile(l.KeyFile)
 		if err != nil {
-			return nil, fail(exitUsage, "config_invalid", "correct license.key_file", "license.key_file: %v", err)
+			return nil, cli.Fail(cli.ExitUsage, "config_invalid", "correct license.key_file", "license.key_file: %v", err)
 		}
 		line = string(b)
 	}
@@ -152,7 +153,7 @@ func announced(note []byte) ([]ledger.VKey, error) {
 		return nil, err
 	}
 	if len(l.NextLicenseKeys) == 0 {
-		return nil, fail(exitLicense, license.CodeInvalid, "set license.vendor_keys (--vendor-key) to the vendor's license key",
+		return nil, cli.Fail(cli.ExitLicense, license.CodeInvalid, "set license.vendor_keys (--vendor-key) to the vendor's license key",
 			"license %s does not say which key has signed it, and none is configured", l.ID)
 	}
 	return l.NextLicenseKeys, nil
@@ -218,7 +219,7 @@ func (c *configured) keepVendorKeys(dir string) error {
 	if old, err := os.ReadFile(path); err == nil && string(old) == text.String() {
 		return nil
 	}
-	if err := writeSynced(path+".new", []byte(text.String())); err != nil {
+	if err := cli.WriteSynced(path+".new", []byte(text.String())); err != nil {
 		return err
 	}
 	return moveSynced(path+".new", path)

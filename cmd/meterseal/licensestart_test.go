@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/meterseal/meterseal/events/stream/streamtest"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/vectors"
 	"github.com/meterseal/meterseal/ledger"
 )
@@ -140,51 +141,51 @@ func TestLicenseRefusalsToStart(t *testing.T) {
 		exit   int
 		says   []string
 	}{
-		{"KeyAlone", "", func(_ *testing.T, s *testSite) { s.args = slices.Delete(s.args, 2, 4) }, "config_invalid", exitUsage, []string{"license.key_file is set, license.solution_name is not"}},
-		{"NameAlone", "", func(_ *testing.T, s *testSite) { s.args = slices.Delete(s.args, 0, 2) }, "config_invalid", exitUsage, []string{"license.solution_name is set, license.key is not"}},
-		{"BothKeys", "", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--license-key", "ms1.x") }, "config_invalid", exitUsage, []string{"license.key and license.key_file"}},
+		{"KeyAlone", "", func(_ *testing.T, s *testSite) { s.args = slices.Delete(s.args, 2, 4) }, "config_invalid", cli.ExitUsage, []string{"license.key_file is set, license.solution_name is not"}},
+		{"NameAlone", "", func(_ *testing.T, s *testSite) { s.args = slices.Delete(s.args, 0, 2) }, "config_invalid", cli.ExitUsage, []string{"license.solution_name is set, license.key is not"}},
+		{"BothKeys", "", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--license-key", "ms1.x") }, "config_invalid", cli.ExitUsage, []string{"license.key and license.key_file"}},
 		{"UserWithoutAnchor", "", func(_ *testing.T, s *testSite) {
 			s.args[0], s.args[1] = "--license-id", "L-1"
 			s.args = append(s.args, "--license-user", "ana")
-		}, "config_invalid", exitUsage, []string{"license.vendor_keys"}},
-		{"KeyFileGone", "", func(_ *testing.T, s *testSite) { s.args[1] = "/no/such/file" }, "config_invalid", exitUsage, []string{"/no/such/file"}},
-		{"NoLongerConfigured", "first", func(_ *testing.T, s *testSite) { s.args = s.args[4:] }, "config_invalid", exitUsage, []string{"L-1", "none is configured"}},
-		{"StoreNone", "", func(_ *testing.T, s *testSite) { s.dir = "none" }, "store_missing", exitStore, []string{"no store"}},
+		}, "config_invalid", cli.ExitUsage, []string{"license.vendor_keys"}},
+		{"KeyFileGone", "", func(_ *testing.T, s *testSite) { s.args[1] = "/no/such/file" }, "config_invalid", cli.ExitUsage, []string{"/no/such/file"}},
+		{"NoLongerConfigured", "first", func(_ *testing.T, s *testSite) { s.args = s.args[4:] }, "config_invalid", cli.ExitUsage, []string{"L-1", "none is configured"}},
+		{"StoreNone", "", func(_ *testing.T, s *testSite) { s.dir = "none" }, "store_missing", cli.ExitStore, []string{"no store"}},
 		{"Unreachable", "", func(_ *testing.T, s *testSite) {
 			s.args = append(s.args, "--nats-url", "nats://"+closed.Addr().String(), "--store-sync-always", "true", "--store-start-wait", "1s")
-		}, "store_unreachable", exitStore, []string{closed.Addr().String()}},
+		}, "store_unreachable", cli.ExitStore, []string{closed.Addr().String()}},
 		{"Denied", "", func(t *testing.T, s *testSite) {
 			url := streamtest.Server(t, streamtest.ServerOptions{Deny: []string{"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.INFO.>"}})
 			s.args = append(s.args, "--nats-url", url, "--store-sync-always", "true", "--store-start-wait", "2s")
-		}, "store_no_permission", exitStore, []string{"$JS.API.STREAM.INFO.USAGE"}},
-		{"OtherName", "", func(_ *testing.T, s *testSite) { s.args[3] = "Renderd" }, "solution_name_mismatch", exitLicense, []string{`"renderd"`, `"Renderd"`}},
-		{"OtherNameLater", "first", func(_ *testing.T, s *testSite) { s.args[3] = "renderd2" }, "solution_name_mismatch", exitLicense, []string{`"renderd"`, `"renderd2"`}},
-		{"KeyCut", "", line(func(k string) string { return k[:len(k)/2] }), "license_key_cut", exitLicense, []string{"cut or mistyped"}},
-		{"KeyOfNextVersion", "", line(func(k string) string { return "ms2" + k[3:] }), "upgrade_needed", exitVersion, []string{"ms2"}},
-		{"NotAKey", "", line(func(string) string { return "hello" }), "not_a_license", exitLicense, []string{"hello"}},
-		{"SignedByReplyKey", "", key("--meter", "documents.processed:count", "--signed-by", "reply"), "license_invalid", exitLicense, []string{"L-1"}},
+		}, "store_no_permission", cli.ExitStore, []string{"$JS.API.STREAM.INFO.USAGE"}},
+		{"OtherName", "", func(_ *testing.T, s *testSite) { s.args[3] = "Renderd" }, "solution_name_mismatch", cli.ExitLicense, []string{`"renderd"`, `"Renderd"`}},
+		{"OtherNameLater", "first", func(_ *testing.T, s *testSite) { s.args[3] = "renderd2" }, "solution_name_mismatch", cli.ExitLicense, []string{`"renderd"`, `"renderd2"`}},
+		{"KeyCut", "", line(func(k string) string { return k[:len(k)/2] }), "license_key_cut", cli.ExitLicense, []string{"cut or mistyped"}},
+		{"KeyOfNextVersion", "", line(func(k string) string { return "ms2" + k[3:] }), "upgrade_needed", cli.ExitVersion, []string{"ms2"}},
+		{"NotAKey", "", line(func(string) string { return "hello" }), "not_a_license", cli.ExitLicense, []string{"hello"}},
+		{"SignedByReplyKey", "", key("--meter", "documents.processed:count", "--signed-by", "reply"), "license_invalid", cli.ExitLicense, []string{"L-1"}},
 		{"OtherAnchor", "", func(_ *testing.T, s *testSite) {
 			s.args = append(s.args, "--vendor-key", anotherVendor.VKey().String())
-		}, "license_invalid", exitLicense, []string{"L-1"}},
-		{"OtherVendorLater", "first", key("--vendor", "other", "--meter", "documents.processed:count"), "license_invalid", exitLicense, []string{"L-1"}},
-		{"NewerProgram", "", key("--min-version", "99.1.0"), "upgrade_needed", exitVersion, []string{"99.1.0", version}},
+		}, "license_invalid", cli.ExitLicense, []string{"L-1"}},
+		{"OtherVendorLater", "first", key("--vendor", "other", "--meter", "documents.processed:count"), "license_invalid", cli.ExitLicense, []string{"L-1"}},
+		{"NewerProgram", "", key("--min-version", "99.1.0"), "upgrade_needed", cli.ExitVersion, []string{"99.1.0", version}},
 		{"OtherProductLine", "", func(t *testing.T, s *testSite) {
 			key("--product-line", "render13")(t, s)
 			s.args = append(s.args, "--license-product-line", "render14")
-		}, "new_license_needed", exitLicense, []string{"render13", "render14"}},
-		{"MeterConflict", "", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--meter", "documents.processed:sum") }, "meter_conflict", exitUsage, []string{"documents.processed is sum", "count"}},
-		{"OtherSitesLicense", "first", func(_ *testing.T, s *testSite) { s.args[1] = other.file("first.key") }, "wrong_site_key", exitLicense, []string{other.key, base.key}},
-		{"OtherSitesLicenseFirst", "", func(_ *testing.T, s *testSite) { s.args[1] = other.file("first.key") }, "no_history", exitHistory, []string{other.key}},
-		{"AllDeleted", "", file("second.key"), "no_history", exitHistory, []string{base.key}},
-		{"HistoryDeleted", "first", func(t *testing.T, s *testSite) { remove(t, s.dir, "stream", "projections") }, "no_history", exitHistory, []string{"restore --help"}},
-		{"SiteKeyGone", "first", func(t *testing.T, s *testSite) { remove(t, s.dir, "keys/site.key") }, "site_key_missing", exitHistory, []string{"site.key"}},
-		{"AnchorDamaged", "first", func(t *testing.T, s *testSite) { truncate(t, filepath.Join(s.dir, "keys", "vendor.keys"), 2) }, "site_key_missing", exitHistory, []string{"vendor.keys"}},
-		{"OldDisk", "unbound", file("second.key"), "ledger_behind_pin", exitHistory, []string{"the ledger ends at", "the license pins"}},
+		}, "new_license_needed", cli.ExitLicense, []string{"render13", "render14"}},
+		{"MeterConflict", "", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--meter", "documents.processed:sum") }, "meter_conflict", cli.ExitUsage, []string{"documents.processed is sum", "count"}},
+		{"OtherSitesLicense", "first", func(_ *testing.T, s *testSite) { s.args[1] = other.file("first.key") }, "wrong_site_key", cli.ExitLicense, []string{other.key, base.key}},
+		{"OtherSitesLicenseFirst", "", func(_ *testing.T, s *testSite) { s.args[1] = other.file("first.key") }, "no_history", cli.ExitHistory, []string{other.key}},
+		{"AllDeleted", "", file("second.key"), "no_history", cli.ExitHistory, []string{base.key}},
+		{"HistoryDeleted", "first", func(t *testing.T, s *testSite) { remove(t, s.dir, "stream", "projections") }, "no_history", cli.ExitHistory, []string{"restore --help"}},
+		{"SiteKeyGone", "first", func(t *testing.T, s *testSite) { remove(t, s.dir, "keys/site.key") }, "site_key_missing", cli.ExitHistory, []string{"site.key"}},
+		{"AnchorDamaged", "first", func(t *testing.T, s *testSite) { truncate(t, filepath.Join(s.dir, "keys", "vendor.keys"), 2) }, "site_key_missing", cli.ExitHistory, []string{"vendor.keys"}},
+		{"OldDisk", "unbound", file("second.key"), "ledger_behind_pin", cli.ExitHistory, []string{"the ledger ends at", "the license pins"}},
 		{"Fork", "first", func(t *testing.T, s *testSite) {
 			path := filepath.Join(t.TempDir(), "x.key")
 			vendorRuns(t, "bound-key", "--out", path, "--serial", "3", "--pin", "3", "--meter", "documents.processed:count", base.file("third.usage"))
 			s.args[1] = path
-		}, "ledger_off_pin", exitHistory, []string{"at size 3"}},
+		}, "ledger_off_pin", cli.ExitHistory, []string{"at size 3"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newTestSite(t, slices.Clone(base.args)...)
@@ -204,7 +205,7 @@ func TestLicenseRefusalsToStart(t *testing.T) {
 					t.Errorf("refused with %s\nwant it to say %q", r.text, says)
 				}
 			}
-			if tc.from == "" && hasHistory(s.dir) && tc.exit != exitStore {
+			if tc.from == "" && hasHistory(s.dir) && tc.exit != cli.ExitStore {
 				t.Errorf("%s holds a history after the refusal", s.dir)
 			}
 			if again := s.tryStart(); again == nil || again.code() != tc.code {
@@ -220,8 +221,8 @@ func TestP04DefaultFolder(t *testing.T) {
 	cmd := exec.Command(meterseal(t), slices.Concat([]string{"serve", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, l.args)...)
 	cmd.Dir = t.TempDir()
 	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState.ExitCode() != exitStore || !strings.Contains(string(out), "[store_missing]") {
-		t.Errorf("serve without --data: %v, %s; want exit code %d, store_missing", err, out, exitStore)
+	if cmd.ProcessState.ExitCode() != cli.ExitStore || !strings.Contains(string(out), "[store_missing]") {
+		t.Errorf("serve without --data: %v, %s; want exit code %d, store_missing", err, out, cli.ExitStore)
 	}
 	if list, _ := os.ReadDir(cmd.Dir); len(list) > 0 {
 		t.Errorf("it made %v", list)

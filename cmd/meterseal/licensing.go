@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
@@ -99,7 +100,7 @@ func (l licensing) use(st *projections.Status, q license.Request, node string, n
 // Import is console.Licensing.
 func (l licensing) Import(ctx context.Context, doc []byte, dryRun bool) (console.Imported, error) {
 	out, err := l.importDocument(ctx, doc, dryRun)
-	var f *failure
+	var f *cli.Failure
 	if errors.As(err, &f) {
 		err = &console.Problem{Status: 409, Code: f.Code, Message: f.Message, Hint: f.Hint}
 	}

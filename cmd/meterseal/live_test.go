@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // P-20: an import is in force at once: the process goes on, no connection drops,
@@ -80,7 +82,7 @@ func TestImportKilled(t *testing.T) {
 		s.start()
 		code, out, _ := program(t, "status", "--http", s.http, "--json")
 		active, inactive := strings.Contains(out, `"state": "active"`), strings.Contains(out, `"state": "inactive"`)
-		if !active && !inactive || active != (code == exitOK) {
+		if !active && !inactive || active != (code == cli.ExitOK) {
 			t.Fatalf("after the kill: exit code %d, %s; want active or inactive", code, out)
 		}
 		history := mustProgram(t, "license", "history", "--http", s.http, "-o", "csv")
@@ -88,7 +90,7 @@ func TestImportKilled(t *testing.T) {
 			t.Errorf("active is %v, but the history is\n%s", active, history)
 		}
 		mustProgram(t, "import", "--http", s.http, l.file("first.reply"))
-		if code, out, _ := program(t, "status", "--http", s.http, "--json"); code != exitOK {
+		if code, out, _ := program(t, "status", "--http", s.http, "--json"); code != cli.ExitOK {
 			t.Errorf("after the import again: exit code %d, %s; want active", code, out)
 		}
 		s.stop()

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // Formats of report show that carry a whole document past a gap where no medium
@@ -45,18 +46,18 @@ func (a *app) showParts(in io.Reader, format, out string, force bool) error {
 	}
 	switch {
 	case format == formatPNG && out == "-":
-		return fail(exitUsage, "config_invalid", "give -o NAME: the pictures are NAME-1.png and on", "pictures are not written to stdout")
+		return cli.Fail(cli.ExitUsage, "config_invalid", "give -o NAME: the pictures are NAME-1.png and on", "pictures are not written to stdout")
 	case format == formatPNG:
 		for i, p := range parts {
 			name := fmt.Sprintf("%s-%d.png", strings.TrimSuffix(out, ".png"), i+1)
-			if err := writeFile(name, force, func(w io.Writer) error { return export.WriteQRPNG(w, p, pngPixels) }); err != nil {
+			if err := cli.WriteFile(name, force, func(w io.Writer) error { return export.WriteQRPNG(w, p, pngPixels) }); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.err, "wrote     %s   part %d of %d\n", name, i+1, len(parts))
+			fmt.Fprintf(a.Err, "wrote     %s   part %d of %d\n", name, i+1, len(parts))
 		}
 		return nil
 	case out == "-":
-		return write(a.out)
+		return write(a.Out)
 	}
-	return writeFile(out, force, write)
+	return cli.WriteFile(out, force, write)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/meterseal/meterseal/events/stream/streamtest"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
 )
 
@@ -87,7 +88,7 @@ func (r *refusedStart) code() string {
 
 func (s *testSite) stop() {
 	s.t.Helper()
-	if code := s.proc.Stop(); code != exitOK {
+	if code := s.proc.Stop(); code != cli.ExitOK {
 		s.t.Fatalf("daemon ended with %d:\n%s", code, s.proc.Output())
 	}
 }
@@ -109,7 +110,7 @@ func program(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func mustProgram(t *testing.T, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := program(t, args...)
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Fatalf("meterseal %s: exit code %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
 	}
 	return stdout
@@ -170,42 +171,42 @@ func TestRefusalsToStart(t *testing.T) {
 		exit   int
 		says   string
 	}{
-		{"Configuration", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--windows-length", "7m") }, "config_invalid", exitUsage, "windows.length 7m0s does not divide 24 h"},
-		{"OtherWindow", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--windows-length", "1h") }, "config_invalid", exitUsage, "this ledger was opened with 15m0s"},
-		{"OtherMeaning", func(_ *testing.T, s *testSite) { s.args[1] = "documents.processed:sum" }, "meter_conflict", exitUsage, "documents.processed"},
-		{"HTTPTaken", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--http", busy.Addr().String()) }, "listen_address_in_use", exitUsage, "http.listen " + busy.Addr().String()},
-		{"NATSTaken", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--nats", busy.Addr().String()) }, "listen_address_in_use", exitUsage, busy.Addr().String()},
-		{"KeyExposed", func(t *testing.T, s *testSite) { chmod(t, filepath.Join(s.dir, "keys", "site.key"), 0o644) }, "key_file_exposed", exitUsage, "site.key"},
-		{"KeyFolderExposed", func(t *testing.T, s *testSite) { chmod(t, filepath.Join(s.dir, "keys"), 0o755) }, "key_file_exposed", exitUsage, "keys"},
+		{"Configuration", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--windows-length", "7m") }, "config_invalid", cli.ExitUsage, "windows.length 7m0s does not divide 24 h"},
+		{"OtherWindow", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--windows-length", "1h") }, "config_invalid", cli.ExitUsage, "this ledger was opened with 15m0s"},
+		{"OtherMeaning", func(_ *testing.T, s *testSite) { s.args[1] = "documents.processed:sum" }, "meter_conflict", cli.ExitUsage, "documents.processed"},
+		{"HTTPTaken", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--http", busy.Addr().String()) }, "listen_address_in_use", cli.ExitUsage, "http.listen " + busy.Addr().String()},
+		{"NATSTaken", func(_ *testing.T, s *testSite) { s.args = append(s.args, "--nats", busy.Addr().String()) }, "listen_address_in_use", cli.ExitUsage, busy.Addr().String()},
+		{"KeyExposed", func(t *testing.T, s *testSite) { chmod(t, filepath.Join(s.dir, "keys", "site.key"), 0o644) }, "key_file_exposed", cli.ExitUsage, "site.key"},
+		{"KeyFolderExposed", func(t *testing.T, s *testSite) { chmod(t, filepath.Join(s.dir, "keys"), 0o755) }, "key_file_exposed", cli.ExitUsage, "keys"},
 		{"Unreachable", func(_ *testing.T, s *testSite) {
 			s.args = append(s.args, "--nats-url", "nats://"+closed.Addr().String(), "--store-sync-always", "true", "--store-start-wait", "1s")
-		}, "store_unreachable", exitStore, closed.Addr().String()},
+		}, "store_unreachable", cli.ExitStore, closed.Addr().String()},
 		{"Unsafe", func(t *testing.T, s *testSite) {
 			s.args = append(s.args, "--nats-url", streamtest.Server(t, streamtest.ServerOptions{}))
-		}, "store_settings_unsafe", exitStore, "sync_interval: always"},
+		}, "store_settings_unsafe", cli.ExitStore, "sync_interval: always"},
 		{"Denied", func(t *testing.T, s *testSite) {
 			url := streamtest.Server(t, streamtest.ServerOptions{Deny: []string{"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.INFO.>"}})
 			s.args = append(s.args, "--nats-url", url, "--store-sync-always", "true", "--store-start-wait", "2s")
-		}, "store_no_permission", exitStore, "$JS.API.STREAM.INFO.USAGE"},
+		}, "store_no_permission", cli.ExitStore, "$JS.API.STREAM.INFO.USAGE"},
 		{"NoRight", func(t *testing.T, s *testSite) {
 			if runtime.GOOS != "linux" {
 				t.Skip("needs a folder in which even root makes nothing")
 			}
 			s.dir = "/sys/meterseal/data"
-		}, "store_no_permission", exitStore, "/sys/meterseal/data"},
-		{"SiteKeyGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "keys/site.key") }, "site_key_missing", exitHistory, "site.key"},
-		{"KeysGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "keys") }, "site_key_missing", exitHistory, "site.key"},
-		{"SaltGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "keys/salt.key") }, "site_key_missing", exitHistory, "salt.key"},
+		}, "store_no_permission", cli.ExitStore, "/sys/meterseal/data"},
+		{"SiteKeyGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "keys/site.key") }, "site_key_missing", cli.ExitHistory, "site.key"},
+		{"KeysGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "keys") }, "site_key_missing", cli.ExitHistory, "site.key"},
+		{"SaltGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "keys/salt.key") }, "site_key_missing", cli.ExitHistory, "salt.key"},
 		{"OtherSitesKey", func(t *testing.T, s *testSite) {
 			other := stopped(t, 0)
 			remove(t, s.dir, "keys")
 			copyTree(t, filepath.Join(other.dir, "keys"), filepath.Join(s.dir, "keys"))
-		}, "site_key_missing", exitHistory, "the key is that of"},
-		{"HistoryGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "stream", "projections") }, "no_history", exitHistory, "projections"},
-		{"ProjectionsGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "projections") }, "no_history", exitHistory, "restore --help"},
-		{"StreamGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "stream") }, "stream_behind_cursor", exitHistory, "restore --help"},
-		{"OtherStream", func(t *testing.T, s *testSite) { otherStream(t, s, 3) }, "stream_damaged", exitHistory, "restore --help"},
-		{"OtherLongerStream", func(t *testing.T, s *testSite) { otherStream(t, s, 9) }, "stream_hole", exitHistory, "does not follow"},
+		}, "site_key_missing", cli.ExitHistory, "the key is that of"},
+		{"HistoryGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "stream", "projections") }, "no_history", cli.ExitHistory, "projections"},
+		{"ProjectionsGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "projections") }, "no_history", cli.ExitHistory, "restore --help"},
+		{"StreamGone", func(t *testing.T, s *testSite) { remove(t, s.dir, "stream") }, "stream_behind_cursor", cli.ExitHistory, "restore --help"},
+		{"OtherStream", func(t *testing.T, s *testSite) { otherStream(t, s, 3) }, "stream_damaged", cli.ExitHistory, "restore --help"},
+		{"OtherLongerStream", func(t *testing.T, s *testSite) { otherStream(t, s, 9) }, "stream_hole", cli.ExitHistory, "does not follow"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newTestSite(t)
@@ -249,14 +250,14 @@ func TestStoreInUse(t *testing.T) {
 	s.start()
 	second := newTestSite(t)
 	second.dir = s.dir
-	if r := second.tryStart(); r == nil || r.code() != "store_in_use" || r.exit != exitStore {
+	if r := second.tryStart(); r == nil || r.code() != "store_in_use" || r.exit != cli.ExitStore {
 		t.Errorf("second daemon: %+v, want store_in_use", r)
 	}
 	for _, args := range [][]string{
 		{"ledger", "check", "--data", s.dir}, {"report", "open", "--data", s.dir}, {"restore", "--rebuild", "--data", s.dir},
 	} {
-		if code, _, stderr := program(t, args...); code != exitStore || !strings.Contains(stderr, "[store_in_use]") {
-			t.Errorf("meterseal %s: exit code %d, %s; want %d, store_in_use", strings.Join(args, " "), code, stderr, exitStore)
+		if code, _, stderr := program(t, args...); code != cli.ExitStore || !strings.Contains(stderr, "[store_in_use]") {
+			t.Errorf("meterseal %s: exit code %d, %s; want %d, store_in_use", strings.Join(args, " "), code, stderr, cli.ExitStore)
 		}
 	}
 	s.send("still-serving")
@@ -290,8 +291,8 @@ func TestYD5DamagedFiles(t *testing.T) {
 				copyTree(t, base.dir, s.dir)
 				d.do(t, filepath.Join(s.dir, file))
 				if r := s.tryStart(); r != nil {
-					if !slices.Contains(history, r.code()) || r.exit != exitHistory {
-						t.Errorf("refused with %d: %s; want exit code %d and one of %v", r.exit, r.text, exitHistory, history)
+					if !slices.Contains(history, r.code()) || r.exit != cli.ExitHistory {
+						t.Errorf("refused with %d: %s; want exit code %d and one of %v", r.exit, r.text, cli.ExitHistory, history)
 					}
 					return
 				}

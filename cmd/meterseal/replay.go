@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // replayOptions say what a trace means and where it goes.
@@ -54,7 +55,7 @@ them).`,
 		Args: cobra.ExactArgs(1),
 	}
 	serverFlag(cmd)
-	formFlags(cmd)
+	cli.FormFlags(cmd)
 	f := cmd.Flags()
 	var o replayOptions
 	f.StringVar(&o.format, "format", "", "counts, csv or jsonl")
@@ -71,7 +72,7 @@ them).`,
 		if err := o.complete(*start, *meters, *nodes, *node); err != nil {
 			return err
 		}
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -80,12 +81,12 @@ them).`,
 			return err
 		}
 		if form == "json" {
-			err = printJSON(a.out, res)
+			err = cli.PrintJSON(a.Out, res)
 		} else {
-			err = res.print(a.out)
+			err = res.print(a.Out)
 		}
 		if err == nil && res.refusedCount() > 0 {
-			return fail(exitError, "events_refused", `see "meterseal status" and GET /v1/rejected`, "%s events were refused", grouped(res.refusedCount()))
+			return cli.Fail(cli.ExitError, "events_refused", `see "meterseal status" and GET /v1/rejected`, "%s events were refused", cli.Grouped(res.refusedCount()))
 		}
 		return err
 	}
@@ -101,35 +102,35 @@ func (o *replayOptions) complete(start string, meters []string, nodes int, node 
 	case node != "":
 		o.nodes = []string{node}
 	case nodes < 1 || nodes > 64:
-		return fail(exitUsage, "config_invalid", "1 to 64", "--nodes %d", nodes)
+		return cli.Fail(cli.ExitUsage, "config_invalid", "1 to 64", "--nodes %d", nodes)
 	default:
 		for i := range nodes {
 			o.nodes = append(o.nodes, "n"+strconv.Itoa(i+1))
 		}
 	}
 	if o.window < 1 || o.window > 1<<20 {
-		return fail(exitUsage, "config_invalid", "1 to 1048576", "--window %d", o.window)
+		return cli.Fail(cli.ExitUsage, "config_invalid", "1 to 1048576", "--window %d", o.window)
 	}
 	if o.session != "" && !events.ValidSession(o.session) {
-		return fail(exitUsage, "config_invalid", "letters, digits, \".\", \"_\" and \"-\", 64 at most", "--session %q is not the name of a session", o.session)
+		return cli.Fail(cli.ExitUsage, "config_invalid", "letters, digits, \".\", \"_\" and \"-\", 64 at most", "--session %q is not the name of a session", o.session)
 	}
 	switch o.format {
 	case "counts":
 		t, err := time.Parse(time.RFC3339, start)
 		if err != nil {
-			return fail(exitUsage, "config_invalid", "give the instant of the first number: --start 1995-07-01T04:00:01Z", "--start %q is no RFC 3339 time", start)
+			return cli.Fail(cli.ExitUsage, "config_invalid", "give the instant of the first number: --start 1995-07-01T04:00:01Z", "--start %q is no RFC 3339 time", start)
 		}
 		o.start = t
 		if len(o.meters) != 1 || o.meters[0].column != "" {
-			return fail(exitUsage, "config_invalid", "give --meter ID once", "the format counts has one meter")
+			return cli.Fail(cli.ExitUsage, "config_invalid", "give --meter ID once", "the format counts has one meter")
 		}
 	case "csv":
 		if o.timeColumn == "" || len(o.meters) == 0 {
-			return fail(exitUsage, "config_invalid", "give --time-column NAME and --meter ID=COLUMN", "csv needs a time column and a meter")
+			return cli.Fail(cli.ExitUsage, "config_invalid", "give --time-column NAME and --meter ID=COLUMN", "csv needs a time column and a meter")
 		}
 	case "jsonl":
 	default:
-		return fail(exitUsage, "config_invalid", "use counts, csv or jsonl", "--format %q is no format", o.format)
+		return cli.Fail(cli.ExitUsage, "config_invalid", "use counts, csv or jsonl", "--format %q is no format", o.format)
 	}
 	return nil
 }
@@ -153,10 +154,10 @@ func (r *replayResult) refusedCount() (n int64) {
 }
 
 func (r *replayResult) print(w io.Writer) error {
-	fmt.Fprintf(w, "sent       %s from %s in %.1f s, %s/s\n", plural(r.Events, "event"), plural(len(r.Nodes), "node"), r.Seconds, grouped(int64(r.PerSecond)))
-	_, err := fmt.Fprintf(w, "stored     %s\nduplicate  %s\n", grouped(r.Stored), grouped(r.Duplicates))
+	fmt.Fprintf(w, "sent       %s from %s in %.1f s, %s/s\n", cli.Plural(r.Events, "event"), cli.Plural(len(r.Nodes), "node"), r.Seconds, cli.Grouped(int64(r.PerSecond)))
+	_, err := fmt.Fprintf(w, "stored     %s\nduplicate  %s\n", cli.Grouped(r.Stored), cli.Grouped(r.Duplicates))
 	for code, n := range r.Refused {
-		_, err = fmt.Fprintf(w, "%-10s %s\n", code, grouped(n))
+		_, err = fmt.Fprintf(w, "%-10s %s\n", code, cli.Grouped(n))
 	}
 	return err
 }
@@ -292,7 +293,7 @@ func dispatch(ctx context.Context, file traceFile, o replayOptions, senders []*t
 func (e *traceEvent) address(node string, o replayOptions) error {
 	var to struct{ Node, Meter string }
 	if err := json.Unmarshal(e.raw, &to); err != nil {
-		return fail(exitError, "malformed", "correct the file", "line %d is no JSON object: %v", e.line, err)
+		return cli.Fail(cli.ExitError, "malformed", "correct the file", "line %d is no JSON object: %v", e.line, err)
 	}
 	if to.Node == "" {
 		to.Node = node

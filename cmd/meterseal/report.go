@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 )
 
@@ -70,7 +71,7 @@ bytes come again. Read it before you carry it: it is plain text.`,
 		wrap.Zstd, _ = f.GetBool("zstd")
 		recipients, _ := f.GetStringArray("seal-to")
 		if wrap.Recipients, err = export.ParseRecipients(recipients); err != nil {
-			return fail(exitUsage, "config_invalid", "a recipient begins with age1", "%v", err)
+			return cli.Fail(cli.ExitUsage, "config_invalid", "a recipient begins with age1", "%v", err)
 		}
 		out, _ := f.GetString("out")
 		force, _ := f.GetBool("force")
@@ -111,9 +112,9 @@ func (a *app) saveReport(resp *http.Response, out string, wrap export.WrapOption
 		return nil
 	}
 	if out == "-" {
-		return write(a.out)
+		return write(a.Out)
 	}
-	if err := writeFile(out, force, write); err != nil {
+	if err := cli.WriteFile(out, force, write); err != nil {
 		return err
 	}
 	return a.describeExport(out, size, text.Sum(nil), file.Sum(nil))
@@ -125,21 +126,21 @@ func (a *app) describeExport(path string, size int64, text, file []byte) error {
 		return err
 	}
 	defer f.Close()
-	w := a.err
+	w := a.Err
 	if r, err := export.VerifyReport(f, export.VerifyOptions{TrustFile: true}); err == nil {
-		fmt.Fprintf(w, "sealed    windows up to %s, records %s to %s\n", r.Until.Format("2006-01-02 15:04 UTC"), grouped(r.BaseSize), grouped(r.Size-1))
+		fmt.Fprintf(w, "sealed    windows up to %s, records %s to %s\n", r.Until.Format("2006-01-02 15:04 UTC"), cli.Grouped(r.BaseSize), cli.Grouped(r.Size-1))
 		what := map[export.Level]string{export.Standard: "totals and hashes, no user data", export.Pseudonymous: "events without names", export.Detailed: "every event with all that is known of it"}
 		fmt.Fprintf(w, "level     %s: %s\n", r.Level, what[r.Level])
 	}
-	fmt.Fprintf(w, "wrote     %s   %s\n", path, byteSize(size))
+	fmt.Fprintf(w, "wrote     %s   %s\n", path, cli.ByteSize(size))
 	fmt.Fprintf(w, "sha256    %x\n", text)
 	if string(text) != string(file) {
 		fmt.Fprintf(w, "  of file %x\n", file)
 	}
-	if a.quiet {
+	if a.Quiet {
 		return nil
 	}
-	fmt.Fprintf(w, "next      read it, then carry it to your vendor:\n          %s report show %s\n", a.name, path)
+	fmt.Fprintf(w, "next      read it, then carry it to your vendor:\n          %s report show %s\n", a.Called, path)
 	return nil
 }
 
@@ -162,7 +163,7 @@ func (a *app) reportShowCommand() *cobra.Command {
 		out, _ := f.GetString("out")
 		force, _ := f.GetBool("force")
 		if !slices.Contains(showFormats, format) {
-			return fail(exitUsage, "config_invalid", "use "+strings.Join(showFormats, ", "), "--format %s is no format", format)
+			return cli.Fail(cli.ExitUsage, "config_invalid", "use "+strings.Join(showFormats, ", "), "--format %s is no format", format)
 		}
 		in, err := os.Open(args[0])
 		if err != nil {
@@ -174,16 +175,16 @@ func (a *app) reportShowCommand() *cobra.Command {
 		case format == formatParts, format == formatQR, format == formatPNG:
 			return a.showParts(in, format, out, force)
 		case format == "sqlite" && out == "-":
-			return fail(exitUsage, "config_invalid", "give -o usage.db", "a database is not written to stdout")
+			return cli.Fail(cli.ExitUsage, "config_invalid", "give -o usage.db", "a database is not written to stdout")
 		case format == "sqlite":
-			err = placeFile(out, force, func(tmp string) error {
+			err = cli.PlaceFile(out, force, func(tmp string) error {
 				_, err := export.WriteSQLite(cmd.Context(), tmp, in, o)
 				return err
 			})
 		case out == "-":
-			err = showReport(a.out, in, format, o)
+			err = showReport(a.Out, in, format, o)
 		default:
-			err = writeFile(out, force, func(w io.Writer) error { return showReport(w, in, format, o) })
+			err = cli.WriteFile(out, force, func(w io.Writer) error { return showReport(w, in, format, o) })
 		}
 		var doc *export.Error
 		if errors.As(err, &doc) {
@@ -245,9 +246,9 @@ and the first bad record is named where one can be.`,
 		asJSON, _ := f.GetBool("json")
 		switch {
 		case !asJSON:
-			err = errors.Join(export.WriteVerified(a.out, r, err), err)
+			err = errors.Join(export.WriteVerified(a.Out, r, err), err)
 		case err == nil:
-			err = export.WriteJSON(a.out, r)
+			err = export.WriteJSON(a.Out, r)
 		}
 		var doc *export.Error
 		if errors.As(err, &doc) {
@@ -258,7 +259,7 @@ and the first bad record is named where one can be.`,
 		}
 		if r.Verdict == export.Reject {
 			code := r.Decisive().Code
-			return fail(exitDocument, code, export.Hint(code), "%s: the site signed what does not add up", filepath.Base(args[0]))
+			return cli.Fail(cli.ExitDocument, code, export.Hint(code), "%s: the site signed what does not add up", filepath.Base(args[0]))
 		}
 		return nil
 	}
@@ -277,7 +278,7 @@ func siteKey(value string) (key string, v note.Verifier, err error) {
 	}
 	key = strings.TrimSpace(key)
 	if v, err = ledger.ParseVerifier(key, ledger.RoleSite); err != nil {
-		return "", nil, fail(exitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is no site key: %v", err)
+		return "", nil, cli.Fail(cli.ExitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is no site key: %v", err)
 	}
 	return key, v, nil
 }
@@ -300,7 +301,7 @@ func verifyOptions(cmd *cobra.Command) (o export.VerifyOptions, err error) {
 		return o, err
 	}
 	if len(o.SiteKeys) == 0 {
-		return o, fail(exitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is missing: without the key nothing is proven")
+		return o, cli.Fail(cli.ExitUsage, "config_invalid", `"meterseal keys show" prints it at the site`, "--site-key is missing: without the key nothing is proven")
 	}
 	o.ReceiptKeys, _ = f.GetStringArray("receipt-key")
 	o.Origin, _ = f.GetString("origin")
@@ -316,7 +317,7 @@ func verifyOptions(cmd *cobra.Command) (o export.VerifyOptions, err error) {
 		}
 		cp, err := ledger.ParseCheckpoint(b, v)
 		if err != nil {
-			return o, fail(exitDocument, "signature/invalid", "give the checkpoint note of an accepted report", "%s: %v", path, err)
+			return o, cli.Fail(cli.ExitDocument, "signature/invalid", "give the checkpoint note of an accepted report", "%s: %v", path, err)
 		}
 		o.Accepted = append(o.Accepted, cp.Checkpoint)
 	}
@@ -371,10 +372,10 @@ showing any other. The daemon must be stopped, or a copy of its data be used.`,
 				return err
 			}
 			if out == "-" {
-				_, err = a.out.Write(b)
+				_, err = a.Out.Write(b)
 				return err
 			}
-			return writeFile(out, force, func(w io.Writer) error {
+			return cli.WriteFile(out, force, func(w io.Writer) error {
 				_, err := w.Write(b)
 				return err
 			})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
@@ -59,7 +60,7 @@ its stream, which changes no record.`,
 		dir, _ := f.GetString("data")
 		reports, _ := f.GetStringArray("reports")
 		if len(reports) == 0 && len(args) > 0 {
-			return fail(exitUsage, "config_invalid", "did you mean --reports?", "restore takes no arguments but reports: %q", args[0])
+			return cli.Fail(cli.ExitUsage, "config_invalid", "did you mean --reports?", "restore takes no arguments but reports: %q", args[0])
 		}
 		from, _ := f.GetString("from")
 		rebuild, _ := f.GetBool("rebuild")
@@ -82,7 +83,7 @@ its stream, which changes no record.`,
 			l.keysFrom, _ = f.GetString("keys")
 			return a.restoreReports(cmd.Context(), l)
 		}
-		return fail(exitUsage, "config_invalid", "give one of the four", "restore needs --from FILE, --reports FILE, --supersede or --rebuild")
+		return cli.Fail(cli.ExitUsage, "config_invalid", "give one of the four", "restore needs --from FILE, --reports FILE, --supersede or --rebuild")
 	}
 	return cmd
 }
@@ -99,7 +100,7 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 		if number, ok := strings.CutPrefix(name, groupsDir+"/"); ok && first == 0 {
 			n, err := strconv.ParseUint(number, 10, 64)
 			if err != nil {
-				return fail(exitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
+				return cli.Fail(cli.ExitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
 			}
 			first = n // those before it were pruned
 		}
@@ -114,7 +115,7 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 	if hasSiteKey(keys) {
 		hasKey = false // those that are there stay
 	} else if !hasKey {
-		return fail(exitHistory, "site_key_missing", fmt.Sprintf("put the folder keys into %s, then restore again", dir), "the backup holds no keys, and %s has none", dir)
+		return cli.Fail(cli.ExitHistory, "site_key_missing", fmt.Sprintf("put the folder keys into %s, then restore again", dir), "the backup holds no keys, and %s has none", dir)
 	}
 	work, remove, err := restoreFolder(dir)
 	if err != nil {
@@ -139,12 +140,12 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.err, "restored  %s: %s groups\nnext      %s serve --data %s\n", dir, grouped(groups), a.name, dir)
+	_, err = fmt.Fprintf(a.Err, "restored  %s: %s groups\nnext      %s serve --data %s\n", dir, cli.Grouped(groups), a.Called, dir)
 	return err
 }
 
 func hasLedger(dir string) error {
-	return fail(exitHistory, "store_in_use", "move it away first; nothing is ever overwritten", "%s already holds a ledger", dir)
+	return cli.Fail(cli.ExitHistory, "store_in_use", "move it away first; nothing is ever overwritten", "%s already holds a ledger", dir)
 }
 
 // restoreFolder makes the folder in dir in which everything is made whole, and
@@ -202,7 +203,7 @@ func unpackBackup(ctx context.Context, work, from string, keys bool, first uint6
 		case top == keysDir && !keys:
 			return nil
 		case top != projectionsDir && top != keysDir:
-			return fail(exitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
+			return cli.Fail(cli.ExitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
 		}
 		path := filepath.Join(work, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -218,7 +219,7 @@ func unpackBackup(ctx context.Context, work, from string, keys bool, first uint6
 	err = errors.Join(err, str.Close())
 	for _, d := range []string{projectionsDir, keysDir} {
 		if err == nil && (d != keysDir || keys) {
-			err = syncFolder(filepath.Join(work, d))
+			err = cli.SyncFolder(filepath.Join(work, d))
 		}
 	}
 	return groups, err
@@ -229,7 +230,7 @@ func moveSynced(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(to))
+	return cli.SyncFolder(filepath.Dir(to))
 }
 
 // recordRestore appends the restore record to the ledger in work, through the
@@ -256,14 +257,14 @@ func (a *app) recordRestore(ctx context.Context, keys *siteKeys, work, line stri
 // beside them until that has worked.
 func (a *app) rebuild(ctx context.Context, dir string) error {
 	if !hasHistory(dir) {
-		return fail(exitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
+		return cli.Fail(cli.ExitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
 	}
 	keys, err := readKeys(dir)
 	if err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, streamDir)); err != nil {
-		return fail(exitHistory, "no_history", "restore from a backup", "%s holds no stream to rebuild from", dir)
+		return cli.Fail(cli.ExitHistory, "no_history", "restore from a backup", "%s holds no stream to rebuild from", dir)
 	}
 	str, err := openStreamAtRest(ctx, dir)
 	if err != nil {
@@ -275,14 +276,14 @@ func (a *app) rebuild(ctx context.Context, dir string) error {
 		return err
 	}
 	if last.Seq == 0 {
-		return fail(exitHistory, "no_history", "restore from a backup", "the stream in %s is empty", dir)
+		return cli.Fail(cli.ExitHistory, "no_history", "restore from a backup", "the stream in %s is empty", dir)
 	}
 	first, err := str.First(ctx)
 	if err != nil {
 		return err
 	}
 	if first > 1 {
-		return fail(exitHistory, "no_history", "restore from a backup: it holds the projections too",
+		return cli.Fail(cli.ExitHistory, "no_history", "restore from a backup: it holds the projections too",
 			"the stream in %s begins with group %d: those before it were pruned after a receipt, so the projections cannot be folded again", dir, first)
 	}
 	fresh := filepath.Join(dir, projectionsDir+".new")
@@ -318,11 +319,11 @@ func (a *app) rebuild(ctx context.Context, dir string) error {
 	if err := moveSynced(fresh, old); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "rebuilt   %s events from %s groups\n", grouped(total), grouped(last.Seq))
+	fmt.Fprintf(a.Err, "rebuilt   %s events from %s groups\n", cli.Grouped(total), cli.Grouped(last.Seq))
 	if kept != "" {
-		fmt.Fprintf(a.err, "kept      %s\n          the old projections: remove them when all is well\n", filepath.Base(kept))
+		fmt.Fprintf(a.Err, "kept      %s\n          the old projections: remove them when all is well\n", filepath.Base(kept))
 	}
-	_, err = fmt.Fprintf(a.err, "next      %s ledger check --data %s\n", a.name, dir)
+	_, err = fmt.Fprintf(a.Err, "next      %s ledger check --data %s\n", a.Called, dir)
 	return err
 }
 
@@ -347,14 +348,14 @@ func sameLedger(keys *siteKeys, dir string, fresh *projections.Store) error {
 		return nil //nolint:nilerr // what cannot be read to its end is not compared
 	}
 	if n := fresh.Status().Records; n < size {
-		return fail(exitHistory, "stream_behind_cursor", "restore from a backup", "the stream gives %d records, the ledger had %d", n, size)
+		return cli.Fail(cli.ExitHistory, "stream_behind_cursor", "restore from a backup", "the stream gives %d records, the ledger had %d", n, size)
 	}
 	again, err := ledger.NewTree(fresh, fresh.Status().Records).RootAt(size)
 	if err != nil {
 		return err
 	}
 	if again != root {
-		return fail(exitHistory, "ledger_damaged", "restore from a backup", "the stream does not give the records of the ledger as it was at size %d", size)
+		return cli.Fail(cli.ExitHistory, "ledger_damaged", "restore from a backup", "the stream does not give the records of the ledger as it was at size %d", size)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
@@ -48,7 +49,7 @@ type lostReply struct {
 // restoreReports brings a lost site back up to its last report.
 func (a *app) restoreReports(ctx context.Context, l *lostSite) error {
 	if _, err := ledger.ParseRecord("restore 0 " + l.cause + " 0 " + ledger.EmptyRoot.String() + " - -"); err != nil {
-		return fail(exitUsage, "config_invalid", "give one word", "cause %q: %v", l.cause, err)
+		return cli.Fail(cli.ExitUsage, "config_invalid", "give one word", "cause %q: %v", l.cause, err)
 	}
 	if hasHistory(l.dir) {
 		return hasLedger(l.dir)
@@ -61,7 +62,7 @@ func (a *app) restoreReports(ctx context.Context, l *lostSite) error {
 	keysIn := l.dir
 	if l.keysFrom != "" {
 		if hasSiteKey(filepath.Join(l.dir, keysDir)) {
-			return fail(exitHistory, "site_key_missing", "leave --keys out, or move them away", "%s has keys already", l.dir)
+			return cli.Fail(cli.ExitHistory, "site_key_missing", "leave --keys out, or move them away", "%s has keys already", l.dir)
 		}
 		keysIn = work
 		if err := copyKeys(l.keysFrom, filepath.Join(work, keysDir)); err != nil {
@@ -69,7 +70,7 @@ func (a *app) restoreReports(ctx context.Context, l *lostSite) error {
 		}
 	}
 	if !hasSiteKey(filepath.Join(keysIn, keysDir)) {
-		return fail(exitHistory, "site_key_missing", "give --keys FOLDER; if it is lost, begin a new ledger in its place with --supersede --reply FILE",
+		return cli.Fail(cli.ExitHistory, "site_key_missing", "give --keys FOLDER; if it is lost, begin a new ledger in its place with --supersede --reply FILE",
 			"%s has no site key", filepath.Join(keysIn, keysDir))
 	}
 	if l.keys, err = readKeys(keysIn); err != nil {
@@ -100,17 +101,17 @@ func (a *app) restoreReports(ctx context.Context, l *lostSite) error {
 
 // sayRestored says what came back, and what did not.
 func (a *app) sayRestored(l *lostSite, was ledger.Checkpoint) error {
-	fmt.Fprintf(a.err, "restored  %s: %s records\n", l.dir, grouped(l.size))
+	fmt.Fprintf(a.Err, "restored  %s: %s records\n", l.dir, cli.Grouped(l.size))
 	if was.Size > l.size {
-		fmt.Fprintf(a.err, "lost      %s records that were signed after them\n", grouped(was.Size-l.size))
+		fmt.Fprintf(a.Err, "lost      %s records that were signed after them\n", cli.Grouped(was.Size-l.size))
 	}
-	fmt.Fprintf(a.err, `not in them: windows that were open, raw events and their ids, values of
+	fmt.Fprintf(a.Err, `not in them: windows that were open, raw events and their ids, values of
           dimensions, sessions, levels, refused samples. Nodes send again what they
           hold; what they send of the reported time is quarantined, not counted
 next      %s serve --data %s
-`, a.name, l.dir)
+`, a.Called, l.dir)
 	if k := len(l.answers); k > 0 {
-		fmt.Fprintf(a.err, "          %s import %s\n", a.name, l.answers[k-1].path)
+		fmt.Fprintf(a.Err, "          %s import %s\n", a.Called, l.answers[k-1].path)
 	}
 	return nil
 }
@@ -173,7 +174,7 @@ func (l *lostSite) heads(ctx context.Context) ([]reportHead, error) {
 		heads = append(heads, h)
 	}
 	if len(heads) == 0 {
-		return nil, fail(exitUsage, "config_invalid", "give the .usage files of this site; the vendor's portal keeps those that it accepted", "there is no report to restore from")
+		return nil, cli.Fail(cli.ExitUsage, "config_invalid", "give the .usage files of this site; the vendor's portal keeps those that it accepted", "there is no report to restore from")
 	}
 	slices.SortFunc(heads, func(a, b reportHead) int { return cmp.Or(cmp.Compare(a.base, b.base), cmp.Compare(a.size, b.size)) })
 	return heads, nil
@@ -212,7 +213,7 @@ func (l *lostSite) take(ctx context.Context, h *reportHead) error {
 		return err
 	}
 	if h.base > l.size {
-		return fail(exitDocument, export.CodeBaseMissing, "give the report that ends there too; the vendor's portal keeps every one that it accepted",
+		return cli.Fail(cli.ExitDocument, export.CodeBaseMissing, "give the report that ends there too; the vendor's portal keeps every one that it accepted",
 			"%s begins after record %d, and those before end at %d", filepath.Base(h.path), h.base, l.size)
 	}
 	have := l.size
@@ -251,7 +252,7 @@ func (l *lostSite) take(ctx context.Context, h *reportHead) error {
 	r, err := verifyNamed(ctx, h.path, o)
 	if err == nil && r.Verdict == export.Reject {
 		f := r.Decisive()
-		err = fail(exitHistory, f.Code, "give the reports of one history only: those that the vendor accepted", "%s: record %d: %s", filepath.Base(h.path), f.Record, f.Detail)
+		err = cli.Fail(cli.ExitHistory, f.Code, "give the reports of one history only: those that the vendor accepted", "%s: record %d: %s", filepath.Base(h.path), f.Record, f.Detail)
 	}
 	return err
 }
@@ -273,7 +274,7 @@ func (l *lostSite) readReplies(keysIn string) error {
 			return err
 		}
 		if own := l.keys.site.VKey().Name; r.Origin != own {
-			return fail(exitDocument, export.CodeWrongLedger, "give the replies to this site's reports", "%s is for %s, this site is %s", f.Name, r.Origin, own)
+			return cli.Fail(cli.ExitDocument, export.CodeWrongLedger, "give the replies to this site's reports", "%s is for %s, this site is %s", f.Name, r.Origin, own)
 		}
 		l.answers = append(l.answers, &lostReply{path: path, doc: f.doc, reply: r})
 	}
@@ -322,7 +323,7 @@ func (l *lostSite) newest() (was ledger.Checkpoint, err error) {
 			return was, err
 		}
 		if cp.Size > l.size {
-			return was, fail(exitHistory, license.CodeLedgerBehind, "give the report that ends there too: it can be downloaded from the vendor's portal",
+			return was, cli.Fail(cli.ExitHistory, license.CodeLedgerBehind, "give the report that ends there too: it can be downloaded from the vendor's portal",
 				"the vendor has accepted %d records, the reports end at %d", cp.Size, l.size)
 		}
 	}
@@ -331,7 +332,7 @@ func (l *lostSite) newest() (was ledger.Checkpoint, err error) {
 	}
 	note, err := os.ReadFile(l.checkpoint)
 	if err != nil {
-		return was, fail(exitUsage, "", "give the path of a checkpoint", "%v", err)
+		return was, cli.Fail(cli.ExitUsage, "", "give the path of a checkpoint", "%v", err)
 	}
 	cp, err := l.signedHere(l.checkpoint, note)
 	if err == nil && cp.Size > was.Size {
@@ -350,14 +351,14 @@ func (l *lostSite) signedHere(path string, note []byte) (ledger.Checkpoint, erro
 	}
 	cp, err := ledger.ParseCheckpoint(note, v)
 	if err != nil || cp.Origin != key.Name {
-		return ledger.Checkpoint{}, fail(exitDocument, export.CodeSignature, "give documents of this site", "%s holds no checkpoint that this site signed: %v", filepath.Base(path), err)
+		return ledger.Checkpoint{}, cli.Fail(cli.ExitDocument, export.CodeSignature, "give documents of this site", "%s holds no checkpoint that this site signed: %v", filepath.Base(path), err)
 	}
 	if cp.Size > l.size {
 		return cp.Checkpoint, nil
 	}
 	root, err := ledger.NewTree(l.store, l.size).RootAt(cp.Size)
 	if err == nil && root != cp.Root {
-		err = fail(exitHistory, license.CodeLedgerOff, "the site key was used for two histories: ask the vendor which one goes on", "%s has another root for %d records than the reports", filepath.Base(path), cp.Size)
+		err = cli.Fail(cli.ExitHistory, license.CodeLedgerOff, "the site key was used for two histories: ask the vendor which one goes on", "%s has another root for %d records than the reports", filepath.Base(path), cp.Size)
 	}
 	return cp.Checkpoint, err
 }
@@ -399,7 +400,7 @@ func copyKeys(from, to string) error {
 	}
 	list, err := os.ReadDir(from)
 	if err != nil {
-		return fail(exitUsage, "", "give the folder with site.key, salt.key and tag.key", "%v", err)
+		return cli.Fail(cli.ExitUsage, "", "give the folder with site.key, salt.key and tag.key", "%v", err)
 	}
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return err
@@ -412,7 +413,7 @@ func copyKeys(from, to string) error {
 		if err != nil {
 			return err
 		}
-		err = writeFile(filepath.Join(to, e.Name()), false, func(w io.Writer) error {
+		err = cli.WriteFile(filepath.Join(to, e.Name()), false, func(w io.Writer) error {
 			_, err := io.Copy(w, in)
 			return err
 		})

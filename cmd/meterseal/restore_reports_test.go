@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
 	"github.com/meterseal/meterseal/portal"
 )
@@ -48,7 +49,7 @@ func TestO09LostSite(t *testing.T) {
 	before := s.usageReport()
 	keys := s.loses()
 	copyTree(t, keys, filepath.Join(s.dir, keysDir))
-	if r := s.tryStart(); r == nil || r.code() != "no_history" || r.exit != exitHistory || !strings.Contains(r.text, "restore") {
+	if r := s.tryStart(); r == nil || r.code() != "no_history" || r.exit != cli.ExitHistory || !strings.Contains(r.text, "restore") {
 		t.Fatalf("start without a ledger: %+v, want no_history and the way out", r)
 	}
 	remove(t, s.dir, keysDir)
@@ -146,14 +147,14 @@ func TestO09RestoreRefuses(t *testing.T) {
 		exit       int
 		args       []string
 	}{
-		{"no keys", "site_key_missing", exitHistory, append([]string{"--reports"}, r...)},
-		{"a report is missing", "history/base_missing", exitDocument, []string{"--keys", keys, "--reports", r[0], r[2]}},
-		{"the first is missing", "history/base_missing", exitDocument, []string{"--keys", keys, "--reports", r[1], r[2]}},
-		{"the last is missing", "ledger_behind_pin", exitHistory, []string{"--keys", keys, "--reply", newer, "--reports", r[0], r[1], r[2]}},
-		{"an edited one", "proof/root_mismatch", exitDocument, []string{"--keys", keys, "--reports", r[0], edited, r[2]}},
-		{"another site's", "ledger/wrong_ledger", exitDocument, []string{"--keys", keys, "--reports", foreign}},
-		{"no report", "config_invalid", exitUsage, []string{"--keys", keys, "--reports", t.TempDir()}},
-		{"a cause of two words", "config_invalid", exitUsage, []string{"--cause", "disk lost", "--keys", keys, "--reports", r[0]}},
+		{"no keys", "site_key_missing", cli.ExitHistory, append([]string{"--reports"}, r...)},
+		{"a report is missing", "history/base_missing", cli.ExitDocument, []string{"--keys", keys, "--reports", r[0], r[2]}},
+		{"the first is missing", "history/base_missing", cli.ExitDocument, []string{"--keys", keys, "--reports", r[1], r[2]}},
+		{"the last is missing", "ledger_behind_pin", cli.ExitHistory, []string{"--keys", keys, "--reply", newer, "--reports", r[0], r[1], r[2]}},
+		{"an edited one", "proof/root_mismatch", cli.ExitDocument, []string{"--keys", keys, "--reports", r[0], edited, r[2]}},
+		{"another site's", "ledger/wrong_ledger", cli.ExitDocument, []string{"--keys", keys, "--reports", foreign}},
+		{"no report", "config_invalid", cli.ExitUsage, []string{"--keys", keys, "--reports", t.TempDir()}},
+		{"a cause of two words", "config_invalid", cli.ExitUsage, []string{"--cause", "disk lost", "--keys", keys, "--reports", r[0]}},
 	} {
 		code, _, stderr := program(t, append([]string{"restore", "--data", s.dir}, c.args...)...)
 		if code != c.exit || !strings.Contains(strings.Join(strings.Fields(stderr), " "), "["+c.code+"]") {
@@ -166,7 +167,7 @@ func TestO09RestoreRefuses(t *testing.T) {
 	// In any order, and one twice.
 	args := []string{"restore", "--data", s.dir, "--keys", keys, "--reply", newer, "--reports", r[3], r[0]}
 	mustProgram(t, append(args, r[2], r[1], r[0])...)
-	if code, _, stderr := program(t, s.restoreArgs(keys)...); code != exitHistory || !strings.Contains(stderr, "[store_in_use]") {
+	if code, _, stderr := program(t, s.restoreArgs(keys)...); code != cli.ExitHistory || !strings.Contains(stderr, "[store_in_use]") {
 		t.Errorf("restore into a ledger: exit code %d, %s; want store_in_use", code, stderr)
 	}
 }
@@ -234,7 +235,7 @@ func TestO25OlderBackup(t *testing.T) {
 	mustProgram(t, "restore", "--from", backup, "--data", s.dir)
 	s.start()
 	code, _, stderr := program(t, "import", "--http", s.http, s.replies[1])
-	if code != exitHistory || !strings.Contains(stderr, "ledger_behind_pin") || !strings.Contains(stderr, "restore") {
+	if code != cli.ExitHistory || !strings.Contains(stderr, "ledger_behind_pin") || !strings.Contains(stderr, "restore") {
 		t.Errorf("import into the older ledger: exit code %d, %s; want ledger_behind_pin and the way out", code, stderr)
 	}
 	s.proc.Kill()
@@ -258,7 +259,7 @@ func TestO09LostKey(t *testing.T) {
 	s, _ := threeDays(t)
 	lost := s.key
 	s.loses()
-	if code, _, stderr := program(t, append([]string{"restore", "--data", s.dir, "--reports"}, s.reports...)...); code != exitHistory || !strings.Contains(stderr, "--supersede") {
+	if code, _, stderr := program(t, append([]string{"restore", "--data", s.dir, "--reports"}, s.reports...)...); code != cli.ExitHistory || !strings.Contains(stderr, "--supersede") {
 		t.Errorf("restore without keys: exit code %d, %s; want site_key_missing and the way out", code, stderr)
 	}
 	mustProgram(t, "restore", "--supersede", "--data", s.dir, "--reply", s.replies[2])
@@ -286,7 +287,7 @@ func TestO09LostKey(t *testing.T) {
 	if exists(filepath.Join(s.dir, keysDir, supersedesFile)) {
 		t.Error("what the ledger supersedes is still there for the next one")
 	}
-	if code, _, _ := program(t, "restore", "--supersede", "--data", s.dir, "--reply", s.replies[2]); code != exitHistory {
-		t.Errorf("supersede beside a ledger: exit code %d, want %d", code, exitHistory)
+	if code, _, _ := program(t, "restore", "--supersede", "--data", s.dir, "--reply", s.replies[2]); code != cli.ExitHistory {
+		t.Errorf("supersede beside a ledger: exit code %d, want %d", code, cli.ExitHistory)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,18 +14,18 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/meterseal/meterseal/events/stream/streamtest"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
+	"github.com/meterseal/meterseal/internal/scripttest"
 	"github.com/meterseal/meterseal/internal/testclock"
 	"github.com/meterseal/meterseal/internal/vectors"
 	"github.com/meterseal/meterseal/ledger"
@@ -46,7 +45,7 @@ func TestMain(m *testing.M) {
 // testMain is main with the clocks of the file that METERSEAL_TEST_CLOCK names:
 // the test binary reads it, the released program does not.
 func testMain() {
-	keepPrivate()
+	cli.KeepPrivate()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, testclock.File(os.Getenv("METERSEAL_TEST_CLOCK")), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -90,9 +89,9 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"serve":       cmdServe,
 	"end":         cmdEnd,
 	"logged":      cmdLogged,
-	"exits":       cmdExits,
-	"like":        cmdLike,
-	"narrow":      cmdNarrow,
+	"exits":       scripttest.Exits,
+	"like":        scripttest.Like,
+	"narrow":      scripttest.Narrow,
 	"natspub":     cmdNATSPub,
 	"natsrequest": cmdNATSRequest,
 	"natsserver":  cmdNATSServer,
@@ -192,67 +191,6 @@ func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	d.proc.Line(re.MatchString)
-}
-
-// exits CODE PROGRAM ARGS...: the program must end with this code.
-func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
-	got := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
-		ts.Fatalf("%s: exit code %d, want %d", strings.Join(args[1:], " "), got, want)
-	}
-}
-
-// like FILE GOLDEN: the lines of FILE are those of GOLDEN, where "<...>" stands
-// for anything, $NAME for a variable, and every line has at most 80 characters.
-func cmdLike(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: like FILE GOLDEN")
-	}
-	got, want := ts.ReadFile(args[0]), ts.ReadFile(args[1])
-	want = os.Expand(want, ts.Getenv)
-	var re strings.Builder
-	for i, part := range strings.Split(want, "<...>") {
-		if i > 0 {
-			re.WriteString(".*")
-		}
-		re.WriteString(regexp.QuoteMeta(part))
-	}
-	if !regexp.MustCompile(`\A` + re.String() + `\z`).MatchString(got) {
-		ts.Fatalf("%s is\n%s\nwant\n%s", args[0], got, want)
-	}
-	if filepath.Ext(args[1]) == ".txt" { // what is for people
-		narrow(ts, args[0], got)
-	}
-}
-
-// narrow FILE...: no line is wider than 80 characters.
-func cmdNarrow(ts *testscript.TestScript, neg bool, args []string) {
-	for _, file := range args {
-		narrow(ts, file, ts.ReadFile(file))
-	}
-}
-
-// narrow counts without the folder of the test, which is longer than any that
-// people choose.
-func narrow(ts *testscript.TestScript, name, text string) {
-	text = strings.ReplaceAll(text, ts.Getenv("WORK"), ".")
-	for line := range strings.Lines(text) {
-		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 && strings.Contains(strings.TrimSpace(line), " ") {
-			ts.Fatalf("%s: line of %d characters: %s", name, n, line)
-		}
-	}
 }
 
 // natspub SUBJECT DATA: what "nats pub" of the NATS command line does.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 func serverFlag(cmd *cobra.Command) {
@@ -25,7 +26,7 @@ func serverFlag(cmd *cobra.Command) {
 func connect(url, name string, more ...nats.Option) (*nats.Conn, error) {
 	nc, err := nats.Connect(url, append(more, nats.Name(name), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.Timeout(5*time.Second), nats.ReconnectWait(250*time.Millisecond))...)
 	if err != nil {
-		return nil, fail(exitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --server`, "no NATS server at %s: %v", url, err)
+		return nil, cli.Fail(cli.ExitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --server`, "no NATS server at %s: %v", url, err)
 	}
 	return nc, nil
 }
@@ -57,7 +58,7 @@ func (a *app) sendCommand() *cobra.Command {
 		Args: cobra.RangeArgs(1, 2),
 	}
 	serverFlag(cmd)
-	formFlags(cmd)
+	cli.FormFlags(cmd)
 	f := cmd.Flags()
 	var e sentEvent
 	host, _ := os.Hostname()
@@ -77,22 +78,22 @@ func (a *app) sendCommand() *cobra.Command {
 		if len(args) > 1 {
 			e.Quantity = json.RawMessage(args[1])
 			if !json.Valid(e.Quantity) {
-				return fail(exitUsage, "bad_quantity", "give a number like 12 or 1.5", "quantity %q is no number", args[1])
+				return cli.Fail(cli.ExitUsage, "bad_quantity", "give a number like 12 or 1.5", "quantity %q is no number", args[1])
 			}
 		}
 		switch {
 		case *void != "" && *amend != "":
-			return fail(exitUsage, "config_invalid", "give one of the two", "--void and --amend exclude each other")
+			return cli.Fail(cli.ExitUsage, "config_invalid", "give one of the two", "--void and --amend exclude each other")
 		case *void != "":
 			e.Kind, e.Ref = "void", *void
 		case *amend != "":
 			e.Kind, e.Ref = "amend", *amend
 		}
 		if !events.ValidNode(*node) {
-			return fail(exitUsage, "config_invalid", "use letters, digits, - and _; no dots or spaces", "--node %q is no name of a node", *node)
+			return cli.Fail(cli.ExitUsage, "config_invalid", "use letters, digits, - and _; no dots or spaces", "--node %q is no name of a node", *node)
 		}
 		if !events.ValidMeter(args[0]) {
-			return fail(exitUsage, "config_invalid", "a meter is named as in documents.processed", "%q is no name of a meter", args[0])
+			return cli.Fail(cli.ExitUsage, "config_invalid", "a meter is named as in documents.processed", "%q is no name of a meter", args[0])
 		}
 		url, _ := f.GetString("server")
 		return a.send(cmd, url, "usage."+*node+"."+args[0], &e)
@@ -101,7 +102,7 @@ func (a *app) sendCommand() *cobra.Command {
 }
 
 func (a *app) send(cmd *cobra.Command, url, subject string, e *sentEvent) error {
-	form, err := outputForm(cmd)
+	form, err := cli.OutputForm(cmd)
 	if err != nil {
 		return err
 	}
@@ -129,9 +130,9 @@ func (a *app) send(cmd *cobra.Command, url, subject string, e *sentEvent) error 
 		code = "duplicate"
 	}
 	if form == "json" {
-		return printJSON(a.out, map[string]any{"code": code, "seq": ack.Sequence, "id": e.ID})
+		return cli.PrintJSON(a.Out, map[string]any{"code": code, "seq": ack.Sequence, "id": e.ID})
 	}
-	_, err = fmt.Fprintf(a.out, "%s  %s  group %d\n", code, strings.TrimPrefix(subject, "usage."), ack.Sequence)
+	_, err = fmt.Fprintf(a.Out, "%s  %s  group %d\n", code, strings.TrimPrefix(subject, "usage."), ack.Sequence)
 	return err
 }
 
@@ -140,7 +141,7 @@ func refusal(err error) error {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
 		if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
-			return fail(exitStore, "store_unavailable", "nothing is lost: send it again when the daemon is back", "no gateway takes events at this server")
+			return cli.Fail(cli.ExitStore, "store_unavailable", "nothing is lost: send it again when the daemon is back", "no gateway takes events at this server")
 		}
 		return err
 	}
@@ -160,7 +161,7 @@ func refusal(err error) error {
 		"wrong_node":             "use the node that this connection may speak for",
 		"busy":                   "send it again",
 	}
-	return fail(exitError, code, hints[code], "%s", msg)
+	return cli.Fail(cli.ExitError, code, hints[code], "%s", msg)
 }
 
 // nodeName makes a valid node name of a host name: a node has no dots.

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/license"
 )
 
@@ -62,32 +63,32 @@ func (a *app) tellReady(cfg *Config, r *running) {
 		origin = r.site.keys.site.VKey().Name
 	}
 	if cfg.LogFormat == "json" {
-		newLog(a.err, cfg).Info("ready", "version", version, "ledger", origin, "path", cfg.DataDir, "nats", r.natsURL(), "http", "http://"+r.httpAddr, "meters", len(cfg.Meters))
+		newLog(a.Err, cfg).Info("ready", "version", version, "ledger", origin, "path", cfg.DataDir, "nats", r.natsURL(), "http", "http://"+r.httpAddr, "meters", len(cfg.Meters))
 		return
 	}
-	fmt.Fprintf(a.err, "meterseal %s\n", version)
-	fmt.Fprintf(a.err, "ledger  %s\n", origin)
+	fmt.Fprintf(a.Err, "meterseal %s\n", version)
+	fmt.Fprintf(a.Err, "ledger  %s\n", origin)
 	data := cfg.DataDir
 	if cfg.origin["store.dir"] == "default" {
 		data += "   (the default; --data chooses another)"
 	}
-	fmt.Fprintf(a.err, "data    %s\n", data)
+	fmt.Fprintf(a.Err, "data    %s\n", data)
 	if r.site != nil {
-		fmt.Fprintf(a.err, "nats    %s\n", r.natsURL())
+		fmt.Fprintf(a.Err, "nats    %s\n", r.natsURL())
 	}
-	fmt.Fprintf(a.err, "http    http://%s\n", r.httpAddr)
+	fmt.Fprintf(a.Err, "http    http://%s\n", r.httpAddr)
 	switch {
 	case r.site == nil:
-		fmt.Fprintln(a.err, "ready   no store: events are refused (store.dir is none)")
+		fmt.Fprintln(a.Err, "ready   no store: events are refused (store.dir is none)")
 	case r.site.terms.Load().shown() != nil:
 		l := licensing{r.site}.License()
-		fmt.Fprintf(a.err, "license %s %s, %s\n", l.ID, l.State, l.License)
-		fmt.Fprintf(a.err, "ready   %s\n", plural(len(r.site.metersOf(r.site.terms.Load().license)), "meter"))
+		fmt.Fprintf(a.Err, "license %s %s, %s\n", l.ID, l.State, l.License)
+		fmt.Fprintf(a.Err, "ready   %s\n", cli.Plural(len(r.site.metersOf(r.site.terms.Load().license)), "meter"))
 	case len(cfg.Meters) == 0:
-		fmt.Fprintln(a.err, "ready   no meter is declared yet: every event will be refused")
-		fmt.Fprintf(a.err, "        declare one: %s serve --meter documents.processed:count\n", a.name)
+		fmt.Fprintln(a.Err, "ready   no meter is declared yet: every event will be refused")
+		fmt.Fprintf(a.Err, "        declare one: %s serve --meter documents.processed:count\n", a.Called)
 	default:
-		fmt.Fprintf(a.err, "ready   %s; without a license everything is counted (evaluation)\n", plural(len(cfg.Meters), "meter"))
+		fmt.Fprintf(a.Err, "ready   %s; without a license everything is counted (evaluation)\n", cli.Plural(len(cfg.Meters), "meter"))
 	}
 }
 
@@ -125,10 +126,10 @@ func (r *running) natsURL() string {
 // serve runs the daemon until ctx ends or a part fails: it opens the parts in
 // the order of an event's path and closes them in the reverse.
 func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err error) {
-	log := newLog(a.err, cfg)
+	log := newLog(a.Err, cfg)
 	listener, err := net.Listen("tcp", cfg.HTTPListen)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fail(exitUsage, "listen_address_in_use", "stop what listens there, or choose another --http", "http.listen %s is taken", cfg.HTTPListen)
+		return cli.Fail(cli.ExitUsage, "listen_address_in_use", "stop what listens there, or choose another --http", "http.listen %s is taken", cfg.HTTPListen)
 	}
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.HTTPListen, err)
@@ -184,7 +185,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 // exit code is that of the refusal then.
 func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, refused error, log *slog.Logger) error {
 	f := describeError(refused)
-	f.print(a)
+	f.Print(&a.Program)
 	log.Error("refused to start, holding", "code", f.Code, "http", "http://"+listener.Addr().String())
 	srv := console.NewServer(console.New(console.Options{
 		Site: cfg.SiteName, Version: version, Started: time.Now(), Hosts: []string{cfg.HTTPListen, listener.Addr().String()}, Log: log,
@@ -196,7 +197,7 @@ func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, refu
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		return errors.Join(srv.Shutdown(stop), &failure{Exit: f.Exit})
+		return errors.Join(srv.Shutdown(stop), &cli.Failure{Exit: f.Exit})
 	case err := <-failed:
 		return fmt.Errorf("serve http: %w", err)
 	}
@@ -206,7 +207,7 @@ func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, refu
 // ever asked for.
 type heldLicense struct {
 	console.Licensing // the rest is never asked: every other route answers the refusal
-	refused           *failure
+	refused           *cli.Failure
 }
 
 // License is console.Licensing.
@@ -220,7 +221,7 @@ func (h heldLicense) status() license.Status {
 	var none *license.License
 	facts := license.Facts{}
 	switch h.refused.Exit {
-	case exitLicense, exitHistory, exitVersion:
+	case cli.ExitLicense, cli.ExitHistory, cli.ExitVersion:
 		facts.Refused = &license.Error{Code: h.refused.Code, Message: h.refused.Message, Hint: h.refused.Hint}
 	}
 	return none.State(facts, time.Now())

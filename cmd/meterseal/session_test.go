@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // sessionSite is a daemon in this process, asked as a user would.
@@ -77,7 +79,7 @@ func (s *sessionSite) start() {
 func (s *sessionSite) end() {
 	s.t.Helper()
 	s.stop()
-	if code := <-s.done; code != exitOK {
+	if code := <-s.done; code != cli.ExitOK {
 		s.t.Fatalf("serve ended with %d, want 0", code)
 	}
 }
@@ -117,42 +119,42 @@ func TestY06BackfillIsReverted(t *testing.T) {
 	s.start()
 	defer func() { s.stop() }()
 
-	got := s.says(exitOK, "replay", "--server", s.nats, "--format", "jsonl", "--nodes", "2", "--session", "july", file)
+	got := s.says(cli.ExitOK, "replay", "--server", s.nats, "--format", "jsonl", "--nodes", "2", "--session", "july", file)
 	if !strings.Contains(got, "stored     80\n") {
 		t.Errorf("replay says\n%s\nwant 80 stored", got)
 	}
-	if got = s.says(exitOK, "replay", "--server", s.nats, "--format", "jsonl", "--nodes", "2", "--session", "july", file); !strings.Contains(got, "duplicate  80\n") {
+	if got = s.says(cli.ExitOK, "replay", "--server", s.nats, "--format", "jsonl", "--nodes", "2", "--session", "july", file); !strings.Contains(got, "duplicate  80\n") {
 		t.Errorf("replay again says\n%s\nwant 80 duplicates", got)
 	}
-	s.says(exitOK, "send", "render.pages", "7", "--server", s.nats, "--node", "n1", "--id", "live")
-	s.says(exitOK, "send", "render.pages", "100", "--server", s.nats, "--node", "n1", "--id", "x", "--session", "july", "--time", old)
-	s.says(exitOK, "send", "render.pages", "60", "--server", s.nats, "--node", "n1", "--amend", "x", "--reason", "r", "--actor", "kim")
-	if got = s.says(exitOK, "event", "sessions", "--http", s.http, "-o", "csv"); !strings.Contains(got, ",render.pages,41,920,-40,880\n") || !strings.Contains(got, ",logins,40,40,0,40\n") {
+	s.says(cli.ExitOK, "send", "render.pages", "7", "--server", s.nats, "--node", "n1", "--id", "live")
+	s.says(cli.ExitOK, "send", "render.pages", "100", "--server", s.nats, "--node", "n1", "--id", "x", "--session", "july", "--time", old)
+	s.says(cli.ExitOK, "send", "render.pages", "60", "--server", s.nats, "--node", "n1", "--amend", "x", "--reason", "r", "--actor", "kim")
+	if got = s.says(cli.ExitOK, "event", "sessions", "--http", s.http, "-o", "csv"); !strings.Contains(got, ",render.pages,41,920,-40,880\n") || !strings.Contains(got, ",logins,40,40,0,40\n") {
 		t.Errorf("sessions\n%s\nwant 41 events of 920, -40 and 880, and 40 logins", got)
 	}
 	s.end()
 	s.start()
-	got = s.says(exitOK, "event", "revert", "july", "--http", s.http, "--reason", "wrong host: ü", "--actor", "kim")
+	got = s.says(cli.ExitOK, "event", "revert", "july", "--http", s.http, "--reason", "wrong host: ü", "--actor", "kim")
 	if !strings.HasPrefix(got, "july is reverted\n") || !strings.Contains(got, "-920    0\n") {
 		t.Errorf("revert says\n%s\nwant july is reverted, adjusted by -920 to 0", got)
 	}
-	if got = s.says(exitOK, "event", "revert", "july", "--http", s.http, "--reason", "r", "--actor", "ann"); !strings.Contains(got, "nothing changed") {
+	if got = s.says(cli.ExitOK, "event", "revert", "july", "--http", s.http, "--reason", "r", "--actor", "ann"); !strings.Contains(got, "nothing changed") {
 		t.Errorf("revert again says %q, want that nothing changed", got)
 	}
-	if got = s.says(exitError, "send", "logins", "--server", s.nats, "--node", "n1", "--id", "y", "--session", "july"); !strings.Contains(got, "[session_reverted]") {
+	if got = s.says(cli.ExitError, "send", "logins", "--server", s.nats, "--node", "n1", "--id", "y", "--session", "july"); !strings.Contains(got, "[session_reverted]") {
 		t.Errorf("send to a reverted session says\n%s\nwant session_reverted", got)
 	}
-	if got = s.says(exitError, "event", "revert", "june", "--http", s.http, "--reason", "r", "--actor", "ann"); !strings.Contains(got, "[not_found]") {
+	if got = s.says(cli.ExitError, "event", "revert", "june", "--http", s.http, "--reason", "r", "--actor", "ann"); !strings.Contains(got, "[not_found]") {
 		t.Errorf("revert of an unknown session says\n%s\nwant not_found", got)
 	}
-	if got = s.says(exitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv"); !strings.Contains(got, "render.pages,927,42,920,-920,7\n") {
+	if got = s.says(cli.ExitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv"); !strings.Contains(got, "render.pages,927,42,920,-920,7\n") {
 		t.Errorf("usage\n%s\nwant 927 of 42 events, 920 late, -920 adjusted", got)
 	}
-	key := strings.TrimSpace(s.says(exitOK, "keys", "show", "--data", s.data))
+	key := strings.TrimSpace(s.says(cli.ExitOK, "keys", "show", "--data", s.data))
 	for _, level := range []string{"standard", "pseudonymous", "detailed"} {
 		out := filepath.Join(dir, level+".usage")
-		s.says(exitOK, "report", "export", "--http", s.http, "--close-now", "--level", level, "--out", out)
-		s.says(exitOK, "report", "verify", "--site-key", key, out)
+		s.says(cli.ExitOK, "report", "export", "--http", s.http, "--close-now", "--level", level, "--out", out)
+		s.says(cli.ExitOK, "report", "verify", "--site-key", key, out)
 		text, err := os.ReadFile(out)
 		if err != nil {
 			t.Fatal(err)
@@ -165,5 +167,5 @@ func TestY06BackfillIsReverted(t *testing.T) {
 		}
 	}
 	s.end()
-	s.says(exitOK, "ledger", "check", "--data", s.data)
+	s.says(cli.ExitOK, "ledger", "check", "--data", s.data)
 }

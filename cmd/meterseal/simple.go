@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/tpm"
 )
 
@@ -17,9 +18,9 @@ const version = "1.0.0"
 
 func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Version, and the modules it was built from", Args: cobra.NoArgs}
-	formFlags(cmd)
+	cli.FormFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -32,9 +33,9 @@ func (a *app) versionCommand() *cobra.Command {
 				}
 				v["modules"] = mods
 			}
-			return printJSON(a.out, v)
+			return cli.PrintJSON(a.Out, v)
 		}
-		_, err = fmt.Fprintf(a.out, "meterseal %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		_, err = fmt.Fprintf(a.Out, "meterseal %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return err
 	}
 	return cmd
@@ -52,14 +53,14 @@ func (a *app) keysCommand() *cobra.Command {
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir, _ := cmd.Flags().GetString("data")
 		if !hasSiteKey(filepath.Join(dir, keysDir)) {
-			return fail(exitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no site key in %s", dir)
+			return cli.Fail(cli.ExitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no site key in %s", dir)
 		}
 		return withTPM(filepath.Join(dir, keysDir), func(t *tpm.TPM) error {
 			key, err := readSiteKey(filepath.Join(dir, keysDir), t)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(a.out, key.VKey())
+			_, err = fmt.Fprintln(a.Out, key.VKey())
 			return err
 		})
 	}
@@ -78,17 +79,17 @@ func (a *app) configCommand() *cobra.Command {
 	show := &cobra.Command{Use: "show", Short: "Each setting in force, and where it came from", Args: cobra.NoArgs}
 	configFlags(check)
 	configFlags(show)
-	outputFlags(show)
+	cli.OutputFlags(show)
 	check.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadConfig(cmd)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.out, "ok: %s, data in %s\n", plural(len(c.Meters), "meter"), c.DataDir)
+		_, err = fmt.Fprintf(a.Out, "ok: %s, data in %s\n", cli.Plural(len(c.Meters), "meter"), c.DataDir)
 		return err
 	}
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -96,7 +97,7 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		t := &table{columns: []string{"key", "from", "value"}, right: make([]bool, 3)}
+		t := &cli.Table{Columns: []string{"key", "from", "value"}, Right: make([]bool, 3)}
 		type row struct {
 			Key      string `json:"key"`
 			Value    string `json:"value"`
@@ -116,16 +117,16 @@ func (a *app) configCommand() *cobra.Command {
 			if form == "table" && c.path != "" {
 				from = strings.Replace(from, c.path, filepath.Base(c.path), 1)
 			}
-			t.add(s.key, from, v)
+			t.Add(s.key, from, v)
 		}
 		for _, m := range c.Meters {
-			t.add("meter "+m.ID, "", m.Aggregation.String())
+			t.Add("meter "+m.ID, "", m.Aggregation.String())
 		}
 		if form == "json" {
-			return printJSON(a.out, map[string]any{"settings": rows, "meters": c.Meters})
+			return cli.PrintJSON(a.Out, map[string]any{"settings": rows, "meters": c.Meters})
 		}
 		bare, _ := cmd.Flags().GetBool("no-headers")
-		return t.print(a.out, form, !bare)
+		return t.Print(a.Out, form, !bare)
 	}
 	cfg.AddCommand(check, show)
 	return cfg

@@ -21,6 +21,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/machine"
 	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/ledger"
@@ -134,17 +135,17 @@ func keyFailure(err error) error {
 	case errors.Is(err, tpm.ErrUnavailable):
 		return tpmFailure(err)
 	case errors.Is(err, errSealed):
-		return fail(exitHistory, "site_key_missing", "set tpm.device to this machine's TPM, "+defaultDevice+" as a rule", "%v", err)
+		return cli.Fail(cli.ExitHistory, "site_key_missing", "set tpm.device to this machine's TPM, "+defaultDevice+" as a rule", "%v", err)
 	case errors.Is(err, tpm.ErrOtherTPM):
-		return fail(exitHistory, "site_key_missing", "start it on the machine that sealed the key, or put back a clear one that was kept", "%v", err)
+		return cli.Fail(cli.ExitHistory, "site_key_missing", "start it on the machine that sealed the key, or put back a clear one that was kept", "%v", err)
 	}
-	return fail(exitHistory, "site_key_missing", `put keys/ back from where it is kept, or see "meterseal restore --help"`, "%v", err)
+	return cli.Fail(cli.ExitHistory, "site_key_missing", `put keys/ back from where it is kept, or see "meterseal restore --help"`, "%v", err)
 }
 
 // ofThisSite refuses a ledger that was opened with another key.
 func (k *siteKeys) ofThisSite(store *projections.Store) error {
 	if origin, name := store.Origin(), k.site.VKey().Name; origin != "" && origin != name {
-		return fail(exitHistory, "site_key_missing", "put the keys/ of this ledger back", "the ledger is %s, the key is that of %s", origin, name)
+		return cli.Fail(cli.ExitHistory, "site_key_missing", "put the keys/ of this ledger back", "the ledger is %s, the key is that of %s", origin, name)
 	}
 	return nil
 }
@@ -166,7 +167,7 @@ func makeKeys(folder, domain, licenseID string, t *tpm.TPM) error {
 	if _, err := ledger.WriteSecretFile(filepath.Join(folder, "tag.key")); err != nil {
 		return err
 	}
-	if err := writeSynced(filepath.Join(folder, openingFile), []byte(hex.EncodeToString(nonce[:])+"\n")); err != nil {
+	if err := cli.WriteSynced(filepath.Join(folder, openingFile), []byte(hex.EncodeToString(nonce[:])+"\n")); err != nil {
 		return err
 	}
 	return writeSiteKey(folder, t, key)
@@ -204,7 +205,7 @@ func (s *site) open(ctx context.Context) error {
 		return err
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return fail(exitStore, "store_no_permission", "grant it, or choose another --data", "cannot make %s: %v", cfg.DataDir, err)
+		return cli.Fail(cli.ExitStore, "store_no_permission", "grant it, or choose another --data", "cannot make %s: %v", cfg.DataDir, err)
 	}
 	if s.tpm, err = openTPM(cfg.TPMDevice); err != nil {
 		return err
@@ -229,7 +230,7 @@ func (s *site) open(ctx context.Context) error {
 	s.sweep() // the directory is ours alone now
 	// What is acknowledged must be found again: the names on the way to it too.
 	for _, dir := range []string{cfg.DataDir, filepath.Dir(cfg.DataDir)} {
-		if err := syncFolder(dir); err != nil {
+		if err := cli.SyncFolder(dir); err != nil {
 			return err
 		}
 	}
@@ -374,7 +375,7 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 		}
 		lines = append(lines, fmt.Sprintf("open 1 @ %s %s %s%s", key.Name, key, hex.EncodeToString(s.keys.opening), supersedes))
 	} else if st.Settings.Window != s.cfg.Fold.Window {
-		return fail(exitUsage, "config_invalid", fmt.Sprintf("set windows.length to %v, or begin a new ledger", st.Settings.Window),
+		return cli.Fail(cli.ExitUsage, "config_invalid", fmt.Sprintf("set windows.length to %v, or begin a new ledger", st.Settings.Window),
 			"windows.length is %v, this ledger was opened with %v", s.cfg.Fold.Window, st.Settings.Window)
 	}
 	declared, err := s.declareLines(s.metersOf(s.terms.Load().license))

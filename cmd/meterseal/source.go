@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -115,7 +116,7 @@ type reportRequest struct {
 // is whole before the first byte leaves. The caller closes it; it is gone then.
 func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
 	if s.store.Origin() == "" {
-		return nil, nil, fail(exitError, "not_open", "replay something first: with a trace clock the ledger opens with its first event", "the ledger is not open yet")
+		return nil, nil, cli.Fail(cli.ExitError, "not_open", "replay something first: with a trace clock the ledger opens with its first event", "the ledger is not open yet")
 	}
 	line := "close @"
 	if q.closeNow {

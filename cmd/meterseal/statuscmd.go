@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/license"
 )
 
@@ -60,17 +61,17 @@ ends or a report is due within that time.`,
 		Args: cobra.NoArgs,
 	}
 	httpFlags(cmd)
-	formFlags(cmd)
+	cli.FormFlags(cmd)
 	warn := cmd.Flags().String("warn", "", "exit code 5 also this long before a date: 30d")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
 		ahead := time.Duration(0)
 		if *warn != "" {
 			if ahead, err = parseDuration(*warn); err != nil {
-				return fail(exitUsage, "config_invalid", "write it like 30d", "--warn %v", err)
+				return cli.Fail(cli.ExitUsage, "config_invalid", "write it like 30d", "--warn %v", err)
 			}
 		}
 		c, err := clientOf(cmd)
@@ -86,12 +87,12 @@ ends or a report is due within that time.`,
 			return fmt.Errorf("read status: %w", err)
 		}
 		if form == "json" {
-			err = printJSON(a.out, raw)
+			err = cli.PrintJSON(a.Out, raw)
 		} else {
 			err = a.printStatus(&s)
 		}
-		if err == nil && s.exit(ahead) != exitOK {
-			return &failure{Exit: s.exit(ahead)}
+		if err == nil && s.exit(ahead) != cli.ExitOK {
+			return &cli.Failure{Exit: s.exit(ahead)}
 		}
 		return err
 	}
@@ -101,15 +102,15 @@ ends or a report is due within that time.`,
 // exit is the exit code: that of the state, or a warning ahead of a date.
 func (s *statusAnswer) exit(ahead time.Duration) int {
 	l := &s.License
-	if l.ExitCode != exitOK || ahead == 0 {
+	if l.ExitCode != cli.ExitOK || ahead == 0 {
 		return l.ExitCode
 	}
 	for _, t := range []*time.Time{l.Ends, l.ReportBy, l.NextActionBy} {
 		if t != nil && t.Sub(s.Time) <= ahead {
-			return exitWarning
+			return cli.ExitWarning
 		}
 	}
-	return exitOK
+	return cli.ExitOK
 }
 
 func (a *app) printStatus(s *statusAnswer) error {
@@ -124,7 +125,7 @@ func (a *app) printStatus(s *statusAnswer) error {
 			heard = "last heard " + last.Format("2006-01-02 15:04:05 UTC")
 		}
 	}
-	a.statusLine(site, s.ServiceStatus, plural(len(s.Nodes), "node")+", "+heard)
+	a.statusLine(site, s.ServiceStatus, cli.Plural(len(s.Nodes), "node")+", "+heard)
 	if s.Reason != "" {
 		a.statusLine("  why", "", s.Reason)
 	}
@@ -133,25 +134,25 @@ func (a *app) printStatus(s *statusAnswer) error {
 	if s.Ledger.ClosedUntil != nil {
 		closed = s.Ledger.ClosedUntil.Format("2006-01-02 15:04 UTC")
 	}
-	a.statusLine("ledger", "sealed", plural(s.Ledger.Records, "record")+", windows closed up to "+closed)
-	fmt.Fprintf(a.out, "  %s\n", s.Ledger.Origin)
-	t := &table{columns: []string{"node", "accepted", "counted", "open", "rejected"}, right: []bool{false, true, true, true, true}}
+	a.statusLine("ledger", "sealed", cli.Plural(s.Ledger.Records, "record")+", windows closed up to "+closed)
+	fmt.Fprintf(a.Out, "  %s\n", s.Ledger.Origin)
+	t := &cli.Table{Columns: []string{"node", "accepted", "counted", "open", "rejected"}, Right: []bool{false, true, true, true, true}}
 	for _, n := range s.Nodes {
-		t.add(n.Name, grouped(n.Accepted), grouped(n.Counted), grouped(n.Open), grouped(n.Rejected))
+		t.Add(n.Name, cli.Grouped(n.Accepted), cli.Grouped(n.Counted), cli.Grouped(n.Open), cli.Grouped(n.Rejected))
 	}
-	if len(t.rows) > 0 {
-		if err := t.print(a.out, "table", true); err != nil {
+	if len(t.Rows) > 0 {
+		if err := t.Print(a.Out, "table", true); err != nil {
 			return err
 		}
 	}
-	if t = s.meterTable(); len(t.rows) > 0 {
-		return t.print(a.out, "table", true)
+	if t = s.meterTable(); len(t.Rows) > 0 {
+		return t.Print(a.Out, "table", true)
 	}
 	return nil
 }
 
 func (a *app) statusLine(what, state, text string) {
-	fmt.Fprintln(a.out, wrap(strings.TrimRight(fmt.Sprintf("%-14s %-10s %s", what, state, text), " "), columns, strings.Repeat(" ", 26)))
+	fmt.Fprintln(a.Out, cli.Wrap(strings.TrimRight(fmt.Sprintf("%-14s %-10s %s", what, state, text), " "), cli.Columns, strings.Repeat(" ", 26)))
 }
 
 // printLicenseStatus says what the license is, both its dates, and what to do
@@ -170,7 +171,7 @@ func (a *app) printLicenseStatus(s *statusAnswer) {
 	a.printDate(s, "ends", l.Ends, l.EndsLocal)
 	a.printDate(s, "report due", l.ReportBy, l.ReportByLocal)
 	if l.NextAction != "" {
-		fmt.Fprintln(a.out, wrap("  next         "+l.NextAction, columns, "               "))
+		fmt.Fprintln(a.Out, cli.Wrap("  next         "+l.NextAction, cli.Columns, "               "))
 	}
 	var warnings []string
 	for _, w := range l.Warnings {
@@ -179,7 +180,7 @@ func (a *app) printLicenseStatus(s *statusAnswer) {
 		}
 	}
 	if len(warnings) > 0 {
-		fmt.Fprintln(a.out, wrap("  warnings     "+strings.Join(warnings, ", "), columns, "               "))
+		fmt.Fprintln(a.Out, cli.Wrap("  warnings     "+strings.Join(warnings, ", "), cli.Columns, "               "))
 	}
 }
 
@@ -191,28 +192,28 @@ func (a *app) printDate(s *statusAnswer, what string, t *time.Time, local string
 	if t.Before(s.Time) {
 		left = fmt.Sprintf("%d days ago", int(s.Time.Sub(*t)/(24*time.Hour)))
 	}
-	fmt.Fprintf(a.out, "  %-12s %s  %-24s %13s\n", what, t.Format("2006-01-02 15:04:05 UTC"), local, left)
+	fmt.Fprintf(a.Out, "  %-12s %s  %-24s %13s\n", what, t.Format("2006-01-02 15:04:05 UTC"), local, left)
 }
 
-func (s *statusAnswer) meterTable() *table {
+func (s *statusAnswer) meterTable() *cli.Table {
 	if s.License.State == license.StateNone {
-		t := &table{columns: []string{"meter", "sealed", "adjusted"}, right: []bool{false, true, true}}
+		t := &cli.Table{Columns: []string{"meter", "sealed", "adjusted"}, Right: []bool{false, true, true}}
 		for _, m := range s.Meters {
-			t.add(m.ID, grouped(m.Total), grouped(m.Adjusted))
+			t.Add(m.ID, cli.Grouped(m.Total), cli.Grouped(m.Adjusted))
 		}
 		return t
 	}
-	t := &table{columns: []string{"meter", "since_receipt", "this_period", "limit", "left", "resets"}, right: []bool{false, true, true, true, true, false}}
+	t := &cli.Table{Columns: []string{"meter", "since_receipt", "this_period", "limit", "left", "resets"}, Right: []bool{false, true, true, true, true, false}}
 	number := func(n *int64) string {
 		if n == nil {
 			return "-"
 		}
-		return grouped(*n)
+		return cli.Grouped(*n)
 	}
 	for _, m := range s.Meters {
 		limit, left, resets := "-", "-", ""
 		if m.Limit != nil {
-			limit = grouped(*m.Limit)
+			limit = cli.Grouped(*m.Limit)
 			if m.Remaining != nil && *m.Limit > 0 {
 				left = fmt.Sprintf("%.0f %%", 100*float64(*m.Remaining)/float64(*m.Limit))
 			}
@@ -220,7 +221,7 @@ func (s *statusAnswer) meterTable() *table {
 		if m.ResetsAt != nil {
 			resets = m.ResetsAt.Format("2 Jan")
 		}
-		t.add(m.ID, number(m.SinceReceipt), number(m.Period), limit, left, resets)
+		t.Add(m.ID, number(m.SinceReceipt), number(m.Period), limit, left, resets)
 	}
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 )
 
@@ -20,11 +21,11 @@ func (a *app) supersede(dir string, replies []string) error {
 	keys := filepath.Join(dir, keysDir)
 	switch {
 	case len(replies) != 1:
-		return fail(exitUsage, "config_invalid", "give --reply FILE, the last one that the lost site got", "--supersede needs one reply")
+		return cli.Fail(cli.ExitUsage, "config_invalid", "give --reply FILE, the last one that the lost site got", "--supersede needs one reply")
 	case hasHistory(dir):
 		return hasLedger(dir)
 	case hasSiteKey(keys):
-		return fail(exitUsage, "config_invalid", "restore with --reports, or choose a new --data", "%s holds a site key: its ledger can go on", keys)
+		return cli.Fail(cli.ExitUsage, "config_invalid", "restore with --reports, or choose a new --data", "%s holds a site key: its ledger can go on", keys)
 	}
 	f := readImport(replies[0], false)
 	if f.Err != nil {
@@ -36,16 +37,16 @@ func (a *app) supersede(dir string, replies []string) error {
 	}
 	cp, err := r.Checkpoint()
 	if err != nil {
-		return fail(exitDocument, export.CodeNotAReply, "give the reply to an accepted report", "%s holds no receipt", f.Name)
+		return cli.Fail(cli.ExitDocument, export.CodeNotAReply, "give the reply to an accepted report", "%s holds no receipt", f.Name)
 	}
 	if err := os.MkdirAll(keys, 0o700); err != nil {
 		return err
 	}
 	text := fmt.Sprintf("supersedes=%s supersedes-root=%s supersedes-size=%d", ledger.EscapeValue(cp.Origin), ledger.EscapeValue(cp.Root.String()), cp.Size)
-	if err := writeSynced(filepath.Join(keys, supersedesFile), []byte(text)); err != nil {
+	if err := cli.WriteSynced(filepath.Join(keys, supersedesFile), []byte(text)); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.err, "lost      %s\nnext      %s serve --data %s\n          then a report: the vendor decides about it\n", cp.Origin, a.name, dir)
+	_, err = fmt.Fprintf(a.Err, "lost      %s\nnext      %s serve --data %s\n          then a report: the vendor decides about it\n", cp.Origin, a.Called, dir)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/ledger"
 )
@@ -36,7 +37,7 @@ func openTPM(device string) (*tpm.TPM, error) {
 }
 
 func tpmFailure(err error) error {
-	return fail(exitUsage, "tpm_unavailable", "correct tpm.device, and let the daemon's user use it (group tss)", "%v", err)
+	return cli.Fail(cli.ExitUsage, "tpm_unavailable", "correct tpm.device, and let the daemon's user use it (group tss)", "%v", err)
 }
 
 // hasSiteKey tells whether folder holds the site key, in the clear or sealed.
@@ -151,12 +152,12 @@ keys/site.key.tpm, which no other machine can read. Start the daemon with
 		defer t.Close()
 		path := filepath.Join(dir, keysDir, siteKeyFile)
 		if !exists(path) {
-			return fail(exitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no clear site key in %s", dir)
+			return cli.Fail(cli.ExitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no clear site key in %s", dir)
 		}
 		if err := t.SealKeyFile(path); err != nil {
 			return keyFailure(err)
 		}
-		_, err = fmt.Fprintf(a.err, "sealed    %s\nnext      %s serve --data %s --tpm-device %s\n", path+tpm.SealedSuffix, a.name, dir, device)
+		_, err = fmt.Fprintf(a.Err, "sealed    %s\nnext      %s serve --data %s --tpm-device %s\n", path+tpm.SealedSuffix, a.Called, dir, device)
 		return err
 	}
 	return cmd

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/internal/tpm/tpmtest"
 	"github.com/meterseal/meterseal/ledger"
@@ -38,21 +39,21 @@ func tpmSettings(s *tpmtest.TPM) string { return fmt.Sprintf("tpm: {device: %q}\
 func (s *sessionSite) closed(level string, use bool) []byte {
 	s.t.Helper()
 	if use {
-		s.says(exitOK, "send", "logins", "1", "--server", s.nats, "--node", "n1")
+		s.says(cli.ExitOK, "send", "logins", "1", "--server", s.nats, "--node", "n1")
 	}
 	out := filepath.Join(s.t.TempDir(), "site.usage")
-	s.says(exitOK, "report", "export", "--http", s.http, "--close-now", "--level", level, "--out", out)
+	s.says(cli.ExitOK, "report", "export", "--http", s.http, "--close-now", "--level", level, "--out", out)
 	text, err := os.ReadFile(out)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.says(exitOK, "report", "verify", "--site-key", s.key(), out)
+	s.says(cli.ExitOK, "report", "verify", "--site-key", s.key(), out)
 	return text
 }
 
 func (s *sessionSite) key() string {
 	s.t.Helper()
-	return strings.TrimSpace(s.says(exitOK, "keys", "show", "--data", s.data))
+	return strings.TrimSpace(s.says(cli.ExitOK, "keys", "show", "--data", s.data))
 }
 
 // refused starts the daemon, which does not start, and returns what it says.
@@ -121,7 +122,7 @@ func TestTPMShowsARollback(t *testing.T) {
 	if !slices.Equal(after[:4], honest) || holes(after) != 2 {
 		t.Errorf("counters after the ledger was put back = %v, want %v and then a hole of 2", after, honest)
 	}
-	if got := s.says(exitOK, "ledger", "check", "--data", s.data); !strings.Contains(got, "ok") {
+	if got := s.says(cli.ExitOK, "ledger", "check", "--data", s.data); !strings.Contains(got, "ok") {
 		t.Errorf("ledger check says\n%s", got)
 	}
 	s.start()
@@ -152,20 +153,20 @@ func TestTPMKeepsTheKey(t *testing.T) {
 	s.end()
 
 	s.settings(tpmSettings(tpmtest.New(t)))
-	if got := s.refused(exitHistory); !strings.Contains(got, "sealed by another TPM") || !strings.Contains(got, "[site_key_missing]") {
+	if got := s.refused(cli.ExitHistory); !strings.Contains(got, "sealed by another TPM") || !strings.Contains(got, "[site_key_missing]") {
 		t.Errorf("serve with another TPM says\n%s", got)
 	}
 	s.settings("")
-	if got := s.refused(exitHistory); !strings.Contains(got, "set tpm.device") || !strings.Contains(got, "[site_key_missing]") {
+	if got := s.refused(cli.ExitHistory); !strings.Contains(got, "set tpm.device") || !strings.Contains(got, "[site_key_missing]") {
 		t.Errorf("serve without a TPM says\n%s", got)
 	}
 	s.settings(tpmSettings(software))
 	software.Stop()
-	if got := s.refused(exitUsage); !strings.Contains(got, "[tpm_unavailable]") {
+	if got := s.refused(cli.ExitUsage); !strings.Contains(got, "[tpm_unavailable]") {
 		t.Errorf("serve while the TPM does not answer says\n%s", got)
 	}
 	s.settings("tpm: {device: \"/nowhere/tpmrm0\"}\n")
-	if got := s.refused(exitUsage); !strings.Contains(got, "/nowhere/tpmrm0") || !strings.Contains(got, "[tpm_unavailable]") {
+	if got := s.refused(cli.ExitUsage); !strings.Contains(got, "/nowhere/tpmrm0") || !strings.Contains(got, "[tpm_unavailable]") {
 		t.Errorf("serve without the device says\n%s", got)
 	}
 }
@@ -179,13 +180,13 @@ func TestKeysSeal(t *testing.T) {
 	s.closed("standard", true)
 	s.end()
 	key := s.key()
-	if got := s.says(exitOK, "keys", "seal", "--data", s.data, "--tpm-device", software.Path); !strings.Contains(got, "--tpm-device "+software.Path) {
+	if got := s.says(cli.ExitOK, "keys", "seal", "--data", s.data, "--tpm-device", software.Path); !strings.Contains(got, "--tpm-device "+software.Path) {
 		t.Errorf("keys seal says\n%s\nwant the next command", got)
 	}
 	if exists(filepath.Join(s.data, keysDir, siteKeyFile)) {
 		t.Error("keys seal left the clear key")
 	}
-	if got := s.says(exitHistory, "keys", "seal", "--data", s.data, "--tpm-device", software.Path); !strings.Contains(got, "[site_key_missing]") {
+	if got := s.says(cli.ExitHistory, "keys", "seal", "--data", s.data, "--tpm-device", software.Path); !strings.Contains(got, "[site_key_missing]") {
 		t.Errorf("keys seal again says\n%s", got)
 	}
 	t.Setenv(tpmVariable, software.Path) // from here on also for serve
@@ -198,10 +199,10 @@ func TestKeysSeal(t *testing.T) {
 		t.Errorf("%d records have a counter, want the start and the close since the key is sealed", n)
 	}
 	backup := filepath.Join(t.TempDir(), "site.backup")
-	s.says(exitOK, "backup", "--http", s.http, "--out", backup, "--keys", "--data", s.data)
+	s.says(cli.ExitOK, "backup", "--http", s.http, "--out", backup, "--keys", "--data", s.data)
 	s.end()
 	s.data = filepath.Join(t.TempDir(), "restored")
-	s.says(exitOK, "restore", "--from", backup, "--data", s.data)
+	s.says(cli.ExitOK, "restore", "--from", backup, "--data", s.data)
 	if got := s.key(); got != key {
 		t.Errorf("keys show after a restore = %s, want %s", got, key)
 	}
@@ -218,8 +219,8 @@ func TestTPMFailsAtAClose(t *testing.T) {
 	defer func() { s.stop() }()
 	s.closed("standard", true)
 	software.Stop()
-	s.says(exitOK, "send", "logins", "1", "--server", s.nats, "--node", "n1")
-	s.says(exitOK, "report", "export", "--http", s.http, "--close-now", "--out", filepath.Join(t.TempDir(), "site.usage"))
+	s.says(cli.ExitOK, "send", "logins", "1", "--server", s.nats, "--node", "n1")
+	s.says(cli.ExitOK, "report", "export", "--http", s.http, "--close-now", "--out", filepath.Join(t.TempDir(), "site.usage"))
 	software.Start()
 	if list := counters(t, s.closed("standard", true)); len(list) != 3 {
 		t.Errorf("counters = %v, want those of the start, the first and the last close", list)
@@ -278,7 +279,7 @@ func TestMachineSettings(t *testing.T) {
 		{"--tpm-device", "tpmrm0", "want an absolute path"},
 	} {
 		var out bytes.Buffer
-		if code := run(context.Background(), systemClock(), []string{"config", "check", c.flag, c.value}, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(strings.Join(strings.Fields(out.String()), " "), c.want) {
+		if code := run(context.Background(), systemClock(), []string{"config", "check", c.flag, c.value}, strings.NewReader(""), &out, &out); code != cli.ExitUsage || !strings.Contains(strings.Join(strings.Fields(out.String()), " "), c.want) {
 			t.Errorf("config check %s %s: exit %d, %s\nwant %s", c.flag, c.value, code, &out, c.want)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // traceEvent is one event of a trace.
@@ -95,7 +97,7 @@ func readCounts(r io.Reader, o replayOptions, yield func(traceEvent, int) error)
 	for line := uint64(1); sc.Scan(); line++ {
 		n, err := strconv.ParseUint(sc.Text(), 10, 31)
 		if err != nil {
-			return fail(exitError, "malformed", "the format counts has one number per second", "number %d: %q", line, sc.Text())
+			return cli.Fail(cli.ExitError, "malformed", "the format counts has one number per second", "number %d: %q", line, sc.Text())
 		}
 		e := traceEvent{line: line, timeMS: o.start.UnixMilli() + int64(line-1)*1000}
 		if n == 0 {
@@ -126,7 +128,7 @@ func readCSV(r io.Reader, o replayOptions, yield func(traceEvent, int) error) er
 				return i, nil
 			}
 		}
-		return 0, fail(exitUsage, "config_invalid", "columns: "+strings.TrimPrefix(strings.Join(head, ", "), "\ufeff"), "there is no column %q", name)
+		return 0, cli.Fail(cli.ExitUsage, "config_invalid", "columns: "+strings.TrimPrefix(strings.Join(head, ", "), "\ufeff"), "there is no column %q", name)
 	}
 	at, err := column(o.timeColumn)
 	if err != nil {
@@ -150,7 +152,7 @@ func readCSV(r io.Reader, o replayOptions, yield func(traceEvent, int) error) er
 		}
 		t, err := parseTraceTime(rec[at])
 		if err != nil {
-			return fail(exitError, "malformed", "times like 2023-11-16 18:17:03.98 or RFC 3339", "line %d: time %q", line, rec[at])
+			return cli.Fail(cli.ExitError, "malformed", "times like 2023-11-16 18:17:03.98 or RFC 3339", "line %d: time %q", line, rec[at])
 		}
 		for i, col := range cols {
 			e := traceEvent{line: line, index: uint64(i), timeMS: t.UnixMilli()}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // replayPatience is how long a replay waits for a daemon that takes nothing,
@@ -272,7 +274,7 @@ func (s *traceSender) answer(ctx context.Context, f jetstream.PubAckFuture, done
 	s.answered = time.Now()
 	switch {
 	case err != nil:
-		var fl *failure
+		var fl *cli.Failure
 		if !errors.As(refusal(err), &fl) || fl.Code == "" {
 			return nil, fmt.Errorf("publish: %w", err)
 		}

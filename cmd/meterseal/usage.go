@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // usageRow is one row of GET /v1/usage.
@@ -39,7 +41,7 @@ func (a *app) usageCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	httpFlags(cmd)
-	outputFlags(cmd)
+	cli.OutputFlags(cmd)
 	f := cmd.Flags()
 	f.String("window", "day", "length of a row: window, hour, day, month or total")
 	f.String("from", "", "first instant (RFC 3339)")
@@ -48,7 +50,7 @@ func (a *app) usageCommand() *cobra.Command {
 	f.String("node", "", "this node only")
 	f.String("by", "", "keep apart: node, or a declared dimension")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		form, err := outputForm(cmd)
+		form, err := cli.OutputForm(cmd)
 		if err != nil {
 			return err
 		}
@@ -67,32 +69,32 @@ func (a *app) usageCommand() *cobra.Command {
 			return err
 		}
 		if form == "json" {
-			return printJSON(a.out, answer)
+			return cli.PrintJSON(a.Out, answer)
 		}
 		headers, _ := f.GetBool("no-headers")
-		return answer.table(form == "csv", q.Get("by")).print(a.out, form, !headers)
+		return answer.table(form == "csv", q.Get("by")).Print(a.Out, form, !headers)
 	}
 	return cmd
 }
 
-func (u *usageAnswer) table(plain bool, by string) *table {
-	t := &table{columns: []string{"start", "meter"}, right: []bool{false, false}}
+func (u *usageAnswer) table(plain bool, by string) *cli.Table {
+	t := &cli.Table{Columns: []string{"start", "meter"}, Right: []bool{false, false}}
 	if by != "" {
-		t.columns, t.right = append(t.columns, by), append(t.right, false)
+		t.Columns, t.Right = append(t.Columns, by), append(t.Right, false)
 	}
-	t.columns = append(t.columns, "quantity", "events", "late", "adjusted")
-	t.right = append(t.right, true, true, true, true)
+	t.Columns = append(t.Columns, "quantity", "events", "late", "adjusted")
+	t.Right = append(t.Right, true, true, true, true)
 	// The net stands beside the two numbers that it is made of; for people only
 	// where it differs.
 	showNet := plain || slices.ContainsFunc(u.Rows, func(r usageRow) bool { return r.Adjusted != 0 })
 	if showNet {
-		t.columns, t.right = append(t.columns, "net"), append(t.right, true)
+		t.Columns, t.Right = append(t.Columns, "net"), append(t.Right, true)
 	}
 	number := func(n int64) string {
 		if plain {
 			return strconv.FormatInt(n, 10)
 		}
-		return grouped(n)
+		return cli.Grouped(n)
 	}
 	for _, r := range u.Rows {
 		start := "all time"
@@ -117,7 +119,7 @@ func (u *usageAnswer) table(plain bool, by string) *table {
 		} else if showNet {
 			cells = append(cells, "")
 		}
-		t.add(cells...)
+		t.Add(cells...)
 	}
 	return t
 }

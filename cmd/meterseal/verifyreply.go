@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 )
 
@@ -48,9 +49,9 @@ func (a *app) verifyReply(cmd *cobra.Command, path string) error {
 	}
 	if err == nil {
 		if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-			err = export.WriteReplyJSON(a.out, r, o)
+			err = export.WriteReplyJSON(a.Out, r, o)
 		} else {
-			err = export.WriteReplyText(a.out, r, o)
+			err = export.WriteReplyText(a.Out, r, o)
 		}
 	}
 	var doc *export.Error
@@ -80,7 +81,7 @@ func replyOptions(cmd *cobra.Command, r *export.Reply) (o export.ReplyOptions, e
 			k, err := ledger.ParseVKey(s)
 			switch {
 			case err != nil:
-				return o, fail(exitUsage, "config_invalid", "the vendor publishes it, and a license lists it", "--vendor-key is no key: %v", err)
+				return o, cli.Fail(cli.ExitUsage, "config_invalid", "the vendor publishes it, and a license lists it", "--vendor-key is no key: %v", err)
 			case k.CheckRole(ledger.RoleLicense) == nil:
 				license = append(license, s)
 			case k.CheckRole(ledger.RoleReceipt) == nil:
@@ -91,7 +92,7 @@ func replyOptions(cmd *cobra.Command, r *export.Reply) (o export.ReplyOptions, e
 		}
 	}
 	if len(license)+len(o.ReceiptKeys)+len(o.ReplyKeys) == 0 {
-		return o, fail(exitUsage, "config_invalid", "the vendor publishes it, and a license lists it", "--vendor-key is missing: without a key of the vendor nothing is proven")
+		return o, cli.Fail(cli.ExitUsage, "config_invalid", "the vendor publishes it, and a license lists it", "--vendor-key is missing: without a key of the vendor nothing is proven")
 	}
 	if len(license) > 0 {
 		receipt, reply, err := r.VendorKeys(license)

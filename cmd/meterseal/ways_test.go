@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // waysSite serves with meters for the tests below.
@@ -53,8 +54,8 @@ func (s *sessionSite) post(path, contentType, body string) (status int, text str
 func (s *sessionSite) report() string {
 	s.t.Helper()
 	out := filepath.Join(s.t.TempDir(), "site.usage")
-	s.says(exitOK, "report", "export", "--http", s.http, "--close-now", "--out", out)
-	s.says(exitOK, "report", "verify", "--site-key", strings.TrimSpace(s.says(exitOK, "keys", "show", "--data", s.data)), out)
+	s.says(cli.ExitOK, "report", "export", "--http", s.http, "--close-now", "--out", out)
+	s.says(cli.ExitOK, "report", "verify", "--site-key", strings.TrimSpace(s.says(cli.ExitOK, "keys", "show", "--data", s.data)), out)
 	text, err := os.ReadFile(out)
 	if err != nil {
 		s.t.Fatal(err)
@@ -106,7 +107,7 @@ func TestP22P23OperationCountsTheSame(t *testing.T) {
 		ask("usage_batch.n4", data)
 		want += rule.Quantity
 	}
-	got := s.says(exitOK, "usage", "--http", s.http, "--window", "total", "--by", "node", "--json")
+	got := s.says(cli.ExitOK, "usage", "--http", s.http, "--window", "total", "--by", "node", "--json")
 	var answer usageAnswer
 	if err := json.Unmarshal([]byte(got), &answer); err != nil {
 		t.Fatal(err)
@@ -153,10 +154,10 @@ func TestY05RefusalsAreCounted(t *testing.T) {
 	nc := s.connect()
 	want := map[string]string{}
 	for _, node := range []string{"n1", "n2"} {
-		s.says(exitOK, "send", "render.pages", "--server", s.nats, "--node", node, "--id", "old", "--time", time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339))
+		s.says(cli.ExitOK, "send", "render.pages", "--server", s.nats, "--node", node, "--id", "old", "--time", time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339))
 	}
-	s.says(exitOK, "send", "fixed", "9223372036854775806", "--server", s.nats, "--node", "n1", "--id", "full")
-	s.says(exitOK, "send", "fixed", "1", "--server", s.nats, "--node", "n2", "--id", "full")
+	s.says(cli.ExitOK, "send", "fixed", "9223372036854775806", "--server", s.nats, "--node", "n1", "--id", "full")
+	s.says(cli.ExitOK, "send", "fixed", "1", "--server", s.nats, "--node", "n2", "--id", "full")
 	counts := map[string]int{}
 	for _, c := range refusedEverywhere {
 		data := strings.Replace(c.data, "AHEAD", time.Now().Add(6*time.Minute).UTC().Format(time.RFC3339), 1)
@@ -183,7 +184,7 @@ func TestY05RefusalsAreCounted(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("reject records (-want +got):\n%s", d)
 	}
-	if text := s.says(exitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv", "--meter", "fixed"); !strings.Contains(text, "fixed,9223372036854775807,2,0,0,9223372036854775807\n") {
+	if text := s.says(cli.ExitOK, "usage", "--http", s.http, "--window", "total", "-o", "csv", "--meter", "fixed"); !strings.Contains(text, "fixed,9223372036854775807,2,0,0,9223372036854775807\n") {
 		t.Errorf("usage\n%s\nwant 2^63-1 of 2 events", text)
 	}
 }

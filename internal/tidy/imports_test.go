@@ -48,7 +48,7 @@ var policy = []may{
 		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"events/stream"}},
 	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "projections"},
 		[]string{huma + "/...", zstdPackage, "golang.org/x/sync/errgroup"}, nil},
-	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/machine", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
+	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/cli", "internal/machine", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
 		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
 			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"}, []string{"portal"}},
 	{"portal", "the vendor's side: licenses, intake, replies", []string{"events", "export", "ledger", "license", "portal/internal/issue"},

@@ -34,7 +34,7 @@ type codeUse struct {
 }
 
 // codesOf finds every stable code of the released packages: constants called
-// Code…, the field Code of a literal, the second argument of fail and cli.Fail, the keys of
+// Code…, the field Code of a literal, the second argument of cli.Fail, the keys of
 // the table codes, the table of stream.Code.
 func codesOf(list []*source) map[string]*codeUse {
 	found := map[string]*codeUse{}
@@ -77,7 +77,7 @@ func codesOf(list []*source) map[string]*codeUse {
 					add(s, n.Value)
 				}
 			case *ast.CallExpr:
-				if strings.EqualFold(nameOf(n.Fun), "fail") && len(n.Args) > 2 {
+				if nameOf(n.Fun) == "Fail" && len(n.Args) > 2 {
 					u := add(s, n.Args[1])
 					u.exits = append(u.exits, nameOf(n.Args[0]))
 				}
@@ -124,15 +124,15 @@ func nameOf(e ast.Expr) string {
 	return ""
 }
 
-// exitCodes reads the constants exit… of cmd/meterseal and Exit… of internal/cli.
+// exitCodes reads the constants Exit… of internal/cli.
 func exitCodes(list []*source) map[string]string {
 	exits := map[string]string{}
 	for _, s := range list {
-		if s.dir != "cmd/meterseal" && s.dir != "internal/cli" || s.test {
+		if s.dir != "internal/cli" || s.test {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
-			if v, ok := n.(*ast.ValueSpec); ok && strings.EqualFold(v.Names[0].Name[:min(4, len(v.Names[0].Name))], "exit") && len(v.Values) == 1 {
+			if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "Exit") && len(v.Values) == 1 {
 				if lit, ok := v.Values[0].(*ast.BasicLit); ok && lit.Kind == token.INT {
 					exits[v.Names[0].Name] = lit.Value
 				}
@@ -407,7 +407,8 @@ func TestReference(t *testing.T) {
 func TestReferenceRulesBite(t *testing.T) {
 	src := []*source{
 		parse(t, "events/errors.go", "package events\nconst CodeBusy = `busy`\nconst CodeNew = `brand_new`\nvar _ = Error{Code: `not_listed`}\n"),
-		parse(t, "cmd/meterseal/x.go", "package main\nconst exitStore = 6\nvar _ = fail(exitStore, `store_lost`, ``)\nvar codes = map[string]x{`key_gone`: {exitStore, ``}}\n"+
+		parse(t, "internal/cli/x.go", "package cli\nconst ExitStore = 6\n"),
+		parse(t, "cmd/meterseal/x.go", "package main\nvar _ = cli.Fail(cli.ExitStore, `store_lost`, ``)\nvar codes = map[string]x{`key_gone`: {cli.ExitStore, ``}}\n"+
 			"var settings = []setting{{`a.b`, ``, `1s`, ``}, {`c`, `see`, ``, ``}, {`d`, ``, ``, ``}}\nvar _ = Command{Use: `fly FILE`}\n"),
 	}
 	page := "## Events\n| `busy` | 500 | x | y |\n| `gone` | 500 | x | y |\n## A daemon that does not start, a command that fails\n| `store_lost` | 7 | x | y |\n| `key_gone` | 6, 7 | x | y |\n"
