@@ -141,7 +141,11 @@ func (d *draft) typeDefaults(given license.Lines) error {
 		if err != nil {
 			return refuse(CodeBadRequest, "report-every %q: %v", every, err)
 		}
-		d.lines["report-by"] = []string{ledger.FormatDate(addEvery(d.start(), e))}
+		due := addEvery(d.start(), e)
+		if due.Sub(d.start()) >= 24*time.Hour { // people are told a day, and it holds to its end
+			due = due.Truncate(24 * time.Hour).Add(24*time.Hour - time.Second)
+		}
+		d.lines["report-by"] = []string{ledger.FormatDate(due)}
 	}
 	return nil
 }

@@ -70,6 +70,11 @@ func TestAnExplicitEndRaisesTheDefaultCap(t *testing.T) {
 	}
 }
 
+// endOfDay is the last second of a day: a report is due by the end of one.
+func endOfDay(t time.Time) time.Time {
+	return t.Truncate(24 * time.Hour).Add(24*time.Hour - time.Second)
+}
+
 // 3.5: the shipped policies, and that a license keeps what it was made with.
 func TestPoliciesAreCopied(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
@@ -78,7 +83,7 @@ func TestPoliciesAreCopied(t *testing.T) {
 				return l.Type == license.TimeLimited && l.Enforcement == license.Hard && len(l.Limits) == 0 && l.End.Equal(v.clock.now().AddDate(1, 0, 0))
 			},
 			"monthly-pay-per-use": func(l *license.License) bool {
-				return l.Enforcement == license.Soft && l.ReportEvery == license.Every{Months: 1} && l.ReportBy.Equal(v.clock.now().AddDate(0, 1, 0))
+				return l.Enforcement == license.Soft && l.ReportEvery == license.Every{Months: 1} && l.ReportBy.Equal(endOfDay(v.clock.now().AddDate(0, 1, 0)))
 			},
 			"prepaid": func(l *license.License) bool {
 				return l.Type == license.Consumption && l.Enforcement == license.Hard && l.Limits[0].Overage == license.Overage{} && l.End.IsZero()

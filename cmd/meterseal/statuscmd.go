@@ -166,7 +166,13 @@ func (a *app) printLicenseStatus(s *statusAnswer) {
 	case l.ID == "":
 		a.statusLine("license", string(l.State), l.Message)
 	default:
-		a.statusLine("license", string(l.State), fmt.Sprintf("%s  %s serial %d, %s", l.License, l.ID, l.Serial, l.Enforcement))
+		id := fmt.Sprintf("%s serial %d, %s", l.ID, l.Serial, l.Enforcement)
+		if len(l.License)+len(id) > cli.Columns-28 { // beside what statusLine prints
+			a.statusLine("license", string(l.State), l.License)
+			fmt.Fprintf(a.Out, "  %-12s %s\n", "id", id)
+			break
+		}
+		a.statusLine("license", string(l.State), l.License+"  "+id)
 	}
 	a.printDate(s, "ends", l.Ends, l.EndsLocal)
 	a.printDate(s, "report due", l.ReportBy, l.ReportByLocal)
