@@ -34,6 +34,8 @@ func (a *attacks) setClockOf(steps ...time.Duration) func(t *testing.T) {
 				}
 				if got, want := slices.Contains(p.license().Warnings, "clock_disputed"), by.Abs() > day; got != want {
 					t.Errorf("clock_disputed is %v, want %v: %+v", got, want, p.license())
+				} else if want {
+					g.note("clock_disputed")
 				}
 				if got := p.license().State; got != "active" {
 					t.Errorf("the license is %s, want active", got)
@@ -50,6 +52,8 @@ func (a *attacks) setClockOf(steps ...time.Duration) func(t *testing.T) {
 				}
 				if asked := slices.ContainsFunc(answer.Findings, func(f export.Finding) bool { return f.Code == "explain/clock_step" }); asked != (verdict == export.Explain) {
 					t.Errorf("findings %+v, want a question about the clock: %v", answer.Findings, verdict == export.Explain)
+				} else if asked {
+					g.note("explain/clock_step")
 				}
 				p.imports(answer)
 				if got := p.license().State; got != "active" {
@@ -112,6 +116,7 @@ func (a *attacks) withholdReport(t *testing.T) {
 		if got != at.code {
 			t.Errorf("at report-by and %v the portal says %+v, want %q", at.after, all, at.code)
 		}
+		g.note(at.state, at.code)
 		p.count(1)
 	}
 	p.pass(15 * time.Minute)
@@ -147,10 +152,12 @@ func (a *attacks) reportSome(t *testing.T) {
 	if len(all) != 1 || all[0].Code != "report.overdue" || all[0].Origin != silent.ledgerName() {
 		t.Errorf("reminders %+v, want report.overdue of %s", all, silent.ledgerName())
 	}
+	g.note("partially_licensed", "report.overdue")
 	for x, want := range map[*plant]string{p: "active", silent: "report_overdue"} {
 		if got := x.license().State; got != want {
 			t.Errorf("%s is %s, want %s", x.ledgerName(), got, want)
 		}
+		g.note(want)
 	}
 }
 

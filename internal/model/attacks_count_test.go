@@ -47,6 +47,7 @@ func (a *attacks) dropBatches(t *testing.T) {
 	if got := p.batch("node-1", first, 44, 3); got.Error == nil || !strings.HasPrefix(got.Error.Description, "out_of_order") {
 		t.Errorf("numbers 44 to 46 after 40: %+v, want out_of_order", got)
 	}
+	g.note("out_of_order")
 	p.batch("node-1", first, 41, 6)
 	p.use(1)
 	p.round()
@@ -167,7 +168,7 @@ func (a *attacks) removeNode(t *testing.T) {
 // gets none of them, does not.
 func (a *attacks) patchDaemon(t *testing.T) {
 	const passage = "Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future:"
-	patched := &attacks{bin: patchedBuild(t, "cmd/meterseal/site.go", passage, strings.Replace(passage, "s.store.Apply", `func(seq uint64, g *events.Group, d []events.Disposition) ([]events.Disposition, error) {
+	patched := &attacks{saw: a.saw, bin: patchedBuild(t, "cmd/meterseal/site.go", passage, strings.Replace(passage, "s.store.Apply", `func(seq uint64, g *events.Group, d []events.Disposition) ([]events.Disposition, error) {
 		for _, r := range g.Runs {
 			for i := range r.Events {
 				r.Events[i].Quantity /= 2

@@ -273,6 +273,7 @@ func (a *attacks) publishAsAnotherNode(t *testing.T) {
 	if got := d.total(t, "pages"); got != 0 {
 		t.Errorf("total = %d, want 0", got)
 	}
+	a.note("wrong_node")
 	if text := a.report(t, d, "standard"); !strings.Contains(text, "rejected wrong_node 2\n") || strings.Contains(text, " n2 ") { // as a word: hashes hold any two letters
 		t.Errorf("the report does not count both as rejected of n1:\n%s", text)
 	}
@@ -382,6 +383,7 @@ func (a *attacks) sendAgain(t *testing.T) {
 	if got := d.total(t, "pages"); got != 37 {
 		t.Errorf("total = %d, want 37", got)
 	}
+	a.note("duplicate", "id_conflict")
 	if text := a.report(t, d, "standard"); !strings.Contains(text, "rejected id_conflict 2\n") {
 		t.Errorf("the report has no reject record of two conflicts:\n%s", text)
 	}

@@ -40,6 +40,7 @@ func (a *attacks) uploadAgain(t *testing.T) {
 			t.Errorf("an old report again: %+v, want a duplicate with the same reply", again)
 		}
 	}
+	g.note("duplicate")
 	g.billed(2 * (5 + 6))
 }
 
@@ -127,6 +128,7 @@ func (a *attacks) alterFiles(t *testing.T) {
 		if e == nil || answer.Verdict != "" || e.Status != 400 && e.Status != 422 && e.Code != "key/unknown" || e.Status == 400 && !strings.HasPrefix(e.Code, "format/") {
 			t.Errorf("report, %s: %s %v, verdict %q, want a refusal of the file", what, answer.Code, e, answer.Verdict)
 		}
+		g.note(answer.Code)
 	})
 	if alerts, err := g.vendor.Alerts(background, true); err != nil || len(alerts) != 0 {
 		t.Errorf("alerts %+v, %v: a damaged file accuses nobody", alerts, err)
@@ -204,6 +206,7 @@ func (a *attacks) hostileFiles(t *testing.T) {
 		if e := answer.Refusal; e == nil || e.Status != x.status || e.Code != x.code || answer.Verdict != "" {
 			t.Errorf("%s: %s %v, want %d %s", x.name, answer.Code, e, x.status, x.code)
 		}
+		g.note(x.code)
 	}
 	paths := g.upload([]byte(strings.ReplaceAll(good, p.ledgerName(), "../../../../etc/passwd")))
 	if paths.Refusal == nil || paths.Verdict != "" {
@@ -245,6 +248,7 @@ func (a *attacks) floodListeners(t *testing.T) {
 	if got := ask(t, nc, "usage.node-1.pages", []byte(big)); !strings.Contains(got, `"code":413`) || !strings.Contains(got, "event_too_large") {
 		t.Errorf("an event of half a MiB: %s, want 413 event_too_large", got)
 	}
+	g.note("event_too_large")
 	if err := nc.Publish("usage.node-1.pages", make([]byte, 9<<20)); !errors.Is(err, nats.ErrMaxPayload) {
 		t.Errorf("a message of 9 MiB: %v, want %v", err, nats.ErrMaxPayload)
 	}

@@ -264,6 +264,7 @@ func (g *gap) accepts(v export.Verdict, file []byte, o ...portal.AcceptOptions) 
 	if a.Refusal != nil || a.Verdict != v {
 		g.t.Fatalf("upload = %s %v, findings %v, want verdict %s", a.Code, a.Refusal, a.Findings, v)
 	}
+	g.note(string(v))
 	return a
 }
 
@@ -274,6 +275,7 @@ func (g *gap) refuses(status int, code string, file []byte, o ...portal.AcceptOp
 	if a.Refusal == nil || a.Refusal.Code != code || a.Refusal.Status != status || a.Refusal.Hint == "" {
 		g.t.Fatalf("upload = %s %v, findings %v, want %d %s with a way out", a.Code, a.Refusal, a.Findings, status, code)
 	}
+	g.note(code)
 	return a
 }
 

@@ -199,6 +199,7 @@ func (a *attacks) goOnAfterRetire(t *testing.T) {
 	if got := p.publish("node-1", 1); !strings.Contains(got, `"code":410`) || !strings.Contains(got, "ledger_retired") {
 		t.Errorf("event after the end: %s, want 410 ledger_retired", got)
 	}
+	g.note("ledger_retired")
 	file, err := os.ReadFile(last)
 	g.must(err)
 	answer := g.accepts(export.OK, file)
@@ -250,6 +251,7 @@ func (a *attacks) restoreVendor(t *testing.T) {
 	if len(answer.Alarms) == 0 || !strings.HasPrefix(answer.Alarms[0], "receipt_unknown") || answer.Base != lost.Size {
 		t.Errorf("alarms %q, base %d, want receipt_unknown first and base %d", answer.Alarms, answer.Base, lost.Size)
 	}
+	g.note("receipt_unknown")
 	p.imports(answer)
 
 	// Only the database was lost: files have the rest.
@@ -314,6 +316,7 @@ func (g *gap) finds(a *portal.Answer, code string) {
 	if !slices.ContainsFunc(a.Findings, func(f export.Finding) bool { return f.Code == code }) {
 		g.t.Errorf("findings %+v, want %s", a.Findings, code)
 	}
+	g.note(code)
 }
 
 // goOn appends to a ledger that ended, as if it had not: one more close, with
