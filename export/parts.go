@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"fmt"
@@ -217,6 +218,30 @@ func JoinParts(parts []string) ([]byte, error) {
 		if err := j.Add(p); err != nil {
 			return nil, err
 		}
+	}
+	return j.Document()
+}
+
+// IsParts reports whether the first bytes of a file are those of a part.
+func IsParts(head []byte) bool {
+	return len(head) >= len(partWord) && strings.EqualFold(string(head[:len(partWord)]), partWord)
+}
+
+// ReadParts returns the document whose parts stand in r, one a line, in any
+// order, as a reader of QR codes gives them.
+func ReadParts(r io.Reader) ([]byte, error) {
+	var j Joiner
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		if strings.TrimSpace(s.Text()) == "" {
+			continue
+		}
+		if err := j.Add(s.Text()); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.Err(); err != nil {
+		return nil, err
 	}
 	return j.Document()
 }

@@ -218,3 +218,28 @@ func terminal(w *bytes.Buffer, text string, inverted bool) error {
 	}
 	return png.Encode(w, img)
 }
+
+// P-20, L-13: a file of parts in any order, as a reader of QR codes writes it, is
+// the document; one that is missing is named.
+func TestReadParts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	doc := make([]byte, 2000) // does not compress: four parts
+	for i := range doc {
+		doc[i] = byte(rng.Uint32())
+	}
+	parts := split(t, doc)
+	slices.Reverse(parts)
+	file := strings.ToLower(strings.Join(parts, "\r\n\n")) + "\n"
+	if !export.IsParts([]byte(file)) || export.IsParts(doc) {
+		t.Errorf("IsParts tells %v and %v, want true and false", export.IsParts([]byte(file)), export.IsParts(doc))
+	}
+	got, err := export.ReadParts(strings.NewReader(file))
+	if err != nil || !bytes.Equal(got, doc) {
+		t.Errorf("ReadParts = %d bytes, %v, want the %d of the document", len(got), err, len(doc))
+	}
+	_, err = export.ReadParts(strings.NewReader(strings.Join(parts[1:], "\n")))
+	var refused *export.Error
+	if !errors.As(err, &refused) || refused.Code != export.CodeTruncated || !strings.Contains(refused.Message, fmt.Sprint(len(parts))) {
+		t.Errorf("ReadParts without part %d = %v, want %s that names it", len(parts), err, export.CodeTruncated)
+	}
+}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -21,6 +23,7 @@ func (a *app) acceptCommand() *cobra.Command {
 		Long: `Verify usage reports, book what is new, and write the reply to carry back: FILE
 with the ending .reply, in the folder --out. Each file stands for itself. It
 names its ledger; --cluster is what the ledger was called when it was chosen.
+A file of QR parts, one a line, is the report that they carry.
 The same file again books nothing and gives the same reply.
 
 A refused report that can be tied to a ledger gets a reply too: it says why, and
@@ -123,7 +126,15 @@ func (a *app) acceptFile(cmd *cobra.Command, p *portal.Portal, path string, o po
 		return nil, err
 	}
 	defer f.Close()
-	return p.Accept(cmd.Context(), f, o)
+	in := bufio.NewReader(f)
+	if head, _ := in.Peek(8); !export.IsParts(head) { // too short: Accept says so
+		return p.Accept(cmd.Context(), in, o)
+	}
+	report, err := export.ReadParts(in)
+	if err != nil {
+		return nil, err
+	}
+	return p.Accept(cmd.Context(), bytes.NewReader(report), o)
 }
 
 // replyName is FILE.usage, packed or not, with the ending .reply.

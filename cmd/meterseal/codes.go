@@ -128,7 +128,7 @@ func (a *app) importCode(ctx context.Context, c *httpClient, rows []string, dry 
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(strings.ToUpper(strings.TrimSpace(first)), "MSQ1/") {
+	if export.IsParts([]byte(strings.TrimSpace(first))) {
 		doc, err := joinParts(first, next)
 		if err != nil {
 			return nil, err
@@ -200,7 +200,7 @@ func (a *app) rowReader(rows []string) func(n, of int) (string, error) {
 			if row == "" {
 				continue
 			}
-			if err := export.KindConfirm.CheckRow(n, row); err != nil && terminal && !strings.HasPrefix(strings.ToUpper(row), "MSQ1/") {
+			if err := export.KindConfirm.CheckRow(n, row); err != nil && terminal && !export.IsParts([]byte(row)) {
 				fmt.Fprintf(a.Err, "%v; type it again\n", err)
 				continue
 			}

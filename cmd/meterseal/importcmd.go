@@ -28,10 +28,11 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE...",
 		Short: "Take the vendor's reply into use: receipt, license, or why not",
-		Long: `Take replies of the vendor into use, as files or a folder of them; a license or
-a license key too. Each file is checked by itself, the newest one that verifies
-wins, and every file that is not used is named with the reason. What is imported
-is in force at once, without a restart. A refused import changes nothing.
+		Long: `Take replies of the vendor into use, as files or a folder of them; a license, a
+license key, or the parts that a QR reader gave, one a line. Each file is checked
+by itself, the newest one that verifies wins, and every file that is not used is
+named with the reason. What is imported is in force at once, without a restart. A
+refused import changes nothing.
 
 Exit code: 0 in force; 3 refused, or the vendor rejected the report; 7 the
 ledger is not the one that the vendor accepted; 8 a newer program is needed.`,
@@ -130,6 +131,9 @@ func readImport(path string, inFolder bool) *importFile {
 		if text, _, err = export.Unwrap(in, export.UnwrapOptions{}); err == nil {
 			f.doc, err = io.ReadAll(io.LimitReader(text, ledger.ReplyBytesMax+1))
 		}
+	}
+	if err == nil && export.IsParts(f.doc) {
+		f.doc, err = export.ReadParts(bytes.NewReader(f.doc))
 	}
 	if err == nil && export.IsReply(f.doc) {
 		var r *export.Reply

@@ -219,6 +219,8 @@ func (l licensing) endLedger(ctx context.Context, st projections.Status, o conso
 func (l licensing) Prune(ctx context.Context, dryRun bool) (console.Pruned, error) {
 	o := projections.PruneOptions{Events: max(l.cfg.Retention, l.cfg.Fold.Horizon), Records: projections.MinRecordsKept, Verify: l.verifyReceipt}
 	if !dryRun {
+		l.reading.Lock()
+		defer l.reading.Unlock()
 		o.Purge = l.stream.Purge
 	}
 	p, err := l.store.Prune(ctx, o)

@@ -53,6 +53,7 @@ type site struct {
 	clock   *siteClock
 
 	importing sync.Mutex // one import or deactivation at a time
+	reading   sync.Mutex // the stream is backed up, or groups leave it: never both
 
 	tpm      *tpm.TPM          // nil: none is used
 	bindings []machine.Binding // as read at the start, present ones only
