@@ -29,10 +29,10 @@ func (a *app) importCommand() *cobra.Command {
 		Use:   "import FILE...",
 		Short: "Take the vendor's reply into use: receipt, license, or why not",
 		Long: `Take replies of the vendor into use, as files or a folder of them; a license, a
-license key, or the parts that a QR reader gave, one a line. Each file is checked
-by itself, the newest one that verifies wins, and every file that is not used is
-named with the reason. What is imported is in force at once, without a restart. A
-refused import changes nothing.
+license key, or the parts that a QR reader gave, one a line. Each file is
+checked by itself, the newest one that verifies wins, and every file that is not
+used is named with the reason. What is imported is in force at once, without a
+restart. A refused import changes nothing.
 
 Exit code: 0 in force; 3 refused, or the vendor rejected the report; 7 the
 ledger is not the one that the vendor accepted; 8 a newer program is needed.`,
