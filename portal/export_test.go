@@ -83,3 +83,15 @@ func (p *Portal) AddExampleLicense(ctx context.Context, note []byte) error {
 		return c.addDocument(ctx, l, note)
 	})
 }
+
+// OddUse is oddUse of days that begin with day 1000, of which all are the
+// report's.
+func OddUse(meter string, use []int64) []UsageHint {
+	var days []dayUse
+	for i, u := range use {
+		if u != 0 {
+			days = append(days, dayUse{1000 + int64(i), u})
+		}
+	}
+	return oddUse(meter, days, 1000, 1000+int64(len(use)))
+}
