@@ -23,6 +23,8 @@ import (
 //
 //	use=N         a node uses N pages, and the ledger closes
 //	until=TIME    windows without use up to then, and the ledger closes
+//	days=N,N,…    a node uses N pages on each of as many days, and the ledger closes
+//	clock=N       the site's clock steps by N seconds
 //	import=REPLY  take receipt and license of a reply into the ledger
 //	from=N        the report begins at this size (default 0; import moves it)
 //	opened=TIME   when the ledger was opened; first step only
@@ -57,16 +59,31 @@ func site(args []string) error {
 			if err != nil {
 				return err
 			}
-			s.Window(exporttest.Cell{Node: "node-01", Meter: "render.pages", Events: []exporttest.Event{{OffsetMS: 1000, Quantity: n, ID: "e"}}})
+			s.use(n)
 			s.Close()
+		case "days":
+			for word := range strings.SplitSeq(value, ",") {
+				n, err := strconv.ParseInt(word, 10, 64)
+				if err != nil {
+					return err
+				}
+				end := (s.Until()/86_400 + 1) * 86_400
+				s.use(n)
+				s.idle(end)
+			}
+			s.Close()
+		case "clock":
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				return err
+			}
+			s.Append(&ledger.Clock{Time: s.Now(), Step: n, Cause: ledger.ClockStep})
 		case "until":
 			t, err := time.Parse(time.RFC3339, value)
 			if err != nil {
 				return err
 			}
-			for s.Until() < t.Unix() {
-				s.Window()
-			}
+			s.idle(t.Unix())
 			s.Close()
 		case "import":
 			if base, err = take(s, value); err != nil {
@@ -107,6 +124,18 @@ func site(args []string) error {
 type theSite struct {
 	*exporttest.Site
 	Opened exporttest.Opening
+}
+
+// use closes a window in which a node used n pages.
+func (s *theSite) use(n int64) {
+	s.Window(exporttest.Cell{Node: "node-01", Meter: "render.pages", Events: []exporttest.Event{{OffsetMS: 1000, Quantity: n, ID: "e"}}})
+}
+
+// idle closes windows without use up to a time.
+func (s *theSite) idle(until int64) {
+	for s.Until() < until {
+		s.Window()
+	}
 }
 
 func openSite(keyFile, word string, steps []string) (*theSite, error) {
