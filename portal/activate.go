@@ -244,10 +244,11 @@ func (in *intake) label() string {
 const labelBytesMax = 255
 
 // clean makes of words that came from outside what any database and terminal
-// takes: UTF-8 without control characters, of a bounded length.
+// takes: UTF-8 of a bounded length, without characters that move the cursor or
+// turn the direction of what stands beside them.
 func clean(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError {
 			return -1
 		}
 		return r

@@ -130,8 +130,11 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 	if err := ledger.CheckName(customer.ID); err != nil {
 		return customer, refuse(CodeBadRequest, "customer: %v", err)
 	}
-	if customer.Name == "" {
+	switch {
+	case strings.TrimSpace(customer.Name) == "":
 		return customer, refuse(CodeBadRequest, "customer %s has no name", customer.ID)
+	case customer.Name != clean(customer.Name):
+		return customer, refuse(CodeBadRequest, "the name of a customer has at most %d bytes, and no control characters", labelBytesMax)
 	}
 	err := p.catalogTx(ctx, func(c conn) error {
 		var before string

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -152,10 +153,11 @@ func (d *draft) typeDefaults(given license.Lines) error {
 
 // parseInstant parses an instant, or a day to which the time of day is added.
 func parseInstant(s, clock string) (time.Time, error) {
+	spelled := s
 	if len(s) == len("2006-01-02") {
-		s += clock
+		spelled += clock
 	}
-	t, err := time.Parse(time.RFC3339, s)
+	t, err := time.Parse(time.RFC3339, spelled)
 	if err != nil {
 		return t, fmt.Errorf("%q is neither a day as 2027-12-31 nor an instant as 2027-12-31T23:59:59Z", s)
 	}
@@ -272,6 +274,10 @@ func (d *draft) checkTerm(l *license.License) error {
 		return nil
 	case d.hardMax:
 		return refuse(CodeTermTooLong, "from %s to %s is more than max-term %s", ledger.FormatDate(from), ledger.FormatDate(l.End), l.MaxTerm)
+	}
+	// Sub stops at what a Duration holds, and no max-term is longer than that.
+	if from.Add(term).Before(l.End) || term > math.MaxInt64-24*time.Hour {
+		return refuse(CodeTermTooLong, "from %s to %s is more than any max-term can say, 292 years", ledger.FormatDate(from), ledger.FormatDate(l.End))
 	}
 	l.MaxTerm = ledger.Dur{N: uint64((term + 24*time.Hour - 1) / (24 * time.Hour)), Unit: 'd'}
 	d.notices = append(d.notices, fmt.Sprintf("max-term is raised from %s to %s, to cover the end %s: until then nothing can be taken back offline",

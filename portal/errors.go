@@ -83,6 +83,8 @@ var ways = map[string]struct{ fixBy, hint string }{
 	CodeState:             {"vendor", "look at its state first"},
 	CodeKeyUnannounced:    {"vendor", "wait until every site has imported a license that lists the key, or force it"},
 	export.CodeRetired:    {"site", "activate anew: this ledger ended"},
+
+	license.CodeMeterConflict: {"vendor", "give the new meaning another id; what a meter counts never changes"},
 }
 
 // status returns the HTTP status of a code.

@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ func TestIssuingRefuses(t *testing.T) {
 	}{
 		{portal.CodeTermTooShort, spec(func(s *portal.LicenseSpec) { s.Expires = now.Add(59 * time.Minute).Format(time.RFC3339) })},
 		{portal.CodeTermTooLong, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["max-term"] = "2027-12-31", []string{"366d"} })},
+		{portal.CodeTermTooLong, spec(func(s *portal.LicenseSpec) { s.Expires = "9999-12-31" })}, // no max-term says that
 		{portal.CodeAfterContract, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["contract-end"] = "2027-06-01", []string{"2027-05-31"} })},
 		{portal.CodeFeatureUnknown, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["feature"] = "2027-06-01", []string{"teleport"} })},
 		{portal.CodeAlgorithm, spec(func(s *portal.LicenseSpec) { s.Expires, s.Algorithm = "2027-06-01", "rsa" })},
@@ -48,6 +50,32 @@ func TestIssuingRefuses(t *testing.T) {
 	v.issue(portal.LicenseSpec{ID: "L-1"})
 	if _, err := v.IssueLicense(t0, portal.LicenseSpec{ID: "L-1", Policy: "observe", SolutionName: "x", Licensee: "x"}); code(err) != portal.CodeExists {
 		t.Errorf("a second L-1: %v, want %s", err, portal.CodeExists)
+	}
+}
+
+// A date that cannot be read is shown as it was written.
+func TestAWrongDateIsShownAsWritten(t *testing.T) {
+	v := newVendor(t, "")
+	for _, date := range []string{"2027-02-29", "31.12.2027", "2027-12-31T24:00:00Z"} {
+		_, err := v.IssueLicense(t0, portal.LicenseSpec{Customer: "acme", SolutionName: "renderd", Expires: date})
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("end: %q is neither", date)) {
+			t.Errorf("IssueLicense(end %s) = %v, want it to show the date", date, err)
+		}
+	}
+}
+
+// Names stand in tables and documents: they are words in one line.
+func TestNamesOfCustomers(t *testing.T) {
+	v := newVendor(t, "")
+	for _, name := range []string{"", "  ", "two\nlines", "\x1b[31mred", "abc\u202e", strings.Repeat("x", 256)} {
+		if _, err := v.SetCustomer(t0, portal.Customer{Name: name}, "ana"); code(err) != portal.CodeBadRequest {
+			t.Errorf("SetCustomer(%q) = %v, want %s", name, err, portal.CodeBadRequest)
+		}
+	}
+	for _, name := range []string{"O'Brien; DROP TABLE customers;--", "Müller & Söhne", "株式会社", "=1+1"} {
+		if _, err := v.SetCustomer(t0, portal.Customer{Name: name}, "ana"); err != nil {
+			t.Errorf("SetCustomer(%q) = %v", name, err)
+		}
 	}
 }
 
