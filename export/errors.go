@@ -117,7 +117,7 @@ var hints = map[string]string{
 	CodeRootMismatch:     "copy it again in binary, or export again",
 	CodeBaseMissing:      "bring the earlier report first, or export again with --from and the last accepted size",
 	CodeWrongLedger:      "choose the cluster that this ledger belongs to, or none",
-	CodeSizeTooLarge:     "export it in parts with --until, or ask the vendor for a higher cap",
+	CodeSizeTooLarge:     "the vendor has to take it with a higher cap; report more often from then on",
 	CodeSizeRatio:        "send it uncompressed",
 	CodeEncryptionNeeded: "only the recipients of the license's seal-to lines can open it; name their identity file",
 	CodeDiffers:          "restore an older disk with meterseal restore, and stop a second daemon under this key",

@@ -112,6 +112,9 @@ func (a *app) acceptFiles(cmd *cobra.Command, p *portal.Portal, args []string) e
 		}
 		if err != nil {
 			t.Error = describeError(err)
+			if t.Answer != nil && t.Error.Hint == "" {
+				t.Error.Hint = `what it brought is booked: accept it again, or "` + programName + ` site reply"`
+			}
 		}
 		if cmd.Context().Err() != nil {
 			break
@@ -202,7 +205,14 @@ func addTaken(t *cli.Table, f *taken) {
 		t.Add(name, site, verdict, fresh, reply)
 	}
 	if f.Error != nil {
-		t.Note(f.Error.Message + "; " + f.Error.Hint + " [" + f.Error.Code + "]")
+		note := f.Error.Message
+		if f.Error.Hint != "" {
+			note += "; " + f.Error.Hint
+		}
+		if f.Error.Code != "" {
+			note += " [" + f.Error.Code + "]"
+		}
+		t.Note(note)
 	}
 	if f.Answer == nil {
 		return
@@ -211,6 +221,9 @@ func addTaken(t *cli.Table, f *taken) {
 		t.Note(fmt.Sprintf("%s: %s. Fixed by: %s; %s", e.Code, e.Message, e.FixBy, e.Hint))
 	}
 	for _, q := range f.Findings {
+		if f.Refusal != nil && q.Code == f.Refusal.Code {
+			continue // said already, and no question
+		}
 		t.Note(fmt.Sprintf("the site is asked: record %s, %s: %s", cli.Grouped(q.Record), q.Code, q.Detail))
 	}
 	for _, alarm := range f.Alarms {
@@ -222,7 +235,7 @@ func addTaken(t *cli.Table, f *taken) {
 	case portal.LicenseRefused:
 		t.Note("the reply has no license: it is suspended, revoked, or its contract is over")
 	}
-	if f.LicenseEnd != nil || f.NextReportBy != nil {
+	if f.LicenseStatus != portal.LicenseRefused && (f.LicenseEnd != nil || f.NextReportBy != nil) {
 		end, due := "never", "never"
 		if f.LicenseEnd != nil {
 			end = day(*f.LicenseEnd, end)

@@ -168,7 +168,7 @@ func (a *app) open(cmd *cobra.Command) (*portal.Portal, error) {
 	}
 	p, err := portal.Open(cmd.Context(), o)
 	if err != nil && !errors.Is(err, portal.ErrNoKeys) && !errors.Is(err, context.Canceled) {
-		return nil, storeFailure(err)
+		return nil, storeFailure(d, err)
 	}
 	return p, err
 }
@@ -185,8 +185,12 @@ func (a *app) with(f func(cmd *cobra.Command, p *portal.Portal, args []string) e
 	}
 }
 
-func storeFailure(err error) error {
-	return cli.Fail(cli.ExitStore, "store_unreachable", "start the database, or correct its address", "%s", cause(err))
+func storeFailure(d *data, err error) error {
+	hint := "start the database, or correct its address"
+	if d.DSN == "" && d.DSNFile == "" { // a file
+		hint = "look at the rights of the folder and the space on its disk"
+	}
+	return cli.Fail(cli.ExitStore, "store_unreachable", hint, "%s", cause(err))
 }
 
 // who is the user of this machine that runs the program: the actor of the audit

@@ -50,8 +50,11 @@ func describeError(err error) *cli.Failure {
 // refusalFailure is what the portal refused: an upload, or what staff asked for.
 func refusalFailure(e *portal.Error) *cli.Failure {
 	f := &cli.Failure{Code: e.Code, Message: e.Message, Hint: e.Hint, Exit: cli.ExitUsage}
-	if e.Code == portal.CodeBadRequest {
+	switch e.Code {
+	case portal.CodeBadRequest:
 		f.Hint = `each line of a license stands in docs/formats/license.md; "--help" has the flags`
+	case portal.CodePerpetual:
+		f.Hint = "confirm it with --perpetual: nothing ends such a license offline"
 	}
 	switch {
 	case e.Code == export.CodeTooNew:

@@ -85,7 +85,7 @@ func (a *app) makeVendor(cmd *cobra.Command, d *data, domain, label string) (*po
 		return nil, cli.Fail(cli.ExitError, "already_exists", `see "meterseal-vendor keys list"; another vendor needs another --data`, "there is a vendor in %s, of %s", d.dir, p.Domain())
 	}
 	if !errors.Is(err, portal.ErrNoKeys) {
-		return nil, storeFailure(err)
+		return nil, storeFailure(d, err)
 	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (a *app) makeVendor(cmd *cobra.Command, d *data, domain, label string) (*po
 				return nil, cli.Fail(cli.ExitUsage, "config_invalid", "choose another --domain or --label", "%s", cause(err))
 			}
 		}
-		return nil, storeFailure(err)
+		return nil, storeFailure(d, err)
 	}
 	return p, err
 }

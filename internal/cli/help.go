@@ -71,7 +71,12 @@ func argumentFailure(cmd *cobra.Command, args []string, cause error) error {
 	return Fail(ExitUsage, "", help, "%s %s; given: %s", cmd.CommandPath(), takes, strings.Join(args, " "))
 }
 
+// flagFailure names the mistake. Of a word that is no command it is not the flag
+// behind it.
 func flagFailure(cmd *cobra.Command, err error) error {
+	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
+		return argumentFailure(cmd, args, err)
+	}
 	return Fail(ExitUsage, "", fmt.Sprintf("run \"%s --help\"", cmd.CommandPath()), "%v", err)
 }
 
