@@ -120,6 +120,7 @@ type Imported struct {
 	Receipt *ImportReceipt  `json:"receipt,omitempty"`
 	License *ImportLicense  `json:"license,omitempty"`
 	Pending bool            `json:"pending,omitempty" doc:"the vendor decides about the license; a reply with it follows"`
+	Refused bool            `json:"license_refused,omitempty" doc:"the usage was accepted, and the vendor gives no license: it is suspended, revoked, or its contract is over"`
 	Final   bool            `json:"final,omitempty" doc:"the ledger ended with this report"`
 	Explain []string        `json:"explain,omitempty" nullable:"false" doc:"what the vendor asks about"`
 	Reject  *ImportRejected `json:"rejection,omitempty"`
@@ -137,6 +138,7 @@ type ImportReceipt struct {
 // ImportLicense is what an import changed in the license.
 type ImportLicense struct {
 	ID          string     `json:"id"`
+	State       string     `json:"state" doc:"of the license, once it is in force"`
 	Serial      uint64     `json:"serial"`
 	WasSerial   *uint64    `json:"was_serial,omitempty"`
 	Ends        *time.Time `json:"ends,omitempty"`

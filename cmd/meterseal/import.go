@@ -159,7 +159,7 @@ func (im *importing) describe() {
 		o.Vendor, _, _ = strings.Cut(l.ReplyKeys[0].Name, "/")
 	}
 	if a := r.Acceptance; a != nil {
-		o.Issued, o.Pending, o.Final = &a.Issued, a.License == export.LicensePending, a.Final
+		o.Issued, o.Pending, o.Refused, o.Final = &a.Issued, a.License == export.LicensePending, a.License == export.LicenseNone && !a.Final, a.Final
 		if differs, known := im.compareTotals(a); known {
 			equal := len(differs) == 0
 			o.TotalsEqual, o.TotalsDiffer = &equal, differs
@@ -194,7 +194,7 @@ func (im *importing) describeLicense() *console.ImportLicense {
 	}
 	now := im.s.observe(&im.st, im.old.shown()).Now
 	after := t.license.State(im.s.facts(&st, &t), now)
-	d := &console.ImportLicense{ID: t.license.ID, Serial: t.license.Serial, Ends: after.Ends, ReportBy: after.ReportBy}
+	d := &console.ImportLicense{ID: t.license.ID, State: string(after.State), Serial: t.license.Serial, Ends: after.Ends, ReportBy: after.ReportBy}
 	if im.old.license != nil {
 		before := im.old.license.State(im.s.facts(&im.st, im.old), now)
 		serial := im.old.license.Serial

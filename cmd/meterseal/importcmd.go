@@ -89,8 +89,10 @@ type importFile struct {
 	doc    []byte
 	newest uint64 // serial and size together say which document is newer
 	serial uint64
-	other  bool // found in a folder, and no document of ours
 	query  url.Values
+
+	inFolder bool // nobody named it
+	other    bool // likewise, and no document of ours
 }
 
 // importFiles reads the files, newest first, so that the older ones are told
@@ -123,7 +125,7 @@ func importFiles(args []string) ([]*importFile, error) {
 }
 
 func readImport(path string, inFolder bool) *importFile {
-	f := &importFile{Name: filepath.Base(path)}
+	f := &importFile{Name: filepath.Base(path), inFolder: inFolder}
 	in, err := os.Open(path)
 	if err == nil {
 		defer in.Close()
@@ -152,7 +154,11 @@ func readImport(path string, inFolder bool) *importFile {
 	known := export.IsReply(f.doc) || bytes.HasPrefix(f.doc, []byte("ms")) // of any version
 	if !known {
 		f.other = inFolder
-		f.fail(&export.Error{Code: export.CodeNotAReply, Record: -1, Message: "it is neither a reply nor a license"})
+		what := "it is neither a reply nor a license"
+		if bytes.HasPrefix(f.doc, []byte("meterseal-report/")) {
+			what = "this is a usage report, the file that goes to the vendor"
+		}
+		f.fail(&export.Error{Code: export.CodeNotAReply, Record: -1, Message: what})
 	}
 	return f
 }
@@ -212,8 +218,14 @@ func (f *importFile) send(ctx context.Context, c *httpClient, dry bool) {
 	}
 }
 
-// printImports says what became of each file. A file that is older than one that
-// is in force is no failure, if there is such a one among them.
+// needless tells whether f is no reason for concern beside a file that is in force:
+// an earlier one, or from a courier's folder one that is for another site.
+func (f *importFile) needless() bool {
+	return f.Err.Code == license.CodeSuperseded || f.inFolder && f.Err.Code == license.CodeWrongSiteKey
+}
+
+// printImports says what became of each file. What a file in force makes needless
+// is no failure.
 func (a *app) printImports(files []*importFile, form string) error {
 	if form == "json" {
 		if err := cli.PrintJSON(a.Out, map[string]any{"files": files}); err != nil {
@@ -228,7 +240,7 @@ func (a *app) printImports(files []*importFile, form string) error {
 	var worst *cli.Failure
 	for _, f := range files {
 		switch {
-		case f.Err != nil && !f.other && !(inForce && f.Err.Code == license.CodeSuperseded):
+		case f.Err != nil && !f.other && !(inForce && f.needless()):
 			worst = f.Err
 		case f.Imported != nil && f.Reject != nil && worst == nil:
 			worst = &cli.Failure{Code: f.Reject.Code, Message: f.Name + ": the vendor did not accept the report: " + f.Reject.Message, Hint: f.Reject.How, Exit: cli.ExitDocument}
@@ -288,10 +300,16 @@ func (f *importFile) print(w io.Writer) {
 	for _, d := range i.TotalsDiffer {
 		fmt.Fprintln(w, cli.Wrap(fmt.Sprintf("  %-12s %s", "differs", d), cli.Columns, "               "))
 	}
+	if i.Refused {
+		fmt.Fprintf(w, "  %-12s none: the vendor says that it is suspended, revoked, or over\n", "license")
+	}
 	if l := i.License; l != nil {
 		fmt.Fprintf(w, "  %-12s serial %s, ends %s\n", "license", changed(l.WasSerial, &l.Serial, func(n uint64) string { return fmt.Sprint(n) }), changed(l.WasEnds, l.Ends, day))
 		if l.ReportBy != nil || l.WasReportBy != nil {
 			fmt.Fprintf(w, "  %-12s %s\n", "report due", changed(l.WasReportBy, l.ReportBy, day))
+		}
+		if l.State != string(license.StateActive) {
+			fmt.Fprintf(w, "  %-12s %s\n", "state", l.State)
 		}
 	}
 	for _, x := range i.Explain {

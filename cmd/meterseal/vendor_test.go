@@ -303,7 +303,7 @@ func (f *vendorFlags) accept(r *export.Reply, rep *export.Report) error {
 		a.Totals = append(a.Totals, export.AcceptedTotal{Meter: m.Meter, Aggregation: m.Aggregation, Count: int64(m.Count) + f.miscount, Value: m.Value, Adjusted: m.Adjusted})
 	}
 	if f.noLicense {
-		a.License, a.LicenseSerial, a.Final = export.LicenseNone, 0, true
+		a.License, a.LicenseSerial, a.Final = export.LicenseNone, 0, rep.Retired
 	}
 	r.AcceptanceNote, err = signNote(a.Text(), nil, ledger.RoleReply, f.now())
 	return err
