@@ -159,6 +159,21 @@ func TestO33EventsAfterAnEarlyClose(t *testing.T) {
 	}
 }
 
+// A node that goes on within a window that was closed early was never silent: a
+// second close in the same window finds no gap.
+func TestNoGapAfterAnEarlyClose(t *testing.T) {
+	w := newWorld(t, defaults, pages)
+	for i, id := range []string{"a", "b", "c"} {
+		w.at(time.Duration(1+i)*time.Second).mustApply(usage("n1", ev(id, "render.pages", t0, 1)), control("close @ now"))
+	}
+	if gaps := w.recordsOf("gap"); len(gaps) != 0 {
+		t.Errorf("gap records %q, want none", gaps)
+	}
+	if r := w.check(); r.Verdict != ledger.VerdictOK {
+		t.Errorf("verdict %v, want ok: %v", r.Verdict, r.Findings)
+	}
+}
+
 // YD-3: quantities up to 2^63-1 survive; one more is refused, never a wrap.
 func TestYD3Int64(t *testing.T) {
 	w := newWorld(t, defaults, pages)

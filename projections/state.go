@@ -294,9 +294,14 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// heard notes that n showed life at ms.
+// heard notes that n showed life at ms. Life in the present window counts for the
+// one in which its events are booked: if the present one was closed early, that
+// is the first open one, and who goes on is not asked why it was silent there.
 func (st *State) heard(n *node, ms int64) {
 	w := st.window(ms)
+	if w == st.window(floorDiv(st.cursor.WallNS, 1e6)) {
+		w = st.arrival()
+	}
 	if ms > n.heardMS {
 		n.heardMS = ms
 		st.touch(n)

@@ -343,7 +343,11 @@ func (s *Site) fold(agg string, list []Event) *big.Int {
 // Alive notes that a node showed life at ms.
 func (s *Site) Alive(node string, ms int64) {
 	n := s.Node(node)
-	if w := s.from(ms); w+s.window/1000 > s.ClosedUntil {
+	w := s.from(ms)
+	if w == s.from(s.NowMS) {
+		w = s.arrival() // of a window that was closed early
+	}
+	if w+s.window/1000 > s.ClosedUntil {
 		n.alive[w] = true
 	}
 }
