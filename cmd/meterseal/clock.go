@@ -144,13 +144,14 @@ func (s *site) standing() (license.Status, license.Facts, *projections.Status, *
 }
 
 // watchClock looks at the clocks until the site closes, records their steps, and
-// logs when the state of the license changes.
+// logs when the state of the license changes. It looks once more at the end: who
+// sets a clock and ends the daemon at once is on record too.
 func (s *site) watchClock() {
 	defer close(s.clockDone)
 	tick := time.NewTicker(observeEvery)
 	defer tick.Stop()
 	last, kept := license.State(""), time.Time{}
-	for {
+	for closing := false; ; {
 		status, f, st, t := s.standing()
 		if status.State != last && t.shown() != nil {
 			s.log.Info("license state changed", "state", status.State, "code", status.Code)
@@ -159,18 +160,18 @@ func (s *site) watchClock() {
 		if err := s.recordSteps(st); err != nil {
 			s.log.Error("record step of the clock", "err", err)
 		}
-		if f.Clock.Now.Sub(kept).Abs() >= keepClockEvery {
+		if closing || f.Clock.Now.Sub(kept).Abs() >= keepClockEvery {
 			if err := s.keepClock(); err != nil {
 				s.log.Error("keep the clock", "err", err)
 			}
 			kept = f.Clock.Now
 		}
+		if closing {
+			return
+		}
 		select {
 		case <-s.clockStop:
-			if err := s.keepClock(); err != nil {
-				s.log.Error("keep the clock", "err", err)
-			}
-			return
+			closing = true
 		case <-tick.C:
 		}
 	}

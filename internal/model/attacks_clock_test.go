@@ -43,7 +43,9 @@ func (a *attacks) setClockOf(steps ...time.Duration) func(t *testing.T) {
 				if status, body := p.get("/v1/allow?meter=pages&node=node-1"); status != http.StatusOK {
 					t.Errorf("may I? %d %s, want yes", status, body)
 				}
-				g.turn(-by) // somebody sees it
+				g.turn(-by) // and back, and the daemon is ended at once
+				p.end()
+				p.begin()
 				p.count(5)
 				p.records(fmt.Sprintf("clock %%d %d step", int64(-by/time.Second)))
 				answer := g.upload(p.export())
@@ -76,7 +78,8 @@ func (a *attacks) driftClock(t *testing.T) {
 		g.turn(10 * time.Second)
 		p.use(3)
 	}
-	p.awaitClock()
+	p.end() // which looks at the clocks once more
+	p.begin()
 	text := p.export()
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, "clock ") && !strings.HasSuffix(line, " pad\n") {
@@ -196,12 +199,4 @@ func (p *plant) records(record string) {
 		}
 		return false, text
 	})
-}
-
-// awaitClock waits until the daemon has looked at its clocks once more: what it
-// keeps of them is written as it looks.
-func (p *plant) awaitClock() {
-	p.t.Helper()
-	p.end() // which looks once more
-	p.begin()
 }
