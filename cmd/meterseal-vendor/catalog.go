@@ -152,7 +152,7 @@ func (a *app) customerCommand() *cobra.Command {
 		Example: "  meterseal-vendor customer create 'Acme GmbH' --id acme",
 		Args:    cobra.ExactArgs(1),
 	}
-	create.Flags().String("id", "", "short name (default NAME, if it can be one)")
+	create.Flags().String("id", "", "short name (default made of NAME)")
 	create.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, args []string) error {
 		id, _ := cmd.Flags().GetString("id")
 		if id != "" {
@@ -214,12 +214,30 @@ func customerOf(cmd *cobra.Command, p *portal.Portal, name string) (*portal.Cust
 	return nil, nil
 }
 
-// makeCustomer makes a customer whose id is its name, where that can be one.
+// makeCustomer makes a customer, whose id people recognize where it is not given.
 func makeCustomer(cmd *cobra.Command, p *portal.Portal, id, name string) (portal.Customer, error) {
-	if id == "" && ledger.CheckName(name) == nil {
-		id = name
+	if id == "" {
+		id = idOf(name)
+		if c, err := customerOf(cmd, p, id); err != nil {
+			return portal.Customer{}, err
+		} else if c != nil {
+			id = "" // another customer's: one is made up
+		}
 	}
 	return p.SetCustomer(cmd.Context(), portal.Customer{ID: id, Name: name}, who())
+}
+
+// idOf makes an id of a name: Acme-GmbH of "Acme GmbH". Empty: no letter of the
+// name can stand in one.
+func idOf(name string) string {
+	words := strings.FieldsFunc(name, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '_')
+	})
+	id := strings.Trim(strings.Join(words, "-"), "._-")
+	if ledger.CheckName(id) != nil {
+		return ""
+	}
+	return id
 }
 
 func (a *app) showCustomer(cmd *cobra.Command, p *portal.Portal, args []string) error {
