@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -65,6 +66,11 @@ func (s *site) takeLicense(ctx context.Context, conf *configured) (lines []strin
 	t := &terms{trusted: conf.trusted}
 	if err := s.loadLicenses(t, st.License); err != nil {
 		return nil, err
+	}
+	if conf.first && st.License != nil && t.license == nil {
+		// Whoever deletes the anchor does not get another one trusted in its place.
+		return nil, cli.Fail(cli.ExitLicense, license.CodeInvalid, "put it back with the folder keys, or set license.vendor_keys (--vendor-key) to the vendor's license key",
+			"license %s is in force in this ledger, and %s, which says whose licenses count here, is missing", st.License.ID, filepath.Join(keysDir, vendorKeysFile))
 	}
 	if t.license != nil { // again: program, configuration and disk may be others now
 		again := s.acceptor(t, st)
