@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -51,6 +53,24 @@ func (s *Store) Receipt(size uint64) ([]byte, error) {
 		return nil, fmt.Errorf("receipt of size %d: %w", size, err)
 	}
 	return v, nil
+}
+
+// ReceiptOver returns the receipt of the smallest size that holds a record: the
+// first one that the vendor gave for it. Errors: [ErrNotFound].
+func (s *Store) ReceiptOver(index uint64) (size uint64, note []byte, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: key8(keyReceipt, index+1), UpperBound: []byte{keyReceipt + 1}})
+	if err != nil {
+		return 0, nil, fmt.Errorf("receipt over record %d: %w", index, err)
+	}
+	if it.First() {
+		size, note = binary.BigEndian.Uint64(it.Key()[1:]), bytes.Clone(it.Value())
+	} else {
+		err = fmt.Errorf("receipt over record %d: %w", index, ErrNotFound)
+	}
+	if e := errors.Join(it.Error(), it.Close()); e != nil {
+		return 0, nil, fmt.Errorf("receipt over record %d: %w", index, e)
+	}
+	return size, note, err
 }
 
 // KeepDocument keeps a document as it came, under a kind ("license", "reply")

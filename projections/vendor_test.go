@@ -218,6 +218,14 @@ func TestDocuments(t *testing.T) {
 		if err != nil || string(got) != string(note) {
 			t.Errorf("%s: receipt %q, %v", name, got, err)
 		}
+		for _, index := range []uint64{0, size - 1} {
+			if at, got, err := s.ReceiptOver(index); err != nil || at != size || string(got) != string(note) {
+				t.Errorf("%s: ReceiptOver(%d) = %d, %q, %v, want that of %d", name, index, at, got, err, size)
+			}
+		}
+		if _, _, err := s.ReceiptOver(size); !errors.Is(err, projections.ErrNotFound) {
+			t.Errorf("%s: ReceiptOver(%d): %v, want %v", name, size, err, projections.ErrNotFound)
+		}
 		if list, err := s.Documents("license"); err != nil || fmt.Sprint(list) != "[1 2]" {
 			t.Errorf("%s: documents %v, %v", name, list, err)
 		}

@@ -59,7 +59,7 @@ must be stopped. Exit code 7 names the first record that does not hold.`,
 	}
 	prove := &cobra.Command{
 		Use:     "prove",
-		Short:   "Prove one event of one record under the newest kept checkpoint",
+		Short:   "Prove one event of one record under its receipt",
 		Example: "  meterseal ledger prove --record 12 --event 0 > event.opening",
 		Args:    cobra.NoArgs,
 	}
@@ -190,8 +190,13 @@ func (o *openedStore) opening(ctx context.Context, record, event uint64, private
 	if err != nil {
 		return nil, err
 	}
-	size := o.store.LastClose()
-	note, err := o.store.Checkpoint(size)
+	// Under the first receipt that covers it, which the vendor knows; what was not
+	// receipted yet under the newest close.
+	size, note, err := o.store.ReceiptOver(record)
+	if errors.Is(err, projections.ErrNotFound) {
+		size = o.store.LastClose()
+		note, err = o.store.Checkpoint(size)
+	}
 	if err != nil || record >= size {
 		return nil, cli.Fail(cli.ExitError, "not_closed", `run "meterseal report export" at the daemon first: it closes the ledger`, "record %d is under no kept checkpoint yet", record)
 	}
