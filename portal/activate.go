@@ -288,6 +288,9 @@ func (p *Portal) bind(ctx context.Context, c conn, lic *License, l *Ledger, acce
 	b.Checkpoint = license.Pin{Size: l.Size, Root: l.root}
 	b.Suspended = lic.State != Active
 	b.Credits = append(slices.Clone(b.Credits), l.Credits...)
+	if err := c.allot(ctx, lic, l, &b); err != nil {
+		return nil, err
+	}
 	if b.MatchRate > 0 && len(b.Binds) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(l.Bindings)) {
 			b.Binds = append(b.Binds, license.Bind{Name: name, Hash: l.Bindings[name]})

@@ -26,7 +26,7 @@ func (v *vendor) ready(id string) (*site, *portal.License) {
 }
 
 // Every refusal of the table in docs/vendor.md, on both databases: code, status,
-// who fixes it, and whether there is a rejection to carry in. O-02, P-18, L-12.
+// who fixes it, and whether there is a rejection to carry in.
 var answers = []struct {
 	code   string
 	status int

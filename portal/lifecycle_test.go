@@ -258,7 +258,83 @@ func TestCredit(t *testing.T) {
 	}
 }
 
-// L-08, L-09, L-10, 3.5: the last report frees the activation, once, and carries
+// O-11: the last report gives the amount that is left back, as the activation: the
+// next site of the license has that and no more, and it shows before.
+func TestFinalUsageGivesTheRestBack(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		l := v.issue(portal.LicenseSpec{ID: "L-1", Policy: "prepaid", Set: set("limit", "meter render.pages 100 none none")})
+		balance := func(used, left uint64) {
+			t.Helper()
+			all, err := v.Balances(t0, "L-1")
+			if err != nil || len(all) != 1 || all[0] != (portal.Balance{Meter: "render.pages", Amount: 100, Used: used, Left: left}) {
+				t.Errorf("Balances = %+v, %v, want %d used and %d left of 100", all, err, used, left)
+			}
+		}
+		limit := func(a *portal.Answer, want uint64) {
+			t.Helper()
+			if b := v.bound(v.reply(a)); len(b.Limits) != 1 || b.Limits[0].Limit != want {
+				t.Errorf("limits %+v, want %d", b.Limits, want)
+			}
+		}
+		first := v.open(l, "a")
+		limit(first.send(), 100)
+		limit(first.use(30).send(), 100) // the site counts what it used itself
+		balance(30, 70)
+		v.refuses("activation/limit", v.open(l, "b").report())
+		first.use(10).retire()
+		first.send()
+		balance(40, 60)
+		v.clock.add(time.Hour)
+		second := v.open(l, "b")
+		limit(second.send(), 60)
+		limit(second.use(25).send(), 60)
+		second.use(50).retire()
+		second.send()
+		balance(115, 0)
+		v.clock.add(time.Hour)
+		limit(v.open(l, "c").send(), 0)
+	})
+}
+
+// O-11: a license for several sites has the limit for each of them; what an ended
+// one had used is gone, and nobody else's share changes.
+func TestFinalUsageOfOneOfSeveral(t *testing.T) {
+	v := newVendor(t, "")
+	l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "3", "limit", "meter render.pages 100 unlimited none")})
+	sites := []*site{}
+	limit := func(s *site, want uint64) {
+		t.Helper()
+		if b := v.bound(v.reply(s.send())); b.Limits[0].Limit != want {
+			t.Errorf("limit %d, want %d", b.Limits[0].Limit, want)
+		}
+	}
+	for _, word := range []string{"a", "b", "c"} {
+		sites = append(sites, v.open(l, word))
+		limit(sites[len(sites)-1], 100)
+		v.clock.add(time.Minute)
+	}
+	sites[0].use(40).retire()
+	sites[0].send()
+	sites[1].use(1)
+	limit(sites[1], 100)
+	next := v.open(l, "d")
+	limit(next, 60)
+	v.clock.add(time.Minute)
+	sites[2].use(120).retire() // beyond its limit: billed, and not taken from the others
+	sites[2].send()
+	next.use(1)
+	limit(next, 60)
+	limit(v.open(l, "e"), 0)
+	// A limit that is reset is each period's own.
+	m := v.issue(portal.LicenseSpec{ID: "L-2", Set: set("limit", "meter render.pages 100 none monthly")})
+	s := v.open(m, "f")
+	limit(s, 100)
+	s.use(40).retire()
+	s.send()
+	limit(v.open(m, "g"), 100)
+}
+
+// L-08, L-09, L-10, 3.5, O-11: the last report frees the activation, once, and carries
 // the final usage.
 func TestDeactivation(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {

@@ -214,10 +214,20 @@ func (a *app) showLicense(cmd *cobra.Command, p *portal.Portal, args []string) e
 		"starts", both(l.Terms.Start), "ends", both(l.End), "last of grace", lastOfGrace(l.Terms), "contract ends", dateOr(l.ContractEnd, both),
 		"maintenance", dateOr(l.Terms.MaintenanceEnd, both),
 		"activations", fmt.Sprintf("%s allowed, %s active, %s ever, %s", allowed, cli.Grouped(l.ActiveActivations), cli.Grouped(l.Activations), cli.Plural(l.Transfers, "transfer"))}
+	shown := struct {
+		*portal.License
+		Balances []portal.Balance `json:"balances"`
+	}{License: l}
+	if shown.Balances, err = p.Balances(cmd.Context(), l.ID); err != nil {
+		return err
+	}
+	for _, b := range shown.Balances {
+		pairs = append(pairs, "balance", fmt.Sprintf("%s %s of %s left, %s reported", b.Meter, cli.Grouped(b.Left), cli.Grouped(b.Amount), cli.Grouped(b.Used)))
+	}
 	for _, name := range []string{"id", "start", "end", "contract-end", "maintenance-end", "issued", "serial", "site", "site-key", "checkpoint"} {
 		delete(lines, name)
 	}
-	return a.pairs(cmd, l, append(append(pairs, linePairs(lines)...), rulePairs(l.Rules)...)...)
+	return a.pairs(cmd, shown, append(append(pairs, linePairs(lines)...), rulePairs(l.Rules)...)...)
 }
 
 func (a *app) listLicenses(cmd *cobra.Command, p *portal.Portal, _ []string) error {
