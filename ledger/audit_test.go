@@ -106,7 +106,8 @@ func TestAuditOfTheExample(t *testing.T) {
 }
 
 // What is wrong under a valid root is found, with its code and the record.
-// O-33: the account; X-04: the first bad record is named.
+// O-33: the account; X-04: the first bad record is named; O-28: a node that saw
+// more, or another root, than the ledger has.
 func TestAuditFindsO33(t *testing.T) {
 	const b = "usage node-01 render.pages sum 1793700900"
 	for _, c := range []struct {

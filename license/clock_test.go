@@ -232,7 +232,8 @@ func TestClockWaits(t *testing.T) {
 	s.run(72*time.Hour).says("after 30 weekends", 0, 0, false)
 }
 
-// A reply ends a dispute whose clock it confirms, and is a floor in any case.
+// X-09, L-22: a reply ends a dispute whose clock it confirms, and is a floor in any
+// case.
 func TestClockReply(t *testing.T) {
 	// The wall clock is right: the machine was asleep and its running clock with it.
 	s := newSite(t).run(day)
@@ -381,7 +382,7 @@ func TestClockExtremes(t *testing.T) {
 	}
 }
 
-// attack row 16, attack row 17, for random schedules of steps, restarts with
+// L-22, attack row 16, attack row 17, for random schedules of steps, restarts with
 // the written memory, long shutdowns and replies: license time is never before
 // the vendor's, sure time never ahead of the true one by more than what needs no
 // thought, and so no state beyond its grace while a fault is younger than the

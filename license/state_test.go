@@ -109,7 +109,7 @@ func ask(l *license.License, f license.Facts, now time.Time) string {
 
 // Every state × enforcement cell. P-24, P-25, P-27: health says nothing about
 // the license, readyz?licensed=1 does; L-21: one code per cause; X-06: no state of
-// the license stops the counting.
+// the license stops the counting; O-28: behind_node is a state of its own.
 func TestStates(t *testing.T) {
 	seen := map[license.State]bool{}
 	for _, x := range states {

@@ -3,6 +3,7 @@ package portal_test
 import (
 	"bytes"
 	"compress/gzip"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -220,6 +221,8 @@ var answers = []struct {
 	}},
 }
 
+// O-02, P-18 (Y-08), L-12, O-28: each with the file that gets it. That of a node
+// which saw more is refused too, whatever the site says.
 func TestEveryRefusalHasItsAnswer(t *testing.T) {
 	for _, x := range answers {
 		t.Run(strings.ReplaceAll(x.code, "/", "_"), func(t *testing.T) {
@@ -277,7 +280,7 @@ func TestSizeTooLarge(t *testing.T) {
 	}
 }
 
-// P-18: what is refused as another history is said in full: the first record, all
+// P-18, Y-08: what is refused as another history is said in full: the first record, all
 // days, both roots, the cause, and a file with both signed checkpoints. L-26: it
 // is an alert, once.
 func TestDiffersNamesFirstRecordDaysAndEvidence(t *testing.T) {
@@ -308,6 +311,11 @@ func TestDiffersNamesFirstRecordDaysAndEvidence(t *testing.T) {
 		}
 		if n := strings.Count(string(text), "\n"+s.Ledger.Name+"\n"); n != 2 {
 			t.Errorf("evidence holds %d checkpoints, want 2:\n%s", n, text)
+		}
+		if kept, err := v.ReportFile(t0, a.ReportID); err != nil {
+			t.Error(err)
+		} else if b, _ := io.ReadAll(kept); kept.Close() != nil || !bytes.Equal(b, file) {
+			t.Errorf("the refused file was kept with %d bytes, want the %d that came", len(b), len(file))
 		}
 		v.must(v.ResolveAlert(t0, alerts[0].ID, "second daemon stopped", "ana"))
 		if open, _ := v.Alerts(t0, false); len(open) != 0 {

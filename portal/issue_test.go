@@ -103,7 +103,7 @@ func endOfDay(t time.Time) time.Time {
 	return t.Truncate(24 * time.Hour).Add(24*time.Hour - time.Second)
 }
 
-// 3.5: the shipped policies, and that a license keeps what it was made with.
+// L-20: the shipped policies, and that a license keeps what it was made with.
 func TestPoliciesAreCopied(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
 		for name, want := range map[string]func(l *license.License) bool{

@@ -334,7 +334,7 @@ func TestFinalUsageOfOneOfSeveral(t *testing.T) {
 	limit(v.open(m, "g"), 100)
 }
 
-// L-08, L-09, L-10, 3.5, O-11: the last report frees the activation, once, and carries
+// L-08, L-09, L-10, L-20, O-11: the last report frees the activation, once, and carries
 // the final usage.
 func TestDeactivation(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
@@ -376,7 +376,7 @@ func TestDeactivation(t *testing.T) {
 	})
 }
 
-// 3.5: the same site key coming back is no transfer.
+// L-20: the same site key coming back is no transfer.
 func TestTheSameKeyComingBackIsNoTransfer(t *testing.T) {
 	v := newVendor(t, "")
 	l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("transfers", "none")})
