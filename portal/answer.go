@@ -86,17 +86,11 @@ func (p *Portal) reply(receipt []byte, acc *export.Acceptance, licenseNote []byt
 // was part of a longer report, with the newest reply.
 func (in *intake) duplicate(ctx context.Context) (*Answer, error) {
 	c, l, a := in.p.store.reader(), in.known.ledger, in.answer
-	h, err := hexHash(in.report.TextSHA256)
+	text, reply, err := in.given(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var text, reply string
-	found, err := c.get(ctx, "SELECT answer, reply FROM uploads WHERE origin = ? AND report = ? AND code IN ('ok', 'explain') AND reply <> '' ORDER BY id LIMIT 1",
-		[]any{in.origin, h.String()}, &text, &reply)
-	if err != nil {
-		return nil, err
-	}
-	if found {
+	if reply != "" {
 		if a, err = answerOf(text); err != nil {
 			return nil, err
 		}
@@ -112,6 +106,17 @@ func (in *intake) duplicate(ctx context.Context) (*Answer, error) {
 	return a, in.p.store.tx(ctx, func(c conn) error {
 		return c.audit(ctx, in.now, in.o.Actor, "report.duplicate", in.origin, nil, a.ReportID)
 	})
+}
+
+// given returns what this very report was answered with when it was accepted, and
+// the reply; both empty: it was not.
+func (in *intake) given(ctx context.Context) (text, reply string, err error) {
+	h, err := hexHash(in.report.TextSHA256)
+	if err == nil {
+		_, err = in.p.store.reader().get(ctx, "SELECT answer, reply FROM uploads WHERE origin = ? AND report = ? AND code IN ('ok', 'explain') AND reply <> '' ORDER BY id LIMIT 1",
+			[]any{in.origin, h.String()}, &text, &reply)
+	}
+	return text, reply, err
 }
 
 // answerOf parses an answer as it was written down.

@@ -172,7 +172,7 @@ func (in *intake) examine(ctx context.Context) (refusal *Error, again bool, err 
 		err = in.compare(ctx)
 	}
 	if err == nil && refusal == nil {
-		refusal, err = in.standing()
+		refusal, err = in.standing(ctx)
 	}
 	if err == nil && refusal == nil && in.nothingNew() {
 		return nil, true, nil
@@ -364,8 +364,14 @@ func (p *Portal) receiptKeys() (out []string) {
 }
 
 // standing refuses what the site has signed and what contradicts our records.
-func (in *intake) standing() (*Error, error) {
+func (in *intake) standing(ctx context.Context) (*Error, error) {
 	l, r := in.known.ledger, in.report
+	if l != nil && (l.State == LedgerRevoked || l.State == LedgerReleased) && in.nothingNew() {
+		// What was accepted before that stays so, and its reply tells nothing new.
+		if _, reply, err := in.given(ctx); err != nil || reply != "" {
+			return nil, err
+		}
+	}
 	switch {
 	case l != nil && l.State == LedgerRevoked:
 		return refuse(CodeKeyRevoked, "the site key of ledger %s was ended on %s", l.LedgerID, day(l.Ended)), nil

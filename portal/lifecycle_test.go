@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"strings"
 	"testing"
@@ -413,6 +414,26 @@ func TestLostLedgerIsSuperseded(t *testing.T) {
 		after.use(2).send()
 		if x, _ := v.Ledger(t0, a.Origin); x.Supersedes != s.Ledger.Name || x.Registration != "licensed" {
 			t.Errorf("the new ledger: %+v, want it licensed in place of the old one", x)
+		}
+	})
+}
+
+// P-17: a file that was accepted is answered with the same reply also after its
+// ledger was released or its key ended; more of that ledger is refused.
+func TestTheSameFileAfterTheLedgerEnded(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "2")})
+		for code, end := range map[string]func(context.Context, string, string, string) error{
+			"ledger/superseded": v.ReleaseLedger, "key/revoked": v.RevokeLedger,
+		} {
+			s := v.open(l, code)
+			file := s.report()
+			first := v.takes(file)
+			v.must(end(t0, s.Ledger.Name, "lost", "ana"))
+			if again := v.takes(file); !again.Duplicate || !bytes.Equal(again.Reply, first.Reply) {
+				t.Errorf("the same file after %s: duplicate %t, its reply equal: %t; want both", code, again.Duplicate, bytes.Equal(again.Reply, first.Reply))
+			}
+			v.refuses(code, s.use(1).report())
 		}
 	})
 }
