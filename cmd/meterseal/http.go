@@ -65,11 +65,20 @@ func (i intake) Submit(ctx context.Context, node string, evs []events.Event) (ui
 
 // gatewayError gives what the gateway refuses for now its code and status.
 func gatewayError(err error) error {
+	return storeProblem(err, "keep the events and send them again; with an id they count once")
+}
+
+// controlError is gatewayError of what a person asked for.
+func controlError(err error) error {
+	return storeProblem(err, "free space on the disk of the daemon, or see its log; then do it again")
+}
+
+func storeProblem(err error, hint string) error {
 	code := stream.Code(err)
 	if status := events.StatusOf(code); status != 429 && status != 503 {
 		return err
 	}
-	return &events.Error{Code: code, Message: err.Error(), Hint: "keep the events and send them again; with an id they count once"}
+	return &events.Error{Code: code, Message: err.Error(), Hint: hint}
 }
 
 // Refuse is console.Intake.
@@ -118,5 +127,5 @@ func reportProblem(err error) error {
 	case errors.Is(err, export.ErrRange), errors.Is(err, export.ErrNoCheckpoint):
 		return &console.Problem{Status: 422, Code: "history/base_missing", Message: err.Error(), Hint: "give --from a size after a close, as in an accepted report"}
 	}
-	return err
+	return controlError(err)
 }

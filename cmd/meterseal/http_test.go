@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -49,6 +50,10 @@ func TestGatewayErrorHasItsStatus(t *testing.T) {
 		var e *events.Error
 		if got := gatewayError(err); !errors.As(got, &e) || e.Code != want || e.Hint == "" {
 			t.Errorf("gatewayError(%v) = %v, want code %s with a hint", err, got, want)
+		}
+		// Of a report, an import or a deactivation nobody has events to send again.
+		if got := reportProblem(fmt.Errorf("close ledger: %w", err)); !errors.As(got, &e) || e.Code != want || strings.Contains(e.Hint, "events") {
+			t.Errorf("reportProblem(%v) = %v, want code %s and a hint for people", err, got, want)
 		}
 	}
 	if got := gatewayError(context.Canceled); got != context.Canceled {

@@ -243,7 +243,7 @@ func (im *importing) commit(ctx context.Context) error {
 	}
 	if len(lines) > 0 {
 		if _, err := s.gateway.Control(ctx, lines...); err != nil {
-			return gatewayError(err)
+			return controlError(err)
 		}
 		if _, err := s.store.Sync(ctx); err != nil {
 			return err

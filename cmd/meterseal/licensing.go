@@ -200,7 +200,7 @@ func (l licensing) endLedger(ctx context.Context, st projections.Status, o conso
 			return 0, &console.Problem{Status: 422, Code: "malformed", Message: err.Error(), Hint: "a reason is one word"}
 		}
 		if _, err := l.gateway.Control(ctx, line); err != nil {
-			return 0, gatewayError(err)
+			return 0, controlError(err)
 		}
 	}
 	if _, err := l.store.Sync(ctx); err != nil {

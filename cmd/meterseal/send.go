@@ -160,6 +160,8 @@ func refusal(err error) error {
 		"bad_quantity":           "a quantity is 0 to 2^63-1 in the smallest unit; the scale of the meter gives the decimals",
 		"wrong_node":             "use the node that this connection may speak for",
 		"busy":                   "send it again",
+		"store_full":             "free space on the disk of the daemon, or raise store.max_size; keep the event and send it again",
+		"store_unavailable":      "keep the event and send it again",
 		"ledger_retired":         "begin a new ledger in another folder, with a new activation",
 	}
 	return cli.Fail(cli.ExitError, code, hints[code], "%s", msg)
