@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,9 +26,12 @@ import (
 // sets them apart from a release: their clocks are a file that the story writes.
 func TestYear(t *testing.T) {
 	bin := programs(t)
-	t.Run("sqlite", func(t *testing.T) { play(t, bin, "") })
-	t.Run("postgresql", func(t *testing.T) { play(t, bin, postgrestest.Database(t)) })
+	t.Run("sqlite", func(t *testing.T) { play(t, bin, "", "year.txt") })
+	t.Run("postgresql", func(t *testing.T) { play(t, bin, postgrestest.Database(t), "year.txt") })
 }
+
+// L-13: activation by codes that people type, with both programs.
+func TestCodes(t *testing.T) { play(t, programs(t), "", "codes.txt") }
 
 // programs builds both programs once.
 func programs(t *testing.T) string {
@@ -47,14 +51,14 @@ func programs(t *testing.T) string {
 	return dir
 }
 
-// play runs year.txt. Its own commands are below; what it says and every file
+// play runs a story. Its own commands are below; what it says and every file
 // that it makes go to the test's log: "go test -v ./examples/year".
-func play(t *testing.T, bin, dsn string) {
+func play(t *testing.T, bin, dsn, script string) {
 	testscript.Run(t, testscript.Params{
-		Files: []string{"year.txt"},
+		Files: []string{script},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"clock": cmdClock, "site": cmdSite, "end": cmdEnd, "use": cmdUse, "state": cmdState,
-			"say": cmdSay, "exits": cmdExits, "carry": cmdCarry, "allow": cmdAllow, "importall": cmdImportAll, "edit": cmdEdit, "months": cmdMonths, "billed": cmdBilled,
+			"say": cmdSay, "exits": cmdExits, "carry": cmdCarry, "allow": cmdAllow, "importall": cmdImportAll, "edit": cmdEdit, "months": cmdMonths, "billed": cmdBilled, "code": cmdCode, "slip": cmdSlip,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond != "postgresql" {
@@ -310,4 +314,29 @@ func cmdBilled(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("billed %d of %s, want %d: all that was acknowledged", billed, args[0], of(ts).sent)
 	}
 	of(ts).t.Logf("%s  billed: %d, acknowledged: %d", of(ts).wall.Format(time.DateOnly), billed, of(ts).sent)
+}
+
+// code NAME: sets $CODE to the first row of stdout that is one of a typed code.
+func cmdCode(ts *testscript.TestScript, _ bool, args []string) {
+	row := codeRow.FindString(ts.ReadFile("stdout"))
+	if row == "" {
+		ts.Fatalf("no code in what was printed")
+	}
+	ts.Setenv("CODE", row)
+	of(ts).t.Logf("%s  %s: %s", of(ts).wall.Format(time.DateOnly), args[0], row)
+}
+
+var codeRow = regexp.MustCompile(`(?m)^[0-9A-Z]{5}-[0-9A-Z]{5}-[0-9A-Z]{5}-[0-9A-Z]{5}-[0-9A-Z]{2}$`)
+
+// slip FILE COPY: two neighbours of the first row are typed in the wrong order.
+func cmdSlip(ts *testscript.TestScript, _ bool, args []string) {
+	text := []byte(ts.ReadFile(args[0]))
+	at := codeRow.FindIndex(text)
+	for i := at[0]; i+1 < at[1]; i++ {
+		if a, b := text[i], text[i+1]; a != b && a != '-' && b != '-' {
+			text[i], text[i+1] = b, a
+			break
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), text, 0o600))
 }
