@@ -65,6 +65,10 @@ type Portal struct {
 	before func(step string) error
 }
 
+// Unlock opens the private keys now instead of when something is first signed, for
+// who would not begin what a wrong passphrase leaves half done.
+func (p *Portal) Unlock() error { return p.keys.Unlock() }
+
 // ErrNoKeys is returned by Open where Init was not run.
 var ErrNoKeys = issue.ErrNoKeys
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -60,6 +61,24 @@ func (a *app) writeKey(cmd *cobra.Command, l *portal.License) (taken bool, err e
 	return taken, nil
 }
 
+// keyFilesFree refuses to make a license whose files would not be written: it
+// would be on the books, and nobody would have its key.
+func keyFilesFree(cmd *cobra.Command) error {
+	if force, _ := cmd.Flags().GetBool("force"); force {
+		return nil
+	}
+	for _, flag := range []string{"key-out", "out"} {
+		path, _ := cmd.Flags().GetString(flag)
+		if path == "" || path == "-" {
+			continue
+		}
+		if _, err := os.Lstat(path); err == nil {
+			return cli.Fail(cli.ExitError, "file_exists", "choose another name, or use --force", "%s exists, and no license was made", path)
+		}
+	}
+	return nil
+}
+
 func (a *app) issueCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "issue",
@@ -114,6 +133,13 @@ func (a *app) issueLicense(cmd *cobra.Command, p *portal.Portal, _ []string) err
 		a.say("note: %s", n)
 	}
 	a.say("last valid instant: %s", both(draft.End))
+	// Nor does a passphrase that is wrong, or a file that is in the way.
+	if err := keyFilesFree(cmd); err != nil {
+		return err
+	}
+	if err := p.Unlock(); err != nil {
+		return err
+	}
 	if err := makeMissing(cmd, p, &spec, customer, product); err != nil {
 		return err
 	}
@@ -121,15 +147,23 @@ func (a *app) issueLicense(cmd *cobra.Command, p *portal.Portal, _ []string) err
 	if err != nil {
 		return err
 	}
+	again := `"` + programName + ` license show ` + l.ID + ` --key-out FILE" writes the key for the customer`
 	taken, err := a.writeKey(cmd, l)
+	if err != nil {
+		a.say("license %s was made; %s", l.ID, again)
+	}
 	if err != nil || taken {
 		return err
 	}
 	if form == "json" {
 		return cli.PrintJSON(a.Out, l)
 	}
+	next := "give the customer the key: it is license.key of the site"
+	if key, _ := cmd.Flags().GetString("key-out"); key == "" {
+		next = again
+	}
 	for _, row := range [][2]string{{"license", l.ID + ", " + string(l.Terms.Type) + ", " + string(l.Terms.Enforcement)}, {"customer", spec.Customer},
-		{"product", spec.Product}, {"ends", both(l.End)}, {"next", "give the customer the key: it is license.key of the site"}} {
+		{"product", spec.Product}, {"ends", both(l.End)}, {"next", next}} {
 		fmt.Fprintf(a.Out, "%-9s %s\n", row[0], row[1])
 	}
 	return nil
