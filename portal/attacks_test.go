@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"errors"
 	"bytes"
 	"fmt"
 	"strings"
@@ -28,7 +29,7 @@ func TestAttacks(t *testing.T) {
 			// Shorter, the portal says so; and the license of today does not fit the old disk.
 			v.refuses("history/rolled_back", backup.use(9).report())
 			_, _, err := backup.siteSide(l).Accept(v.reply(a).License)
-			if e, ok := err.(*license.Error); !ok || e.Code != license.CodeLedgerBehind {
+			if e := (*license.Error)(nil); !errors.As(err, &e) || e.Code != license.CodeLedgerBehind {
 				t.Errorf("the old disk says %v of the license, want %s", err, license.CodeLedgerBehind)
 			}
 			// Longer, the first record that differs is named.
@@ -155,7 +156,7 @@ func TestAttacks(t *testing.T) {
 			a := v.open(l, "a").send()
 			other := v.open(l, "b")
 			_, _, err := other.siteSide(l).Accept(v.reply(a).License)
-			if e, ok := err.(*license.Error); !ok || e.Code != license.CodeWrongSiteKey {
+			if e := (*license.Error)(nil); !errors.As(err, &e) || e.Code != license.CodeWrongSiteKey {
 				t.Errorf("another machine says %v of the license, want %s", err, license.CodeWrongSiteKey)
 			}
 		}},
@@ -179,7 +180,7 @@ func TestAttacks(t *testing.T) {
 			s, l := v.ready("L-1")
 			first := v.takes(s.reportOf(0, s.closes()[0]))
 			_, _, err := s.siteSide(l).Accept(v.reply(first).License)
-			if e, ok := err.(*license.Error); !ok || e.Code != license.CodeSuperseded {
+			if e := (*license.Error)(nil); !errors.As(err, &e) || e.Code != license.CodeSuperseded {
 				t.Errorf("the site says %v of its first license, want %s", err, license.CodeSuperseded)
 			}
 		}},

@@ -134,7 +134,7 @@ func dayOf(line string) string {
 	if err != nil {
 		return ""
 	}
-	at := int64(0)
+	var at int64
 	switch r := r.(type) {
 	case *ledger.Usage:
 		at = r.From
@@ -176,19 +176,19 @@ func (in *intake) rejected() *Error {
 		return e
 	}
 	d := in.parted
-	e.with("root", r.Root).with("size", r.Size).with("cause", d.cause()).with("days", slices.Sorted(maps.Keys(d.days)))
-	e.with("first_index", f.Record)
+	e = e.with("root", r.Root).with("size", r.Size).with("cause", d.cause()).with("days", slices.Sorted(maps.Keys(d.days)))
+	e = e.with("first_index", f.Record)
 	if d.found {
-		e.with("first_index", d.first).with("first_day", dayOf(d.other)).with("accepted_record", d.own).with("report_record", d.other)
+		e = e.with("first_index", d.first).with("first_day", dayOf(d.other)).with("accepted_record", d.own).with("report_record", d.other)
 		if s := dayOf(d.own); s != "" {
-			e.with("first_day", min(s, dayOf(d.other)))
+			e = e.with("first_day", min(s, dayOf(d.other)))
 		}
 	}
 	if l := in.known.ledger; l != nil {
-		e.with("accepted_size", l.Size).with("accepted_root", l.Root)
+		e = e.with("accepted_size", l.Size).with("accepted_root", l.Root)
 		for _, c := range in.known.accepted {
 			if c.Size == r.Size {
-				e.with("accepted_size", c.Size).with("accepted_root", c.Root.String())
+				e = e.with("accepted_size", c.Size).with("accepted_root", c.Root.String())
 			}
 		}
 	}

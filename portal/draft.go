@@ -20,7 +20,6 @@ type draft struct {
 	notices []string
 	// hardMax: max-term was given, so it is a cap and not a default.
 	hardMax, perpetual bool
-	features           []string // of the product; nil: no product
 }
 
 // draft gathers the lines of a license from defaults, policy, product and spec,

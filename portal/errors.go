@@ -138,10 +138,10 @@ func refuse(code, format string, args ...any) *Error {
 func refusedFile(x *export.Error) *Error {
 	e := &Error{Code: x.Code, Status: status(x.Code), FixBy: x.FixBy(), Message: x.Error(), Hint: x.Hint}
 	if x.Line > 0 {
-		e.with("line", x.Line)
+		e = e.with("line", x.Line)
 	}
 	if x.Record >= 0 {
-		e.with("record", x.Record)
+		e = e.with("record", x.Record)
 	}
 	return e
 }
@@ -154,7 +154,7 @@ func badLicense(err error) error {
 	}
 	e := refuse(CodeBadRequest, "license: %s", l.Message)
 	if l.Field != "" {
-		e.with("line", l.Field)
+		e = e.with("line", l.Field)
 	}
 	return e
 }

@@ -108,7 +108,7 @@ func (h *Hints) visit(v *export.Visited) error {
 	}
 	r, err := ledger.ParseRecord(string(v.Line))
 	if err != nil {
-		return nil // a finding of the verifier
+		return nil //nolint:nilerr // a finding of the verifier
 	}
 	timed, ok := r.(ledger.Timed)
 	if !ok {

@@ -272,7 +272,7 @@ func (in *intake) chosen(ctx context.Context) (*Error, error) {
 		if o, err := ledger.ParseOrigin(in.origin); err != nil || !slices.ContainsFunc(others, func(x *Ledger) bool {
 			return x.Origin == in.o.Ledger || x.License == o.License
 		}) {
-			return nil, nil
+			return nil, nil //nolint:nilerr // what is no origin is no ledger that was chosen
 		}
 		return e, nil
 	}
@@ -329,7 +329,7 @@ func (in *intake) damaged(x *export.Error) *Error {
 	e := refusedFile(x)
 	switch {
 	case x.Code == export.CodeBaseMissing && in.known.ledger != nil:
-		e.with("from", in.known.ledger.Size)
+		e = e.with("from", in.known.ledger.Size)
 		e.Hint = fmt.Sprintf("bring the earlier report first, or export again with --from %d", in.known.ledger.Size)
 	case x.Code == export.CodeKeyUnknown && in.known.ledger == nil && in.ownReceipt():
 		e.Hint = "our own receipt is on it, and our records are older: the vendor rebuilds them, or export again with --from 0"

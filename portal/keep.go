@@ -150,7 +150,7 @@ func (p *Portal) peek(k *kept) (h peeked, err error) {
 	}
 	text, _, err := export.Unwrap(k, p.unwrap())
 	if err != nil {
-		return h, nil
+		return h, nil //nolint:nilerr // see above
 	}
 	b := make([]byte, peekBytes)
 	n, _ := io.ReadFull(text, b)

@@ -100,8 +100,12 @@ func (r *rebuild) accepted(ctx context.Context, x oldReply) error {
 			return err
 		}
 		in.book.flush()
-		if totals, err := in.totals(x.Acceptance.Base); err != nil || !slices.Equal(totals, nonNil(x.Acceptance.Totals)) {
-			return fmt.Errorf("the report gives %+v, the acceptance states %+v (%v)", totals, x.Acceptance.Totals, err)
+		totals, err := in.totals(x.Acceptance.Base)
+		if err != nil {
+			return fmt.Errorf("totals of the report: %w", err)
+		}
+		if !slices.Equal(totals, nonNil(x.Acceptance.Totals)) {
+			return fmt.Errorf("the report gives %+v, the acceptance states %+v", totals, x.Acceptance.Totals)
 		}
 	} else {
 		r.out.WithoutFile = append(r.out.WithoutFile, fmt.Sprintf("%s %d to %d", x.Origin, x.Acceptance.Base.Size, x.cp.Size))

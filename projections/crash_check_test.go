@@ -163,7 +163,7 @@ func compareBooked(t testing.TB, s *projections.Store, m *model.Site) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ""
+		var got string
 		switch r := rec.(type) {
 		case *ledger.Usage:
 			got = fmt.Sprint(r.Kind(), " ", r.Node, " ", r.Meter, " ", r.From, r.Count, r.Value, r.Over())

@@ -242,7 +242,7 @@ func (a *app) printImports(files []*importFile, form string) error {
 		switch {
 		case f.Err != nil && !f.other && !(inForce && f.needless()):
 			worst = f.Err
-		case f.Imported != nil && f.Reject != nil && worst == nil:
+		case f.Imported != nil && f.Reject != nil:
 			worst = &cli.Failure{Code: f.Reject.Code, Message: f.Name + ": the vendor did not accept the report: " + f.Reject.Message, Hint: f.Reject.How, Exit: cli.ExitDocument}
 		default:
 			continue

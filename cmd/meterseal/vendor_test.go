@@ -42,7 +42,6 @@ func vendorMain() {
 type vendorFlags struct {
 	*flag.FlagSet
 	out, at   string
-	bound     bool // key: from a report
 	byRole    string
 	meters    []string
 	limits    []string
@@ -300,7 +299,7 @@ func (f *vendorFlags) accept(r *export.Reply, rep *export.Report) error {
 		Base: rep.Base, Accepted: rep.New, From: rep.From, Until: rep.Until, Verdict: export.OK, License: export.LicenseIssued, LicenseSerial: f.Serial, Issued: f.now(),
 	}
 	for _, m := range rep.Totals {
-		a.Totals = append(a.Totals, export.AcceptedTotal{Meter: m.Meter, Aggregation: m.Aggregation, Count: int64(m.Count) + f.miscount, Value: m.Value, Adjusted: m.Adjusted})
+		a.Totals = append(a.Totals, export.AcceptedTotal{Meter: m.Meter, Aggregation: m.Aggregation, Count: m.Count + f.miscount, Value: m.Value, Adjusted: m.Adjusted})
 	}
 	if f.noLicense {
 		a.License, a.LicenseSerial, a.Final = export.LicenseNone, 0, rep.Retired

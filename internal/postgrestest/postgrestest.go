@@ -129,8 +129,8 @@ func (p *postgres) address(database string) string {
 
 func (p *postgres) stop() {
 	if p.cmd != nil && p.cmd.Process != nil {
-		p.cmd.Process.Signal(syscall.SIGQUIT)
-		p.cmd.Wait()
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it may have ended
+		_ = p.cmd.Wait()                          // of a signal
 	}
 	if p.dir != "" {
 		os.RemoveAll(p.dir)
