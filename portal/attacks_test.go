@@ -1,8 +1,8 @@
 package portal_test
 
 import (
-	"errors"
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"math"
 	"slices"
@@ -20,6 +21,15 @@ type draft struct {
 	notices []string
 	// hardMax: max-term was given, so it is a cap and not a default.
 	hardMax, perpetual bool
+}
+
+// newLicenseID returns a name for a license that people can read to each other:
+// the year and 40 random bits. One that is taken already is refused, never used
+// twice.
+func newLicenseID(at time.Time) string {
+	var b [5]byte
+	rand.Read(b[:])
+	return fmt.Sprintf("L-%d-%s", at.Year(), strings.ToLower(ledger.Base32(b[:])))
 }
 
 // draft gathers the lines of a license from defaults, policy, product and spec,
@@ -42,7 +52,7 @@ func (p *Portal) draft(ctx context.Context, spec LicenseSpec) (*draft, error) {
 	}
 	id := spec.ID
 	if id == "" && len(set["id"]) == 0 {
-		id = "L-" + newID("")
+		id = newLicenseID(d.now)
 	}
 	put("id", id)
 	put("end", spec.Expires)

@@ -32,6 +32,9 @@ type settings struct {
 	DSN            string `yaml:"dsn,omitempty"`
 	DSNFile        string `yaml:"dsn_file,omitempty"`
 	PassphraseFile string `yaml:"passphrase_file,omitempty"`
+	// MaxSize bounds a report, as 4GiB; empty: 1GiB. It stands here and is no flag,
+	// since a report that was taken is read again later.
+	MaxSize string `yaml:"max_size,omitempty"`
 }
 
 // dataFlags are those of every command that opens the vendor's folder.
@@ -122,7 +125,7 @@ func readSettings(dir string) (s settings, err error) {
 	}
 	if err := yaml.UnmarshalWithOptions(b, &s, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
 		text := strings.SplitN(yaml.FormatError(err, false, false), "\n", 2)[0]
-		return s, cli.Fail(cli.ExitUsage, "config_invalid", "the keys are dsn, dsn_file, passphrase_file", "%s: %s", path, text)
+		return s, cli.Fail(cli.ExitUsage, "config_invalid", "the keys are dsn, dsn_file, max_size, passphrase_file", "%s: %s", path, text)
 	}
 	return s, s.resolve(dir)
 }
@@ -139,6 +142,12 @@ func hasPassword(dsn string) bool {
 // options are those of the portal.
 func (a *app) options(d *data) (portal.Options, error) {
 	o := portal.Options{Dir: d.dir, DSN: d.DSN, Now: a.now, Passphrase: func() (string, error) { return a.passphrase(d) }}
+	if d.MaxSize != "" {
+		var err error
+		if o.UploadBytesMax, err = cli.ParseSize(d.MaxSize); err != nil {
+			return o, cli.Fail(cli.ExitUsage, "config_invalid", "correct it, then try again", "%s: max_size %v", filepath.Join(d.dir, settingsFile), err)
+		}
+	}
 	if d.DSNFile != "" {
 		line, err := firstLine(d.DSNFile)
 		if err != nil {

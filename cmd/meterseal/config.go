@@ -118,7 +118,7 @@ var settings = []setting{
 		return nil
 	}},
 	{"store.max_size", "", "200GiB", "raw events kept at most, within what the disk has; then 503 store_full, nothing is dropped", func(c *Config, v string) (err error) {
-		c.MaxSizeBytes, err = parseSize(v)
+		c.MaxSizeBytes, err = cli.ParseSize(v)
 		return err
 	}},
 	{"store.start_wait", "", "30s", "how long a start waits for the store", span(func(c *Config) *time.Duration { return &c.StartWait })},
@@ -374,19 +374,4 @@ func parseDuration(v string) (time.Duration, error) {
 		return 0, fmt.Errorf("is %q, want a duration like 90s, 36h, 35d", v)
 	}
 	return d, nil
-}
-
-// parseSize reads 1024, 64MiB, 200GiB.
-func parseSize(v string) (int64, error) {
-	n, shift := v, 0
-	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if s, ok := strings.CutSuffix(v, unit); ok {
-			n, shift = s, 10*(i+1)
-		}
-	}
-	size, err := strconv.ParseInt(n, 10, 64)
-	if err != nil || size <= 0 || size > (1<<62)>>shift {
-		return 0, errors.New("is " + strconv.Quote(v) + ", want a size like 512MiB")
-	}
-	return size << shift, nil
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // No configuration file ends the program otherwise than with a mistake that
@@ -46,8 +48,8 @@ func FuzzDurationAndSize(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if n, err := parseSize(s); err == nil && n <= 0 {
-			t.Errorf("parseSize(%q) = %d, want above 0", s, n)
+		if n, err := cli.ParseSize(s); err == nil && n <= 0 {
+			t.Errorf("ParseSize(%q) = %d, want above 0", s, n)
 		}
 		if d, err := parseDuration(s); err == nil && strings.HasSuffix(s, "d") && d < 0 {
 			t.Errorf("parseDuration(%q) = %v, want 0 or more", s, d)
