@@ -33,7 +33,7 @@ func (x text) under(t *testing.T, e license.Enforcement) *license.License {
 }
 
 // The table of requirements 3.3, each row for a node that is in the ledger and
-// for one that is not. L-16, L-21.
+// for one that is not. L-16, L-21, L-23.
 func TestDecide(t *testing.T) {
 	now := at("2026-12-10T12:00:00Z")
 	bound := policy.and("bind", "disk "+strings.Repeat("ab", 16)).with("match-rate", "100")

@@ -73,7 +73,7 @@ func (l *licensedSite) boundKey(name string) {
 	}
 }
 
-// Requirements 4.2 as far as licenses are concerned, P-02 to P-06, P-13, P-28,
+// Requirements 4.2 as far as licenses are concerned, P-02, P-04, P-05, P-06, P-13, P-28,
 // P-29, L-14, L-21, YD-5, O-25: each refusal to start has its own code and exit
 // code, names the values at fault, gives a way out, and is the same the second
 // time. Nothing is made anew.

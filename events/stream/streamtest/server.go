@@ -2,6 +2,7 @@ package streamtest
 
 import (
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,22 @@ type ServerOptions struct {
 // loopback, until the test ends, and returns its URL.
 func Server(t testing.TB, o ServerOptions) string {
 	t.Helper()
-	so := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: !o.NoJetStream, StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true}
+	url, _ := ServerIn(t, o, t.TempDir(), "127.0.0.1:0")
+	return url
+}
+
+// ServerIn is Server with its files in dir, on an address: of one that was
+// stopped, for instance. stop ends it before the test does.
+func ServerIn(t testing.TB, o ServerOptions, dir, address string) (url string, stop func()) {
+	t.Helper()
+	at, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	so := &server.Options{Host: at.IP.String(), Port: at.Port, JetStream: !o.NoJetStream, StoreDir: dir, SyncAlways: true, NoSigs: true}
+	if at.Port == 0 {
+		so.Port = server.RANDOM_PORT
+	}
 	user := ""
 	if len(o.Deny) > 0 {
 		so.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: o.Deny}}}}
@@ -32,12 +48,13 @@ func Server(t testing.TB, o ServerOptions) string {
 		t.Fatalf("make NATS server: %v", err)
 	}
 	go srv.Start()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
+	t.Cleanup(stop)
 	if !srv.ReadyForConnections(30 * time.Second) {
 		t.Fatal("NATS server is not ready")
 	}
-	return "nats://" + user + srv.Addr().(*net.TCPAddr).String()
+	return "nats://" + user + srv.Addr().(*net.TCPAddr).String(), stop
 }
