@@ -347,8 +347,8 @@ func (a *app) reportOpenCommand() *cobra.Command {
 		Use:   "open",
 		Short: "Disclose single events under the root that was reported",
 		Long: `Write an opening: one event of a record with the proofs that it stands under
-the first checkpoint that the vendor gave a receipt for, or the newest signed one
-while there is none. So a disputed event can be shown months later without
+the first checkpoint that the vendor gave a receipt for, or the newest signed
+one while there is none. So a disputed event can be shown months later without
 showing any other. The daemon must be stopped, or a copy of its data be used.`,
 		Example: `  meterseal report open --record 12 --event 0 --out event.opening`,
 		Args:    cobra.NoArgs,

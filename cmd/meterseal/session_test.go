@@ -54,7 +54,13 @@ func (s *sessionSite) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop, s.done = cancel, make(chan int, 1)
 	w := &lineWriter{lines: make(chan string, 64)}
+	finished := make(chan struct{})
+	s.t.Cleanup(func() { // before the folder of the test goes
+		cancel()
+		<-finished
+	})
 	go func() {
+		defer close(finished)
 		s.done <- run(ctx, systemClock(), []string{"serve", "--data", s.data, "--nats", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config", s.file}, strings.NewReader(""), w, w)
 	}()
 	var said []string
