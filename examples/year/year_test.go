@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,22 +34,43 @@ func TestYear(t *testing.T) {
 // L-13: activation by codes that people type, with both programs.
 func TestCodes(t *testing.T) { play(t, programs(t), "", "codes.txt") }
 
-// programs builds both programs once.
+// programs builds both programs, once for all tests, and returns their folder.
 func programs(t *testing.T) string {
 	t.Helper()
 	if made := os.Getenv("METERSEAL_YEAR_PROGRAMS"); made != "" {
 		return made // by the test that started this one in a namespace
 	}
-	dir := t.TempDir()
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "year")
+	if err != nil {
+		return "", err
+	}
+	buildDir = dir
 	args := []string{"build", "-tags", "testclock", "-o", dir + string(filepath.Separator)}
 	if raceDetector {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "github.com/meterseal/meterseal/cmd/meterseal", "github.com/meterseal/meterseal/cmd/meterseal-vendor")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+		return "", fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
 	}
-	return dir
+	return dir, nil
+})
+
+var buildDir string // what TestMain removes
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	postgrestest.Stop()
+	os.RemoveAll(buildDir)
+	os.Exit(code)
 }
 
 // play runs a story. Its own commands are below; what it says and every file
