@@ -30,6 +30,7 @@ type Status struct {
 	Receipt     *ReceiptRecord    // of the largest accepted size; nil: none yet
 	Clocks      []ClockRecord     // newest steps of the clock, oldest first
 	Retire      *RetireRecord     // nil: not retired
+	SiteKeys    []SiteKeyRecord   // oldest first: the last one counts, or will when a receipt covers its record
 }
 
 // MeterStatus is one meter with its totals as of the ledger's records.
@@ -61,7 +62,7 @@ func (s *Store) Status() Status {
 		Origin: st.origin, Settings: st.settings, Time: time.Unix(0, st.cursor.WallNS).UTC(), ClosedUntil: unix(st.closedUntil), Cursor: st.cursor,
 		Records: st.frontier.Size(), Root: st.frontier.Root(), Boots: st.boots, Closes: st.close.number, Retired: st.retired,
 		RuleBook: st.close.book, IDs: st.ids.live, Rejected: map[string]uint64{},
-		License: st.vendor.license, Receipt: st.vendor.receipt, Clocks: st.vendor.clocks, Retire: st.vendor.retire,
+		License: st.vendor.license, Receipt: st.vendor.receipt, Clocks: st.vendor.clocks, Retire: st.vendor.retire, SiteKeys: st.vendor.keys,
 	}
 	if st.origin != "" {
 		out.Opened = unix(st.openedAt)

@@ -11,13 +11,21 @@ import (
 const clocksKept = 16
 
 // vendorState is what the ledger says of its life with the vendor: the newest
-// license and receipt, steps of the clock, the end. The records have it all; the
+// license and receipt, steps of the clock, the end, the site's keys. The records have it all; the
 // state remembers what is asked for all the time.
 type vendorState struct {
 	license *LicenseRecord
 	receipt *ReceiptRecord
 	clocks  []ClockRecord // oldest first
 	retire  *RetireRecord
+	keys    []SiteKeyRecord // oldest first
+}
+
+// SiteKeyRecord is a record that names a key of the site: `open`, or a `key`
+// record that replaces the one before it.
+type SiteKeyRecord struct {
+	Index uint64 // of the record
+	VKey  string
 }
 
 // LicenseRecord is the newest `license` record.
@@ -83,6 +91,14 @@ func (st *State) noteRecord(index uint64, rec ledger.Record) error {
 		v.clocks = append(v.clocks[:len(v.clocks):len(v.clocks)], ClockRecord{index, unix(r.Time), time.Duration(r.Step) * time.Second, r.Cause})
 	case *ledger.Retire:
 		v.retire = &RetireRecord{index, unix(r.Time), r.Reason}
+	case *ledger.Open:
+		v.keys = []SiteKeyRecord{{index, r.VKey}}
+	case *ledger.Key:
+		n := len(v.keys)
+		if r.Role != ledger.RoleSite || r.Action != ledger.KeyAdd || n > 0 && v.keys[n-1].VKey == r.VKey {
+			return nil
+		}
+		v.keys = append(v.keys[:n:n], SiteKeyRecord{index, r.VKey})
 	default:
 		return nil
 	}
@@ -114,6 +130,10 @@ func (v *vendorState) append(b []byte) []byte {
 		b = binary.AppendVarint(binary.AppendUvarint(b, r.Index), seconds(r.Time))
 		b = appendString(b, r.Reason)
 	}
+	b = binary.AppendUvarint(b, uint64(len(v.keys)))
+	for _, r := range v.keys {
+		b = appendString(binary.AppendUvarint(b, r.Index), r.VKey)
+	}
 	return b
 }
 
@@ -141,7 +161,10 @@ func (v *vendorState) decode(b []byte) error {
 	if d.bool() {
 		v.retire = &RetireRecord{d.uvarint(), unix(d.varint()), d.string()}
 	}
-	return d.done("license, receipt and clock")
+	for range d.count(2) {
+		v.keys = append(v.keys, SiteKeyRecord{d.uvarint(), d.string()})
+	}
+	return d.done("license, receipt, clock and keys")
 }
 
 // seconds is the inverse of unix.

@@ -52,6 +52,13 @@ func TestVendorRecords(t *testing.T) {
 	w.at(4 * time.Hour).mustApply(control(receiptLine(first, t0.Add(time.Hour)))) // older: it takes nothing back
 	w.mustApply(control(licenseLine(5, 0)))                                       // (P-21 lets a lost receipt come late)
 	w.mustApply(control("clock @ -7200 node"))
+	next, err := ledger.NewSecretKey(w.key.VKey().Name, ledger.KeyEd25519, make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // sent again it is no other key
+		w.mustApply(control("key @ site add " + next.VKey().String()))
+	}
 	check := func(s projections.Status) {
 		t.Helper()
 		l, r := s.License, s.Receipt
@@ -63,6 +70,9 @@ func TestVendorRecords(t *testing.T) {
 		}
 		if len(s.Clocks) != 2 || s.Clocks[0].Step != 90*time.Second || s.Clocks[1].Step != -2*time.Hour || s.Clocks[1].Cause != "node" {
 			t.Errorf("clocks %+v", s.Clocks)
+		}
+		if k := s.SiteKeys; len(k) != 2 || k[0] != (projections.SiteKeyRecord{VKey: w.key.VKey().String()}) || k[1] != (projections.SiteKeyRecord{Index: s.Records - 2, VKey: next.VKey().String()}) {
+			t.Errorf("site keys %+v, want the first of record 0 and %s of record %d", k, next.VKey(), s.Records-2)
 		}
 		if line, err := w.store.Record(l.Index); err != nil || !strings.HasPrefix(line, "license ") {
 			t.Errorf("record %d is %q, %v", l.Index, line, err)
