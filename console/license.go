@@ -35,6 +35,9 @@ type Licensing interface {
 	// Prune removes raw events and records that the newest receipt covers and whose
 	// time is over, or only says what would go.
 	Prune(ctx context.Context, dryRun bool) (Pruned, error)
+	// RotateKey makes the next key of the site and records it. Both sign until a
+	// receipt covers the record.
+	RotateKey(ctx context.Context) (KeyRotation, error)
 }
 
 // License is the license of GET /v1/status: what it comes to now, and what it is.
@@ -110,20 +113,21 @@ type historyAnswer struct {
 
 // Imported says what an import did.
 type Imported struct {
-	Used    bool            `json:"used" doc:"false: it was in use already, or it is a rejection"`
-	Already bool            `json:"already,omitempty" doc:"exactly this was imported before: nothing to do"`
-	DryRun  bool            `json:"dry_run,omitempty"`
-	Kind    string          `json:"kind" enum:"reply,license"`
-	Result  string          `json:"result,omitempty" enum:"accepted,refresh,rejected"`
-	Vendor  string          `json:"vendor,omitempty"`
-	Issued  *time.Time      `json:"issued,omitempty"`
-	Receipt *ImportReceipt  `json:"receipt,omitempty"`
-	License *ImportLicense  `json:"license,omitempty"`
-	Pending bool            `json:"pending,omitempty" doc:"the vendor decides about the license; a reply with it follows"`
-	Refused bool            `json:"license_refused,omitempty" doc:"the usage was accepted, and the vendor gives no license: it is suspended, revoked, or its contract is over"`
-	Final   bool            `json:"final,omitempty" doc:"the ledger ended with this report"`
-	Explain []string        `json:"explain,omitempty" nullable:"false" doc:"what the vendor asks about"`
-	Reject  *ImportRejected `json:"rejection,omitempty"`
+	Used       bool            `json:"used" doc:"false: it was in use already, or it is a rejection"`
+	Already    bool            `json:"already,omitempty" doc:"exactly this was imported before: nothing to do"`
+	DryRun     bool            `json:"dry_run,omitempty"`
+	Kind       string          `json:"kind" enum:"reply,license"`
+	Result     string          `json:"result,omitempty" enum:"accepted,refresh,rejected"`
+	Vendor     string          `json:"vendor,omitempty"`
+	Issued     *time.Time      `json:"issued,omitempty"`
+	Receipt    *ImportReceipt  `json:"receipt,omitempty"`
+	License    *ImportLicense  `json:"license,omitempty"`
+	Pending    bool            `json:"pending,omitempty" doc:"the vendor decides about the license; a reply with it follows"`
+	Refused    bool            `json:"license_refused,omitempty" doc:"the usage was accepted, and the vendor gives no license: it is suspended, revoked, or its contract is over"`
+	Final      bool            `json:"final,omitempty" doc:"the ledger ended with this report"`
+	KeyRotated bool            `json:"key_rotated,omitempty" doc:"the receipt covers the record of a new site key: from now on only that one counts"`
+	Explain    []string        `json:"explain,omitempty" nullable:"false" doc:"what the vendor asks about"`
+	Reject     *ImportRejected `json:"rejection,omitempty"`
 
 	TotalsEqual  *bool    `json:"totals_equal,omitempty" doc:"whether the vendor counted what this ledger closed with; absent if that cannot be told"`
 	TotalsDiffer []string `json:"totals_differ,omitempty" nullable:"false" doc:"meters where he did not"`
@@ -164,6 +168,13 @@ type Pruned struct {
 	Record  uint64 `json:"oldest_record" doc:"the oldest record whose line stays"`
 	Groups  uint64 `json:"groups" doc:"groups of raw events that went, or would"`
 	Records uint64 `json:"records" doc:"lines of records that went, or would"`
+}
+
+// KeyRotation is a new site key that waits for a receipt.
+type KeyRotation struct {
+	Key    string `json:"key" doc:"the public key that counts until then"`
+	Next   string `json:"new_key" doc:"the public key that replaces it"`
+	Record uint64 `json:"record" doc:"index of the record that names it"`
 }
 
 // DeactivateOptions of Licensing.Deactivate.
@@ -248,6 +259,20 @@ func (s *server) licenseRoutes() []route {
 				return err
 			}
 			s.Log.Info("pruned", "groups", out.Groups, "records", out.Records, "dry_run", q.flag["dry_run"])
+			return s.answer(w, http.StatusOK, out)
+		},
+	}, {
+		method: http.MethodPost, path: "/v1/keys/rotate", id: "rotateKey",
+		summary:  "Replace the site key",
+		doc:      "Makes a new key and records it; the private half stays in the data directory. Both sign until a receipt that covers the record is imported, then only the new one. Until then it is refused to rotate again.",
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The keys", of: KeyRotation{}}},
+		problems: []int{400, 409, 410, 503},
+		serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+			out, err := s.Licensing.RotateKey(r.Context())
+			if err != nil {
+				return err
+			}
+			s.Log.Info("site key to be replaced", "new_key", out.Next, "record", out.Record)
 			return s.answer(w, http.StatusOK, out)
 		},
 	}, {

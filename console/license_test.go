@@ -69,6 +69,10 @@ func (l *licensed) Prune(context.Context, bool) (console.Pruned, error) {
 	return console.Pruned{Receipt: 5}, l.err
 }
 
+func (l *licensed) RotateKey(context.Context) (console.KeyRotation, error) {
+	return console.KeyRotation{Key: "old", Next: "new", Record: 7}, l.err
+}
+
 // newLicensed returns a site whose license starts, ends and must be reported on
 // days around testStart.
 func newLicensed(t *testing.T, enforcement license.Enforcement) (*site, *licensed) {
@@ -185,6 +189,9 @@ func TestLicenseRoutes(t *testing.T) {
 	}
 	if got := s.post("/v1/deactivate", "application/json", `{"solution_name":"renderd"}`).is(http.StatusOK).body; got != "retire renderd\n" {
 		t.Errorf("last report = %q", got)
+	}
+	if got := s.post("/v1/keys/rotate", "", "").is(http.StatusOK).body; got != `{"key":"old","new_key":"new","record":7}`+"\n" {
+		t.Errorf("rotation = %q", got)
 	}
 	s.post("/v1/deactivate", "application/json", "").refusedAs(http.StatusBadRequest, "malformed")
 	l.err = &license.Error{Code: license.CodeWrongSiteKey, Message: "is for another", Hint: "carry it there"}

@@ -26,7 +26,7 @@ type Site struct {
 	Trusted      []ledger.VKey // vendor license keys: configured, and announced by licenses in force
 	Revoked      []Revoked     // by the license in force
 	Origin       string        // of the ledger; empty: not open yet
-	SiteKeys     []string      // the newest vkeys of the site
+	SiteKeys     []string      // vkeys that this site has or had, as its ledger names them
 	Newest       *InForce      // nil: none yet
 	Size         uint64        // records of the ledger
 	// RootAt returns the root of the ledger when it had size records, size <= Size.

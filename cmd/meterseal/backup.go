@@ -82,7 +82,7 @@ func sameSite(ctx context.Context, c *httpClient, dir string) error {
 	if err := c.getJSON(ctx, "/v1/status", nil, &s); err != nil {
 		return err
 	}
-	if name := keys.site.VKey().Name; s.Ledger.Origin != name {
+	if name := keys.origin(); s.Ledger.Origin != name {
 		return cli.Fail(cli.ExitUsage, "config_invalid", "give the --data that this daemon was started with", "the daemon keeps %s, the keys in %s are of %s", s.Ledger.Origin, dir, name)
 	}
 	return nil
@@ -97,6 +97,7 @@ func fetchBackup(ctx context.Context, c *httpClient, out, keysOf string, force b
 		return 0, err
 	}
 	defer resp.Body.Close()
+	pending := keysOf != "" && hasKeyFile(filepath.Join(keysOf, keysDir), nextKeyFile)
 	err = cli.PlaceFile(out, force, func(tmp string) error {
 		f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_TRUNC, 0o600)
 		if err != nil {
@@ -113,6 +114,9 @@ func fetchBackup(ctx context.Context, c *httpClient, out, keysOf string, force b
 		}
 		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 			return err
+		}
+		if keysOf != "" && !pending && hasKeyFile(filepath.Join(keysOf, keysDir), nextKeyFile) {
+			return cli.Fail(cli.ExitError, "busy", "make the backup again", "the site key was rotated meanwhile, and the backup may lack the new one")
 		}
 		return readBackup(tmp, func(_ string, r io.Reader) error {
 			_, err := io.Copy(io.Discard, r)

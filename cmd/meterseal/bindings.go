@@ -72,7 +72,7 @@ func (s *site) bindingAttrs() string {
 
 // domain is the first part of the ledger's origin.
 func (s *site) domain() string {
-	domain, _, _ := strings.Cut(s.keys.site.VKey().Name, "/")
+	domain, _, _ := strings.Cut(s.keys.origin(), "/")
 	return domain
 }
 

@@ -62,7 +62,7 @@ func (l licensing) openRecord(ctx context.Context) (*ledger.Open, error) {
 		return nil, err
 	}
 	open, ok := rec.(*ledger.Open)
-	if o, err := ledger.ParseOrigin(l.keys.site.VKey().Name); !ok || err != nil || o.License != t.license.ID {
+	if o, err := ledger.ParseOrigin(l.keys.origin()); !ok || err != nil || o.License != t.license.ID {
 		return nil, refuse("this ledger began before the license came, so the vendor cannot know its origin from a code")
 	}
 	return open, nil

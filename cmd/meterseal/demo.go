@@ -166,7 +166,7 @@ func (d *demo) tell(ctx context.Context, r *running) error {
 	}
 
 	fmt.Fprintf(d.Out, "4. The signed usage report, the one file that leaves the site\n")
-	d.report, d.key = filepath.Join(d.dir, "site.usage"), r.site.keys.site.VKey().String()
+	d.report, d.key = filepath.Join(d.dir, "site.usage"), r.site.keys.vkey().String()
 	quiet := *d.app
 	quiet.Err = io.Discard
 	if err := quiet.exportReport(ctx, client, url.Values{"close_now": {"true"}}, d.report, export.WrapOptions{}, false); err != nil {

@@ -67,7 +67,7 @@ func (im *importing) check() error {
 			return err
 		}
 		im.reply, note = r, r.License
-		if own := im.s.keys.site.VKey().Name; r.Origin != own {
+		if own := im.s.keys.origin(); r.Origin != own {
 			return &license.Error{Code: license.CodeWrongSiteKey, Message: fmt.Sprintf("the reply is for %s, this site is %s", r.Origin, own),
 				Hint: "carry it to the site that the report came from"}
 		}
@@ -116,7 +116,7 @@ func (im *importing) checkReply() error {
 			Hint: "ask the vendor for the license"}
 	}
 	o := export.ReplyOptions{
-		Origin: im.s.keys.site.VKey().Name, SiteKeys: []string{im.s.keys.site.VKey().String()},
+		Origin: im.s.keys.origin(), SiteKeys: im.signedBy(),
 		ReceiptKeys: spelled(l.ReceiptKeys, l.Revoked), ReplyKeys: spelled(l.ReplyKeys, l.Revoked),
 		RootAt: ledger.NewTree(im.s.store, im.st.Records).RootAt, Size: im.st.Records,
 	}
@@ -129,6 +129,16 @@ func (im *importing) checkReply() error {
 	known, err := im.reply.ReceiptKnown(o.ReceiptKeys)
 	im.receipt = &known
 	return err
+}
+
+// signedBy returns the key that has signed the checkpoint of the receipt: the one
+// that counted at its size.
+func (im *importing) signedBy() []string {
+	cp, err := im.reply.Checkpoint()
+	if err != nil || len(im.st.SiteKeys) == 0 {
+		return []string{im.s.keys.vkey().String()}
+	}
+	return []string{keyAt(im.st.SiteKeys, cp.Size)}
 }
 
 // spelled returns the vkeys that are not revoked.
@@ -170,6 +180,7 @@ func (im *importing) describe() {
 	}
 	if im.receipt != nil {
 		o.Receipt = &console.ImportReceipt{Size: im.receipt.Checkpoint.Size, Time: time.Unix(im.receipt.VendorTime, 0).UTC()}
+		o.KeyRotated = im.s.keys.proven(im.st.SiteKeys, im.receipt.Checkpoint.Size)
 	}
 	if x := r.Rejection; x != nil {
 		o.Issued = &x.Issued
@@ -251,7 +262,7 @@ func (im *importing) commit(ctx context.Context) error {
 	}
 	s.terms.Store(&next)
 	s.meters.Store(set)
-	return nil
+	return s.promoteProven(s.store.Status())
 }
 
 // takeLicense keeps the license and returns the lines that take it into use.

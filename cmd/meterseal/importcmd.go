@@ -315,6 +315,9 @@ func (f *importFile) print(w io.Writer) {
 	for _, x := range i.Explain {
 		fmt.Fprintf(w, "  %-12s the vendor asks about %s\n", "explain", x)
 	}
+	if i.KeyRotated {
+		fmt.Fprintf(w, "  %-12s the new site key alone counts now\n", "key")
+	}
 	if i.Final {
 		fmt.Fprintf(w, "  %-12s the vendor has the last report: the license is free\n", "final")
 	}

@@ -186,7 +186,7 @@ func licenseLine(l *license.License, trusted []ledger.VKey) string {
 func (s *site) acceptor(t *terms, st projections.Status) *license.Site {
 	a := &license.Site{
 		SolutionName: s.cfg.License.SolutionName, ProductLine: s.cfg.License.ProductLine, Version: version, Trusted: t.trusted,
-		Origin: s.keys.site.VKey().Name, SiteKeys: []string{s.keys.site.VKey().String()},
+		Origin: s.keys.origin(), SiteKeys: s.allKeys(&st),
 		Size: st.Records, RootAt: ledger.NewTree(s.store, st.Records).RootAt, Meter: s.knownMeter,
 	}
 	if t.license != nil {

@@ -234,7 +234,7 @@ func (l licensing) Prune(ctx context.Context, dryRun bool) (console.Pruned, erro
 // key of any license that was in force here. A receipt stays valid when the
 // vendor's keys change.
 func (l licensing) verifyReceipt(receipt []byte) error {
-	site, err := l.keys.site.VKey().Verifier()
+	site, err := l.keys.vkey().Verifier()
 	if err != nil {
 		return err
 	}

@@ -248,8 +248,10 @@ func (a *app) recordRestore(ctx context.Context, keys *siteKeys, work, line stri
 			return err
 		}
 		defer func() { err = errors.Join(err, g.Close(ctx)) }()
-		_, err = g.Control(ctx, line)
-		return err
+		if _, err = g.Control(ctx, line); err != nil {
+			return err
+		}
+		return keys.holdNewest(o.store.Status().SiteKeys)
 	})
 }
 
@@ -290,8 +292,7 @@ func (a *app) rebuild(ctx context.Context, dir string) error {
 	if err := os.RemoveAll(fresh); err != nil {
 		return err
 	}
-	s := &site{keys: keys, cfg: &Config{DataDir: dir}}
-	store, err := projections.Open(projections.Options{Dir: fresh, Secrets: keys.secrets, Sign: s.sign})
+	store, err := projections.Open(projections.Options{Dir: fresh, Secrets: keys.secrets, Sign: keys.sign})
 	if err != nil {
 		return err
 	}

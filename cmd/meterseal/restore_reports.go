@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
@@ -29,6 +31,7 @@ type lostSite struct {
 	checkpoint string   // file with a newer checkpoint that is known; empty: none
 
 	keys  *siteKeys
+	known []string // the site's key as the reports so far name it, then those before
 	store *projections.Store
 	into  *projections.Restore
 	size  uint64            // records so far
@@ -218,8 +221,8 @@ func (l *lostSite) take(ctx context.Context, h *reportHead) error {
 	}
 	have := l.size
 	tree := ledger.NewTree(l.store, have)
-	key := l.keys.site.VKey()
-	o := export.VerifyOptions{SiteKeys: []string{key.String()}, Origin: key.Name, ReceiptKeys: l.receiptKeys(),
+	key := l.keys.vkey()
+	o := export.VerifyOptions{Origin: key.Name, ReceiptKeys: l.receiptKeys(),
 		OwnLeaf: func(i uint64) (ledger.Hash, bool) {
 			if i >= have {
 				return ledger.Hash{}, false
@@ -239,6 +242,9 @@ func (l *lostSite) take(ctx context.Context, h *reportHead) error {
 			return l.into.Add(v.Line)
 		},
 	}
+	if len(l.known) > 0 { // else the opening of the ledger proves its key
+		o.SiteKeys, o.RotatedKeys = l.known[:1], l.known[1:]
+	}
 	for _, size := range []uint64{h.base, have, h.size} {
 		if size == 0 || size > have {
 			continue
@@ -254,7 +260,22 @@ func (l *lostSite) take(ctx context.Context, h *reportHead) error {
 		f := r.Decisive()
 		err = cli.Fail(cli.ExitHistory, f.Code, "give the reports of one history only: those that the vendor accepted", "%s: record %d: %s", filepath.Base(h.path), f.Record, f.Detail)
 	}
+	if err == nil {
+		l.follow(r)
+	}
 	return err
+}
+
+// follow notes which key signs the reports after r.
+func (l *lostSite) follow(r *export.Report) {
+	if len(l.known) == 0 {
+		l.known = append(l.known, r.Keys[0])
+	}
+	for _, s := range r.NewKeys {
+		if k, err := ledger.ParseVKey(s); err == nil && k.CheckRole(ledger.RoleSite) == nil && !slices.Contains(l.known, s) {
+			l.known = append([]string{s}, l.known...)
+		}
+	}
 }
 
 // readReplies reads the replies, and the licenses in them as far as there is
@@ -273,7 +294,7 @@ func (l *lostSite) readReplies(keysIn string) error {
 		if err != nil {
 			return err
 		}
-		if own := l.keys.site.VKey().Name; r.Origin != own {
+		if own := l.keys.origin(); r.Origin != own {
 			return cli.Fail(cli.ExitDocument, export.CodeWrongLedger, "give the replies to this site's reports", "%s is for %s, this site is %s", f.Name, r.Origin, own)
 		}
 		l.answers = append(l.answers, &lostReply{path: path, doc: f.doc, reply: r})
@@ -313,7 +334,7 @@ func (l *lostSite) receiptKeys() (keys []string) {
 // newest returns the newest checkpoint that the site signed, as far as it is
 // known. What the vendor accepted must be in the ledger.
 func (l *lostSite) newest() (was ledger.Checkpoint, err error) {
-	was = ledger.Checkpoint{Origin: l.keys.site.VKey().Name, Size: l.size, Root: l.store.Status().Root}
+	was = ledger.Checkpoint{Origin: l.keys.origin(), Size: l.size, Root: l.store.Status().Root}
 	for _, r := range l.answers {
 		if r.reply.Receipt == nil {
 			continue
@@ -341,16 +362,23 @@ func (l *lostSite) newest() (was ledger.Checkpoint, err error) {
 	return was, err
 }
 
-// signedHere reads a checkpoint that the site key must have signed, and that
+// signedHere reads a checkpoint that a key of the site must have signed, and that
 // must be of this ledger as far as that goes.
-func (l *lostSite) signedHere(path string, note []byte) (ledger.Checkpoint, error) {
-	key := l.keys.site.VKey()
-	v, err := ledger.ParseVerifier(key.String(), ledger.RoleSite)
-	if err != nil {
-		return ledger.Checkpoint{}, err
+func (l *lostSite) signedHere(path string, signed []byte) (ledger.Checkpoint, error) {
+	var (
+		cp  *ledger.SignedCheckpoint
+		err error
+	)
+	for _, key := range append([]string{l.keys.vkey().String()}, l.known...) {
+		var v note.Verifier
+		if v, err = ledger.ParseVerifier(key, ledger.RoleSite); err != nil {
+			return ledger.Checkpoint{}, err
+		}
+		if cp, err = ledger.ParseCheckpoint(signed, v); err == nil {
+			break
+		}
 	}
-	cp, err := ledger.ParseCheckpoint(note, v)
-	if err != nil || cp.Origin != key.Name {
+	if err != nil || cp.Origin != l.keys.origin() {
 		return ledger.Checkpoint{}, cli.Fail(cli.ExitDocument, export.CodeSignature, "give documents of this site", "%s holds no checkpoint that this site signed: %v", filepath.Base(path), err)
 	}
 	if cp.Size > l.size {

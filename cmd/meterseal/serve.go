@@ -60,7 +60,7 @@ const gcPercent = 200
 func (a *app) tellReady(cfg *Config, r *running) {
 	origin := "none"
 	if r.site != nil {
-		origin = r.site.keys.site.VKey().Name
+		origin = r.site.keys.origin()
 	}
 	if cfg.LogFormat == "json" {
 		newLog(a.Err, cfg).Info("ready", "version", version, "ledger", origin, "path", cfg.DataDir, "nats", r.natsURL(), "http", "http://"+r.httpAddr, "meters", len(cfg.Meters))

@@ -56,7 +56,7 @@ func (a *app) keysCommand() *cobra.Command {
 			return cli.Fail(cli.ExitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no site key in %s", dir)
 		}
 		return withTPM(filepath.Join(dir, keysDir), func(t *tpm.TPM) error {
-			key, err := readSiteKey(filepath.Join(dir, keysDir), t)
+			key, err := readKeyFile(filepath.Join(dir, keysDir), siteKeyFile, t)
 			if err != nil {
 				return err
 			}
@@ -64,7 +64,7 @@ func (a *app) keysCommand() *cobra.Command {
 			return err
 		})
 	}
-	keys.AddCommand(show, a.keysSealCommand())
+	keys.AddCommand(show, a.keysRotateCommand(), a.keysSealCommand())
 	return keys
 }
 

@@ -68,10 +68,14 @@ type site struct {
 // siteKeys are the site's secrets. They are made at the first start and never
 // leave the site.
 type siteKeys struct {
-	site    *ledger.SecretKey
-	signer  note.Signer
+	folder  string
 	secrets ledger.Secrets
 	opening []byte // nonce of open, until the ledger has it
+
+	mu      sync.RWMutex      // guards what a rotation changes
+	site    *ledger.SecretKey // the one that counts
+	next    *ledger.SecretKey // will when a receipt covers its record; nil: none
+	signers []note.Signer     // of both
 }
 
 // loadKeys reads the keys of dir, or makes them in a directory that has
@@ -98,9 +102,13 @@ func loadKeys(cfg *Config, lic *configured, t *tpm.TPM) (*siteKeys, error) {
 // readKeysWith reads the keys of dir, a sealed one with t.
 func readKeysWith(dir string, t *tpm.TPM) (*siteKeys, error) {
 	folder := filepath.Join(dir, keysDir)
-	k := &siteKeys{}
-	var err error
-	if k.site, err = readSiteKey(folder, t); err != nil {
+	k := &siteKeys{folder: folder}
+	site, err := readKeyFile(folder, siteKeyFile, t)
+	if err != nil {
+		return nil, keyFailure(err)
+	}
+	next, err := readNext(folder, t, site)
+	if err != nil {
 		return nil, keyFailure(err)
 	}
 	nonceGiven := filepath.Join(folder, openingFile)
@@ -121,10 +129,7 @@ func readKeysWith(dir string, t *tpm.TPM) (*siteKeys, error) {
 		return nil, keyFailure(err)
 	}
 	k.secrets = *ledger.NewSecrets(salt, tag, 0)
-	if k.signer, err = k.site.Signer(nil); err != nil {
-		return nil, err
-	}
-	return k, nil
+	return k, k.set(site, next)
 }
 
 // keyFailure says that a key beside a ledger is missing or was damaged: none is
@@ -145,7 +150,7 @@ func keyFailure(err error) error {
 
 // ofThisSite refuses a ledger that was opened with another key.
 func (k *siteKeys) ofThisSite(store *projections.Store) error {
-	if origin, name := store.Origin(), k.site.VKey().Name; origin != "" && origin != name {
+	if origin, name := store.Origin(), k.origin(); origin != "" && origin != name {
 		return cli.Fail(cli.ExitHistory, "site_key_missing", "put the keys/ of this ledger back", "the ledger is %s, the key is that of %s", origin, name)
 	}
 	return nil
@@ -171,7 +176,7 @@ func makeKeys(folder, domain, licenseID string, t *tpm.TPM) error {
 	if err := cli.WriteSynced(filepath.Join(folder, openingFile), []byte(hex.EncodeToString(nonce[:])+"\n")); err != nil {
 		return err
 	}
-	return writeSiteKey(folder, t, key)
+	return writeKeyFile(folder, siteKeyFile, t, key)
 }
 
 // hasHistory tells whether dir holds a stream or projections.
@@ -241,6 +246,9 @@ func (s *site) open(ctx context.Context) error {
 	if err := s.catchUp(ctx); err != nil {
 		return err
 	}
+	if err := s.settleKeys(); err != nil {
+		return err
+	}
 	if err := s.clock.load(s.store); err != nil {
 		return err
 	}
@@ -272,13 +280,8 @@ func (s *site) sweep() {
 func (s *site) openStore(mustExist bool) (*projections.Store, error) {
 	return projections.Open(projections.Options{
 		Dir: filepath.Join(s.cfg.DataDir, projectionsDir), MustExist: mustExist, Secrets: s.keys.secrets, Log: s.log,
-		Sign: s.sign,
+		Sign: s.keys.sign,
 	})
-}
-
-// sign signs a checkpoint with the site key.
-func (s *site) sign(cp ledger.Checkpoint) ([]byte, error) {
-	return ledger.SignCheckpoint(cp, s.keys.signer)
 }
 
 // declare takes the meters of configuration and license; one whose meaning the
@@ -369,7 +372,7 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 		lines = append(lines, s.cfg.Fold.Line())
 	}
 	if st.Origin == "" {
-		key := s.keys.site.VKey()
+		key := s.keys.vkey()
 		supersedes, err := readSupersedes(s.cfg.DataDir)
 		if err != nil {
 			return err
@@ -384,6 +387,7 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 		return err
 	}
 	lines = append(append(append(lines, declared...), s.bootLine(lic)), licensed...)
+	lines = append(lines, s.nextKeyLines(st.SiteKeys)...)
 	if l := s.terms.Load().license; l != nil && !slices.Equal(projections.LimitLines(l), s.store.LimitsInForce()) {
 		lines = append(lines, projections.LimitLines(l)...)
 	}

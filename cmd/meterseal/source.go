@@ -19,8 +19,8 @@ type reportSource struct {
 	ctx    context.Context
 	store  *projections.Store
 	groups projections.Groups
-	key    string
-	site   *site // whose bindings a detailed report shows
+	keys   []projections.SiteKeyRecord // of the ledger
+	site   *site                       // whose bindings a detailed report shows
 	from   uint64
 
 	opened map[uint64][]projections.OpenedEvent
@@ -28,11 +28,46 @@ type reportSource struct {
 	end    uint64
 }
 
-// Origin, Keys, Checkpoint, Frontier, Records and CellEvents are export.Source.
+// Origin, Checkpoint, Frontier, Records and CellEvents are export.Source.
 
 func (r *reportSource) Origin() string { return r.store.Origin() }
 
-func (r *reportSource) Keys(uint64) ([]string, error) { return []string{r.key}, nil }
+// Keys is the one that counted at size. One that was replaced since then can
+// sign no more: where the report ends in a checkpoint that it has not signed, the
+// newest stands for it, which the vendor has on record.
+func (r *reportSource) Keys(size uint64) ([]string, error) {
+	key, newest := keyAt(r.keys, size), keyAt(r.keys, r.end)
+	if key == newest {
+		return []string{key}, nil
+	}
+	signed, err := r.signedEnd(key)
+	switch {
+	case err != nil:
+		return nil, err
+	case signed:
+		return []string{key}, nil
+	case size == 0:
+		return nil, fmt.Errorf("%w: the key that opened the ledger was replaced, so no new report can begin there", export.ErrRange)
+	}
+	return []string{newest}, nil
+}
+
+// signedEnd tells whether key has signed the checkpoint that the report ends in.
+func (r *reportSource) signedEnd(key string) (bool, error) {
+	n, err := r.Checkpoint(r.end)
+	if err != nil {
+		return false, err
+	}
+	v, err := ledger.ParseVerifier(key, ledger.RoleSite)
+	if err != nil {
+		return false, err
+	}
+	_, err = ledger.ParseCheckpoint(n, v)
+	if errors.Is(err, ledger.ErrSignature) {
+		return false, nil
+	}
+	return err == nil, err
+}
 
 func (r *reportSource) Checkpoint(size uint64) ([]byte, error) {
 	if size == r.from { // with the vendor's signature, so that he knows it even if his records are lost
@@ -116,7 +151,7 @@ type reportRequest struct {
 // is whole before the first byte leaves. The caller closes it; it is gone then.
 func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
 	if s.store.Origin() == "" {
-		return nil, nil, cli.Fail(cli.ExitError, "not_open", "replay something first: with a trace clock the ledger opens with its first event", "the ledger is not open yet")
+		return nil, nil, errNotOpen()
 	}
 	line := "close @"
 	if q.closeNow {
@@ -130,6 +165,10 @@ func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.W
 		return nil, nil, err
 	}
 	return s.writeReport(ctx, q)
+}
+
+func errNotOpen() error {
+	return cli.Fail(cli.ExitError, "not_open", "replay something first: with a trace clock the ledger opens with its first event", "the ledger is not open yet")
 }
 
 // writeReport writes the report up to the newest close.
@@ -146,7 +185,7 @@ func (s *site) writeReport(ctx context.Context, q reportRequest) (*os.File, *exp
 	}
 	_ = os.Remove(f.Name()) // it lives as long as it is open
 	to := s.store.LastClose()
-	src := &reportSource{ctx: ctx, store: s.store, groups: s.groups, site: s, key: s.keys.site.VKey().String(), from: from, end: to}
+	src := &reportSource{ctx: ctx, store: s.store, groups: s.groups, site: s, keys: s.store.Status().SiteKeys, from: from, end: to}
 	w, err := export.WriteReport(f, src, export.Options{From: from, To: to, Level: q.level})
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)

@@ -41,8 +41,10 @@ func tpmFailure(err error) error {
 }
 
 // hasSiteKey tells whether folder holds the site key, in the clear or sealed.
-func hasSiteKey(folder string) bool {
-	path := filepath.Join(folder, siteKeyFile)
+func hasSiteKey(folder string) bool { return hasKeyFile(folder, siteKeyFile) }
+
+func hasKeyFile(folder, name string) bool {
+	path := filepath.Join(folder, name)
 	return exists(path) || exists(path+tpm.SealedSuffix)
 }
 
@@ -52,10 +54,10 @@ func exists(path string) bool {
 	return !errors.Is(err, os.ErrNotExist)
 }
 
-// readSiteKey reads the site key of folder. Of a clear and a sealed one, which a
+// readKeyFile reads a site key of folder. Of a clear and a sealed one, which a
 // crash of keys seal leaves behind, it reads the one that it can.
-func readSiteKey(folder string, t *tpm.TPM) (*ledger.SecretKey, error) {
-	path := filepath.Join(folder, siteKeyFile)
+func readKeyFile(folder, name string, t *tpm.TPM) (*ledger.SecretKey, error) {
+	path := filepath.Join(folder, name)
 	sealed := path + tpm.SealedSuffix
 	if t != nil && exists(sealed) {
 		return t.ReadKeyFile(sealed)
@@ -67,9 +69,9 @@ func readSiteKey(folder string, t *tpm.TPM) (*ledger.SecretKey, error) {
 	return k, err
 }
 
-// writeSiteKey writes a new site key: with a TPM never in the clear.
-func writeSiteKey(folder string, t *tpm.TPM, key *ledger.SecretKey) error {
-	path := filepath.Join(folder, siteKeyFile)
+// writeKeyFile writes a new site key: with a TPM never in the clear.
+func writeKeyFile(folder, name string, t *tpm.TPM, key *ledger.SecretKey) error {
+	path := filepath.Join(folder, name)
 	if t == nil {
 		return ledger.WriteKeyFile(path, key)
 	}
@@ -151,6 +153,9 @@ keys/site.key.tpm, which no other machine can read. Start the daemon with
 		}
 		defer t.Close()
 		path := filepath.Join(dir, keysDir, siteKeyFile)
+		if hasKeyFile(filepath.Dir(path), nextKeyFile) {
+			return cli.Fail(cli.ExitUsage, "rotation_pending", "import the reply to a report with the new key first", "%s is to replace the site key", path+".next")
+		}
 		if !exists(path) {
 			return cli.Fail(cli.ExitHistory, "site_key_missing", `it is made at the first "meterseal serve"; give the right --data`, "no clear site key in %s", dir)
 		}
