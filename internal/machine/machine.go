@@ -1,6 +1,6 @@
 // Package machine says where the daemon runs: the bindings that a license may
-// ask for, a hint whether this is a virtual machine or a container, and a watch
-// over the clock.
+// ask for, a hint whether this is a virtual machine or a container, and its two
+// clocks.
 //
 // Everything is read from files and from the kernel of this machine. No network
 // is ever asked: neither the metadata address of a cloud nor the API of a
