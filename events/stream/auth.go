@@ -81,7 +81,7 @@ func permissions(node string) *server.Permissions {
 	rest, one := "."+node+".>", "."+node
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: []string{
-			"usage" + rest, "usage_batch" + one, "beat" + one, "seen" + one, "allow.>", "seat.>"}},
-		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "counted" + one}},
+			"usage" + rest, "usage_batch" + one, "beat" + one, "seen" + one, "allow" + one, "seat" + rest}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "counted" + one, "allowances"}},
 	}
 }
