@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -232,6 +233,45 @@ func TestClientsCannotReachTheStream(t *testing.T) {
 	}
 	if total, n, _ := s.fold.sum(); total != 5 || n != 1 {
 		t.Errorf("counted %d in %d events, want 5 in 1", total, n)
+	}
+}
+
+// Attack row 12: nobody gets the daemon to speak for another node, or into the
+// stream, by asking for the answer there.
+func TestAnswersGoToInboxes(t *testing.T) {
+	for _, natsGo := range []bool{false, true} {
+		s := openSite(t, t.TempDir(), func(o *stream.GatewayOptions) {
+			if natsGo {
+				o.UseNatsGo()
+			}
+		})
+		nc := s.client(t)
+		last := must(s.Last(t.Context())).Seq
+		wild := []string{stream.GroupSubject, "beat.node-02", "usage.node-02.render.pages", "counted.node-02", "$JS.API.STREAM.PURGE.USAGE"}
+		for i, reply := range wild {
+			if err := nc.PublishRequest("usage.node-01.render.pages", reply, event(fmt.Sprint("wild", i), 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a := ask(t, nc, &nats.Msg{Subject: "usage.node-01.render.pages", Data: event("good", 5)}); a.Error != nil {
+			t.Errorf("an inbox: %+v", a.Error)
+		}
+		if total, n, _ := s.fold.sum(); total != 5 || n != 1 {
+			t.Errorf("counted %d in %d events, want 5 in 1", total, n)
+		}
+		if got := s.gw.Stats().Events["malformed"]; got != uint64(len(wild)) {
+			t.Errorf("refused as malformed: %d, want %d", got, len(wild))
+		}
+		for g, err := range s.Read(t.Context(), last) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range g.Group.Runs {
+				if r.Node == "node-02" || r.Form == events.FormControl && bytes.Contains(r.Raw, []byte("node-02")) {
+					t.Errorf("group %d holds something of node-02: %+v %s", g.Seq, r, r.Raw)
+				}
+			}
+		}
 	}
 }
 

@@ -115,6 +115,14 @@ func newReceiver(g *Gateway) *receiver {
 	return r
 }
 
+// inboxPrefix is how every subject begins on which a client wants an answer.
+const inboxPrefix = "_INBOX"
+
+// isInbox tells whether an answer may go to a subject. The daemon may publish
+// anywhere, so a client that could choose freely would have it speak for another
+// node, or write into the stream.
+func isInbox(reply []byte) bool { return bytes.HasPrefix(reply, []byte(inboxPrefix)) }
+
 // begin takes the lock for some messages; end gives it back.
 func (r *receiver) begin() {
 	r.g.mu.Lock()
@@ -150,6 +158,10 @@ func (r *receiver) message(subject, reply, hdr, data []byte, in *input) {
 		r.last, r.lastSubject = s, string(subject)
 	}
 	g := r.g
+	astray := len(reply) > 0 && !isInbox(reply)
+	if astray {
+		reply = nil
+	}
 	if code := g.unwilling(len(data)); code != nil {
 		g.stats.refuse(code.Code)
 		if len(reply) > 0 {
@@ -160,6 +172,11 @@ func (r *receiver) message(subject, reply, hdr, data []byte, in *input) {
 	if !s.valid {
 		g.refuseMessage("", s.meter, alias(reply), data, in, &events.Error{Code: events.CodeMalformed, Field: "node",
 			Message: "the node in the subject is not the name of a node", Hint: "letters, digits, - and _, at most 128, beginning with a letter or digit"})
+		return
+	}
+	if astray {
+		g.refuseMessage(s.node, s.meter, "", data, in, &events.Error{Code: events.CodeMalformed, Cause: "reply", Field: "reply",
+			Message: "the answer is wanted on a subject that is no inbox", Hint: "set an inbox prefix that begins with " + inboxPrefix})
 		return
 	}
 	r.hdr.keys = r.hdr.keys[:0]

@@ -52,10 +52,15 @@ func (s *Stream) NewService(ctx context.Context, concurrent int) (*Service, erro
 // the node. Each request has its own goroutine; an answer of nil is not sent.
 // The context ends when the service closes.
 //
+// A request that wants its answer elsewhere than on an inbox is dropped.
+//
 // With inOrder requests are handled one after the other, as they came, which
 // must be quick then.
 func (v *Service) Handle(subject string, inOrder bool, answer func(context.Context, Request) []byte) error {
 	sub, err := v.nc.Subscribe(subject, func(m *nats.Msg) {
+		if m.Reply != "" && !isInbox([]byte(m.Reply)) {
+			return // where an answer must not go
+		}
 		tokens := strings.Split(m.Subject, ".")
 		if len(tokens) < 2 || !events.ValidNode(tokens[1]) {
 			v.respond(m, appendError(nil, &events.Error{Code: events.CodeMalformed, Field: "node",

@@ -46,6 +46,12 @@ func TestService(t *testing.T) {
 	if !strings.Contains(string(third.Data), `"description":"busy: `) {
 		t.Errorf("third of two at once: %s, want busy", third.Data)
 	}
+	own := must(s.ConnectOwn(ctx))
+	t.Cleanup(own.Close)
+	beats := must(own.SubscribeSync("beat.n2"))
+	if err := own.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	news := must(nc.SubscribeSync("counted.n1"))
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
@@ -55,6 +61,17 @@ func TestService(t *testing.T) {
 	}
 	if m := must(news.NextMsg(10 * time.Second)); string(m.Data) != "42" {
 		t.Errorf("news %q, want 42", m.Data)
+	}
+	// Attack row 12: an answer goes to an inbox, or nowhere.
+	if err := nc.PublishRequest("seat.n1.editor.a", "beat.n2", nil); err != nil {
+		t.Fatal(err)
+	}
+	must(nc.Request("seat.n1.editor.a", nil, 10*time.Second)) // behind it, and answered
+	if err := own.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := beats.Pending(); n != 0 || err != nil {
+		t.Errorf("%d answers on beat.n2 (%v), want none", n, err)
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- v.Close(ctx) }()
