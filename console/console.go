@@ -88,6 +88,8 @@ type Options struct {
 	// Future is how far ahead of Now the time of an event may be; beyond it is
 	// time_in_future. 0: not checked here, since the gateway's time is a trace.
 	Future time.Duration
+	// OpenMeter serves POST /api/v1/events for SDKs of OpenMeter.
+	OpenMeter bool
 	// DocumentMeter is the meter of `documentsProcessed` in GET /usageReport;
 	// empty: documentsProcessed, else documents.processed, if declared.
 	DocumentMeter  string

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -21,6 +22,21 @@ import (
 // are any.
 const nodeHeader = "Meterseal-Node"
 
+// Media types of CloudEvents.
+const (
+	cloudType      = "application/cloudevents+json"
+	cloudBatchType = "application/cloudevents-batch+json"
+)
+
+// What the routes that take events have in common.
+var (
+	nodeParams = []param{
+		{name: "node", doc: "the node that sends; else that of the event, the source of a CloudEvent, or local"},
+		{name: nodeHeader, in: "header", doc: "as the parameter node"},
+	}
+	intakeProblems = []int{400, 403, 408, 409, 410, 413, 415, 422, 429, 503}
+)
+
 // maxSubmits bounds the nodes of one batch that wait for their group at once.
 const maxSubmits = 64
 
@@ -31,18 +47,15 @@ func (s *server) eventRoutes() []route {
 		doc: "One event as JSON or as a CloudEvent (structured or binary), or up to 10,000 in a JSON array, a CloudEvents batch or NDJSON; " +
 			"at most 1 MiB, also unpacked. Content-Encoding gzip and zstd are read. The answer comes when everything is stored and synced: 202 with a result " +
 			"per event, in order. In a batch, refused events do not hold up the others; a single event that is refused is answered with its status.",
-		params: []param{
-			{name: "node", doc: "the node that sends; else that of the event, the source of a CloudEvent, or local"},
-			{name: nodeHeader, in: "header", doc: "as the parameter node"},
-		},
+		params: nodeParams,
 		body: []content{
 			{mediaType: jsonType, of: oneOrMore[eventBody]{}},
-			{mediaType: "application/cloudevents+json", of: cloudEvent{}},
-			{mediaType: "application/cloudevents-batch+json", of: []cloudEvent{}},
+			{mediaType: cloudType, of: cloudEvent{}},
+			{mediaType: cloudBatchType, of: []cloudEvent{}},
 			{mediaType: ndjsonType, doc: "one event a line"},
 		},
 		answers:  []content{{status: http.StatusAccepted, mediaType: jsonType, doc: "Stored; results by event", of: eventResults{}}},
-		problems: []int{400, 403, 409, 410, 413, 415, 422, 429, 503},
+		problems: intakeProblems,
 		serve:    s.postEvents,
 	}}
 }
@@ -86,47 +99,56 @@ type intake struct {
 	shipments map[string]*shipment
 }
 
-// postEvents parses, submits and answers. Up to Submit nothing is stored; after
-// it everything is, whether the answer reaches the client or not, and sending
-// it again is safe for events with an id.
+// postEvents answers a result per event; one event alone that was refused, with
+// its own status.
 func (s *server) postEvents(w http.ResponseWriter, r *http.Request, q values) error {
+	results, single, err := s.take(r, q)
+	if err != nil {
+		return err
+	}
+	if e := results; single && e[0].Status != 0 {
+		return &Problem{Status: e[0].Status, Code: e[0].Code, Message: e[0].Message, Hint: e[0].Hint}
+	}
+	return s.answer(w, http.StatusAccepted, eventResults{results})
+}
+
+// take parses and submits, and says what became of each event; single tells one
+// event from a batch of one. Up to Submit nothing is stored; after it everything
+// is, whether the answer reaches the client or not, and sending it again is safe
+// for events with an id. An error means that none may be taken as stored.
+func (s *server) take(r *http.Request, q values) (results []eventResult, single bool, err error) {
 	if s.StoreDisabled {
-		return noStore()
+		return nil, false, noStore()
 	}
 	if err := s.checkTaken(); err != nil {
-		return err
+		return nil, false, err
 	}
 	node := cmp.Or(q.text["node"], r.Header.Get(nodeHeader))
 	if h := r.Header.Get(nodeHeader); h != "" && h != node {
-		return badRequest("query.node", shown(node)+" is not the node of the header, "+shown(h), "name the node once")
+		return nil, false, badRequest("query.node", shown(node)+" is not the node of the header, "+shown(h), "name the node once")
 	}
 	if node != "" && !events.ValidNode(node) {
-		return badRequest("query.node", shown(node)+" is no name of a node", "use letters, digits, _ : / and -, 128 bytes at most")
+		return nil, false, badRequest("query.node", shown(node)+" is no name of a node", "use letters, digits, _ : / and -, 128 bytes at most")
 	}
 	data, err := readBody(r)
 	if err != nil {
 		if p := problemOf(err); p.Code == events.CodeTooLarge {
 			s.Intake.Refuse(node, p.Code, data, err)
 		}
-		return err
+		return nil, false, err
 	}
 	k := &intake{s: s, shipments: map[string]*shipment{}}
 	k.in = events.Input{Node: node, ContentType: r.Header.Get("Content-Type"), Header: r.Header.Get, Data: data}
-	single := !events.IsBatch(k.in)
+	single = !events.IsBatch(k.in)
 	if err := k.parse(single); err != nil {
 		s.Intake.Refuse(node, problemOf(err).Code, data, err)
-		return err
+		return nil, false, err
 	}
 	if err := k.submit(r); err != nil {
-		return err
+		return nil, false, err
 	}
 	k.refuse()
-	results := k.results()
-	if single && results[0].Status != 0 {
-		e := results[0]
-		return &Problem{Status: e.Status, Code: e.Code, Message: e.Message, Hint: e.Hint}
-	}
-	return s.answer(w, http.StatusAccepted, eventResults{results})
+	return k.results(), single, nil
 }
 
 // parse takes the request apart. An error means that it is refused as a whole.
@@ -376,11 +398,16 @@ func readBody(r *http.Request) ([]byte, error) {
 	return data, nil
 }
 
-// unreadable says that the body cannot be read, unless it is too large.
+// unreadable says that the body cannot be read, unless it is too large, or came
+// too slowly: then the same may be sent again.
 func unreadable(err error) error {
 	var size *http.MaxBytesError
-	if errors.As(err, &size) {
+	switch {
+	case errors.As(err, &size):
 		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Problem{Status: http.StatusRequestTimeout, Code: codeTooSlow, Message: "the body did not come in time",
+			Hint: "send it again, with fewer events at a time if the line is slow"}
 	}
 	return &Problem{Status: http.StatusBadRequest, Code: events.CodeMalformed, Message: "read body: " + err.Error(),
 		Hint: "check Content-Encoding, and that nothing was cut off"}

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -31,6 +32,10 @@ func TestEventForms(t *testing.T) {
 		{"array", "application/json; charset=utf-8", `[{"meter":"render.pages"},{"meter":"renders"}]`, nil, 100, 1, "stored stored"},
 		{"empty array", "application/json", `[]`, nil, 0, 0, ""},
 		{"structured", "application/cloudevents+json", one, nil, 125, 1, "stored"},
+		{"structured, with a parameter", "application/cloudevents+json; charset=utf-8", one, nil, 125, 1, "stored"},
+		{"batch, with a parameter", "application/cloudevents-batch+json;charset=UTF-8", "[" + one + "]", nil, 125, 1, "stored"},
+		{"binary, with a parameter", "application/json; charset=utf-8", `{"pages":3}`, map[string]string{"ce-specversion": "1.0", "ce-id": "x", "ce-source": "renderer", "ce-type": "page.rendered"}, 300, 1, "stored"},
+		{"lines, with a parameter", "application/x-ndjson; charset=utf-8", `{"id":"a","meter":"renders"}`, nil, 0, 1, "stored"},
 		{"batch", "application/cloudevents-batch+json", "[" + one + "," + two + "]", nil, 250, 2, "stored stored"},
 		{"binary", "application/json", `{"pages":3}`, map[string]string{"ce-specversion": "1.0", "ce-id": "x", "ce-source": "renderer", "ce-type": "page.rendered"}, 300, 1, "stored"},
 		{"lines", "application/x-ndjson", `{"id":"a","meter":"renders"}` + "\n\n" + `{"id":"b","meter":"renders"}` + "\n", nil, 0, 2, "stored stored"},
@@ -53,24 +58,31 @@ func TestEventForms(t *testing.T) {
 	}
 }
 
-func TestCompressedBodies(t *testing.T) {
-	s := newSite(t)
-	pack := func(encoding, text string) string {
-		var b bytes.Buffer
-		if encoding == "gzip" {
-			z := gzip.NewWriter(&b)
-			_, _ = z.Write([]byte(text))
-			_ = z.Close()
-			return b.String()
-		}
-		z, err := zstd.NewWriter(&b)
-		if err != nil {
+// pack returns text under a Content-Encoding.
+func pack(t *testing.T, encoding, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var z io.WriteCloser
+	switch encoding {
+	case "gzip":
+		z = gzip.NewWriter(&b)
+	case "zstd":
+		var err error
+		if z, err = zstd.NewWriter(&b); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = z.Write([]byte(text))
-		_ = z.Close()
-		return b.String()
+	default:
+		return []byte(text)
 	}
+	_, _ = io.WriteString(z, text)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestCompressedBodies(t *testing.T) {
+	s := newSite(t)
 	send := func(encoding, body string) *answer {
 		t.Helper()
 		r := s.request(http.MethodPost, "/v1/events", "application/json", body)
@@ -78,8 +90,8 @@ func TestCompressedBodies(t *testing.T) {
 		return s.send(r)
 	}
 	for _, encoding := range []string{"gzip", "zstd"} {
-		send(encoding, pack(encoding, `{"meter":"renders"}`)).is(http.StatusAccepted)
-		bomb := pack(encoding, `[{"meter":"renders"}`+strings.Repeat(" ", 8<<20)+`]`)
+		send(encoding, string(pack(t, encoding, `{"meter":"renders"}`))).is(http.StatusAccepted)
+		bomb := string(pack(t, encoding, `[{"meter":"renders"}`+strings.Repeat(" ", 8<<20)+`]`))
 		if len(bomb) > 1<<16 {
 			t.Fatalf("%s bomb has %d bytes", encoding, len(bomb))
 		}

@@ -31,6 +31,8 @@ type Problem struct {
 type FieldError struct {
 	Location string `json:"location" doc:"where: query.from, body.level, quantity"`
 	Message  string `json:"message" doc:"what is wrong with it"`
+	Code     string `json:"code,omitempty" doc:"of an event of a batch: why it was refused"`
+	Status   int    `json:"status,omitempty" doc:"of an event of a batch: its HTTP status alone"`
 }
 
 // Error returns "code: message".
@@ -42,6 +44,7 @@ const (
 	codeMethod     = "method_not_allowed"
 	codeEncoding   = "unsupported_encoding"
 	codeInternal   = "internal_error"
+	codeTooSlow    = "body_too_slow"
 	codeLicense    = "license_none"
 	codeNotReady   = "not_ready"
 	codeStarting   = "starting"
@@ -69,7 +72,7 @@ func problemOf(err error) *Problem {
 	case errors.As(err, &ev):
 		p := &Problem{Status: ev.Status(), Code: ev.Code, Message: ev.Message, Hint: ev.Hint}
 		if ev.Field != "" {
-			p.Errors = []FieldError{{ev.Field, ev.Message}}
+			p.Errors = []FieldError{{Location: ev.Field, Message: ev.Message}}
 		}
 		return p
 	case errors.As(err, &lic):
@@ -97,7 +100,7 @@ func tooLarge() *Problem {
 // badRequest names one field at fault.
 func badRequest(location, message, hint string) *Problem {
 	return &Problem{Status: http.StatusBadRequest, Code: events.CodeMalformed, Message: location + ": " + message, Hint: hint,
-		Errors: []FieldError{{location, message}}}
+		Errors: []FieldError{{Location: location, Message: message}}}
 }
 
 func noStore() *Problem {

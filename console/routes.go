@@ -52,7 +52,7 @@ const (
 
 func (s *server) routes() []route {
 	var list []route
-	for _, group := range [...]func() []route{s.eventRoutes, s.sessionRoutes, s.usageRoutes, s.statusRoutes, s.licenseRoutes, s.reportRoutes, s.docsRoutes, s.healthRoutes} {
+	for _, group := range [...]func() []route{s.eventRoutes, s.openMeterRoutes, s.sessionRoutes, s.usageRoutes, s.statusRoutes, s.licenseRoutes, s.reportRoutes, s.docsRoutes, s.healthRoutes} {
 		list = append(list, group()...)
 	}
 	return list
@@ -132,7 +132,7 @@ func parseQuery(params []param, raw string) (values, *Problem) {
 			fault = v.set(&params[i], query[name][0])
 		}
 		if fault != "" {
-			faults = append(faults, FieldError{"query." + name, fault})
+			faults = append(faults, FieldError{Location: "query." + name, Message: fault})
 		}
 	}
 	if len(faults) == 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -224,6 +225,61 @@ func TestServerHasTimeouts(t *testing.T) {
 	}
 }
 
+// A body that comes too slowly is cut, without harm: nothing of it is stored or
+// counted as refused, and the client learns that it may send it again.
+func TestSlowBody(t *testing.T) {
+	s := newSite(t)
+	srv := console.NewServer(console.New(s.opts))
+	srv.ReadTimeout = 50 * time.Millisecond
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = srv.Serve(ln) }()
+	defer srv.Close()
+	for _, path := range []string{"/v1/events", "/api/v1/events"} {
+		for _, encoding := range []string{"identity", "gzip", "zstd"} {
+			body, half := io.Pipe()
+			go func() { _, _ = half.Write(pack(t, encoding, `[{"meter":"renders"}]`)[:20]) }()
+			r, err := http.NewRequest(http.MethodPost, "http://"+ln.Addr().String()+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Encoding", encoding)
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			half.Close()
+			if err != nil {
+				t.Fatalf("POST %s, %s: %v", path, encoding, err)
+			}
+			var p console.Problem
+			err = json.NewDecoder(resp.Body).Decode(&p)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != http.StatusRequestTimeout || p.Code != "body_too_slow" {
+				t.Errorf("POST %s, %s: %d %+v, %v, want 408 body_too_slow", path, encoding, resp.StatusCode, p, err)
+			}
+		}
+	}
+	if _, n := s.total("renders"); n != 0 || len(s.refused) != 0 {
+		t.Errorf("%d events counted, refused %v, want nothing", n, s.refused)
+	}
+}
+
+// GET and HEAD change nothing, whatever comes with them: no group is stored.
+func TestReadingStoresNothing(t *testing.T) {
+	s := newSite(t)
+	s.stores(`{"id":"1","meter":"renders"}`)
+	before := s.seq
+	for path := range s.doc.Paths {
+		path = strings.NewReplacer("{name}", "s1", "{code}", "busy").Replace(path)
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			s.send(s.request(method, path, "application/json", `{"id":"2","meter":"renders"}`))
+		}
+	}
+	if s.seq != before {
+		t.Errorf("%d groups after reading, want %d as before", s.seq, before)
+	}
+}
+
 // The document is walked against the handlers and the handlers against the
 // document: each operation is served, and no other method of its path is.
 func TestOpenAPIIsWhatIsServed(t *testing.T) {
@@ -242,7 +298,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/v1", "/v1/event", "/api/v1/events", "/v1/events/", "/v1/sessions/", "/v1/sessions/s1", "/v1/sessions/a/b/revert"} {
+	for _, path := range []string{"/", "/v1", "/v1/event", "/api/v1/meters", "/v1/events/", "/v1/sessions/", "/v1/sessions/s1", "/v1/sessions/a/b/revert"} {
 		s.get(path).refusedAs(http.StatusNotFound, "not_found")
 	}
 }
@@ -251,7 +307,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 // UPDATE=1 go test ./console.
 func TestOpenAPIDocument(t *testing.T) {
 	h := console.New(console.Options{
-		Version: "1", Metrics: http.NotFoundHandler(), Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{},
+		Version: "1", OpenMeter: true, Metrics: http.NotFoundHandler(), Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{},
 	})
 	r := httptest.NewRequest(http.MethodGet, "http://localhost/openapi.json", nil)
 	w := httptest.NewRecorder()

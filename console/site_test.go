@@ -104,7 +104,7 @@ func newSite(t *testing.T, change ...func(*console.Options)) *site {
 	s.opts = console.Options{
 		Intake: s, Reporter: s, Store: s.store, Meters: func() *events.Meters { return meters }, Future: 5 * time.Minute,
 		Site: "plant north", Version: "1.2.3", Started: testStart, Now: s.clock, Log: slog.New(slog.NewTextHandler(&s.log, nil)),
-		Control: s.control,
+		OpenMeter: true, Control: s.control,
 		Sizes:   func() map[string]int64 { return map[string]int64{"stream_bytes": 12} },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "meterseal_up 1\n") }),
 		Backup: func(_ context.Context, w io.Writer) error {

@@ -35,6 +35,7 @@ type Config struct {
 	Retention     time.Duration
 	Fold          projections.Settings
 	DocumentMeter string
+	OpenMeter     bool   // serve the ingest route of OpenMeter
 	TPMDevice     string // "": no TPM is asked
 	Bindings      machine.Options
 	Meters        []events.Meter
@@ -80,6 +81,16 @@ func oneOf(p func(*Config) *string, words ...string) func(*Config, string) error
 	}
 }
 
+func truth(p func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*p(c) = v == "true"
+		if v != "true" && v != "false" {
+			return fmt.Errorf("is %q, want true or false", v)
+		}
+		return nil
+	}
+}
+
 func span(p func(*Config) *time.Duration) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		d, err := parseDuration(v)
@@ -110,13 +121,7 @@ var settings = []setting{
 	{"site.name", "", "", "label of this site; the ledger's identity is its key", text(func(c *Config) *string { return &c.SiteName })},
 	{"store.dir", "data", "./meterseal-data", `folder of everything that is kept; "none": no store`, text(func(c *Config) *string { return &c.DataDir })},
 	{"store.nats_url", "nats-url", "", "use this NATS server instead of the embedded one", text(func(c *Config) *string { return &c.NATSURL })},
-	{"store.sync_always", "", "false", "the server at nats_url has sync_interval: always, which cannot be seen from here", func(c *Config, v string) error {
-		c.SyncAlways = v == "true"
-		if v != "true" && v != "false" {
-			return fmt.Errorf("is %q, want true or false", v)
-		}
-		return nil
-	}},
+	{"store.sync_always", "", "false", "the server at nats_url has sync_interval: always, which cannot be seen from here", truth(func(c *Config) *bool { return &c.SyncAlways })},
 	{"store.max_size", "", "200GiB", "raw events kept at most, within what the disk has; then 503 store_full, nothing is dropped", func(c *Config, v string) (err error) {
 		c.MaxSizeBytes, err = cli.ParseSize(v)
 		return err
@@ -140,6 +145,7 @@ var settings = []setting{
 	{"windows.length", "", "15m", "span over which usage is summed; divides 24 h, fixed for a ledger", span(func(c *Config) *time.Duration { return &c.Fold.Window })},
 	{"windows.lateness", "", "10m", "how long after its end a window stays open", span(func(c *Config) *time.Duration { return &c.Fold.Lateness })},
 	{"usage.document_meter", "", "", "meter of GET /usageReport; empty: documentsProcessed, else documents.processed", text(func(c *Config) *string { return &c.DocumentMeter })},
+	{"compat.openmeter", "", "true", "take CloudEvents of OpenMeter's SDKs at POST /api/v1/events", truth(func(c *Config) *bool { return &c.OpenMeter })},
 	{"tpm.device", "", "", "TPM 2.0 that seals the site key and counts starts, a device (/dev/tpmrm0) or a unix socket; empty: none", absolutePath(func(c *Config) *string { return &c.TPMDevice })},
 	{"bindings.names", "", "", "what of this machine goes into boot records, as hashes: names with commas between them", bindingNames},
 	{"bindings.cluster_uid", "", "", "the binding cluster-uid, or the absolute path of a file with it", text(func(c *Config) *string { return &c.Bindings.ClusterUID })},

@@ -20,7 +20,7 @@ import (
 func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.Options {
 	o := console.Options{
 		DocumentMeter: cfg.DocumentMeter, Hosts: []string{cfg.HTTPListen, r.httpAddr}, Site: cfg.SiteName, Version: version, Started: time.Now(), Log: log,
-		StoreDisabled: r.site == nil,
+		StoreDisabled: r.site == nil, OpenMeter: cfg.OpenMeter,
 	}
 	if r.site == nil {
 		return o
