@@ -277,6 +277,9 @@ func appendError(b []byte, e *events.Error) []byte {
 	if e.Hint != "" {
 		b = appendJSON(append(b, `,"hint":`...), e.Hint)
 	}
+	if e.Field != "" {
+		b = appendJSON(append(b, `,"field":`...), e.Field)
+	}
 	return append(b, '}')
 }
 

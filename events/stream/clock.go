@@ -2,6 +2,7 @@ package stream
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"time"
 
@@ -13,6 +14,16 @@ type beat struct {
 	node    string
 	ms      int64
 	leaving bool
+	lost    *lostNumbers
+}
+
+// lostNumbers are numbers of an epoch that a node cannot send: First to After-1.
+// Where First is not beyond the next number that is expected of the node, that
+// becomes After.
+type lostNumbers struct {
+	Epoch uint64 `json:"epoch"`
+	First uint64 `json:"first"`
+	After uint64 `json:"after"`
 }
 
 // traceClock is the time that replaying nodes announce. Protected by
@@ -89,9 +100,12 @@ func (g *Gateway) beatMessage(node, reply string, data []byte, in *input) {
 	}
 	n := g.nodeOf(node)
 	trace := g.opts.Clock == ClockTrace
+	if l := b.lost; l != nil {
+		g.controlLocked("lost " + node + " " + utoa(l.Epoch) + " " + utoa(l.First) + " " + utoa(l.After))
+	}
 	if !trace {
 		b.ms = g.nowMS()
-		if !b.leaving && n.aliveMS > 0 && b.ms-n.aliveMS < g.opts.AliveEvery.Milliseconds() {
+		if !b.leaving && b.lost == nil && n.aliveMS > 0 && b.ms-n.aliveMS < g.opts.AliveEvery.Milliseconds() {
 			if reply != "" {
 				g.intake.reply(reply, []byte(`{"stream":"`+StreamName+`","seq":`+strconv.FormatUint(g.lastSeq.Load(), 10)+`,"ok":true}`))
 			}
@@ -109,16 +123,18 @@ func (g *Gateway) beatMessage(node, reply string, data []byte, in *input) {
 	}
 }
 
-// parseBeat reads {"time":"2026-11-03T10:15:03Z","leaving":true}; both may be
-// missing, and so may the whole object.
+// parseBeat reads {"time":"2026-11-03T10:15:03Z","leaving":true,
+// "lost":{"epoch":1793700800000,"first":41,"after":44}}; each may be missing, and
+// so may the whole object.
 func parseBeat(node string, data []byte, nowMS int64) (beat, *events.Error) {
 	b := beat{node: node, ms: nowMS}
 	if len(data) == 0 {
 		return b, nil
 	}
 	var body struct {
-		Time    *time.Time `json:"time"`
-		Leaving bool       `json:"leaving"`
+		Time    *time.Time   `json:"time"`
+		Leaving bool         `json:"leaving"`
+		Lost    *lostNumbers `json:"lost"`
 	}
 	if err := json.Unmarshal(data, &body); err != nil {
 		return b, &events.Error{Code: events.CodeMalformed, Cause: "beat", Message: "heartbeat is not understood: " + err.Error(),
@@ -127,6 +143,10 @@ func parseBeat(node string, data []byte, nowMS int64) (beat, *events.Error) {
 	if body.Time != nil {
 		b.ms = body.Time.UnixMilli()
 	}
-	b.leaving = body.Leaving
+	b.leaving, b.lost = body.Leaving, body.Lost
+	if l := b.lost; l != nil && (l.After <= l.First || l.After > math.MaxInt64 || l.Epoch > math.MaxInt64) {
+		return b, &events.Error{Code: events.CodeMalformed, Cause: "beat", Field: "lost", Message: "lost numbers " + utoa(l.First) + " to " + utoa(l.After) + " of epoch " + utoa(l.Epoch) + " are none",
+			Hint: `send {"lost":{"epoch":1793700800000,"first":41,"after":44}} for events 41 to 43`}
+	}
 	return b, nil
 }

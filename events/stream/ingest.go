@@ -346,6 +346,7 @@ func (g *Gateway) checkBatch(data []byte, meters *events.Meters, nowMS int64) (b
 		if err != nil {
 			refusal := *asError(err)
 			refusal.Message = "event " + utoa(b.First+uint64(i)) + " of the batch: " + refusal.Message
+			refusal.Field = strings.TrimSuffix("events."+utoa(b.First+uint64(i))+"."+refusal.Field, ".")
 			return nil, false, &refusal
 		}
 		ahead = ahead || e.TimeMS != b.Events[i].TimeMS
