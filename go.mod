@@ -14,8 +14,10 @@ require (
 	github.com/google/go-tpm v0.9.8 // TPM 2.0: seals the site key, counts starts and closes
 	github.com/jackc/pgx/v5 v5.12.0 // PostgreSQL under the portal, through database/sql
 	github.com/klauspost/compress v1.20.3 // zstd of stream groups and reports
+	github.com/nats-io/jwt/v2 v2.8.2 // credentials of nodes in the form that every NATS client reads
 	github.com/nats-io/nats-server/v2 v2.15.2 // the embedded JetStream under events/stream
 	github.com/nats-io/nats.go v1.55.0 // the NATS client: external servers, replay, applications
+	github.com/nats-io/nkeys v0.4.16 // keys of those credentials; the server and its client link it anyway
 	github.com/pressly/goose/v3 v3.29.0 // numbered changes of the portal's schema, one process at a time
 	github.com/prometheus/client_golang v1.25.0 // /metrics in the Prometheus text format
 	github.com/schollz/progressbar/v3 v3.19.1 // progress of demo, replay and report on a terminal
@@ -70,8 +72,6 @@ require (
 	github.com/minio/minlz v1.0.1-0.20250507153514-87eb42fe8882 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
-	github.com/nats-io/jwt/v2 v2.8.2 // indirect
-	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/pkg/errors v0.9.1 // indirect

@@ -26,6 +26,8 @@ const (
 	pebbleModule = "github.com/cockroachdb/pebble/v2"
 	natsServer   = "github.com/nats-io/nats-server/v2"
 	natsGo       = "github.com/nats-io/nats.go"
+	natsJWT      = "github.com/nats-io/jwt/v2"
+	natsKeys     = "github.com/nats-io/nkeys"
 	sumdbNote    = "golang.org/x/mod/sumdb/note"
 	sqliteDriver = "modernc.org/sqlite"
 	zstdPackage  = "github.com/klauspost/compress/zstd"
@@ -46,9 +48,9 @@ var policy = []may{
 	{"events/stream/streamtest", "streams in virtual time, for tests", nil, []string{natsServer + "/..."}, []string{"events", "events/stream"}},
 	{"projections", "folds batches into totals, windows, quotas", []string{"events", "ledger", "license", "internal/durablefs"},
 		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"events/stream"}},
-	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "projections"},
+	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "internal/access", "projections"},
 		[]string{huma + "/...", zstdPackage, "golang.org/x/sync/errgroup"}, nil},
-	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/cli", "internal/machine", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
+	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/access", "internal/cli", "internal/machine", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
 		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
 			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"}, []string{"portal"}},
 	{"portal", "the vendor's side: licenses, intake, replies", []string{"events", "export", "ledger", "license", "portal/internal/issue"},
@@ -63,6 +65,7 @@ var policy = []may{
 	{"examples/year", "one year of an offline license, as a story", nil, nil, []string{"internal/postgrestest"}},
 	{"bench", "canonical workloads and their peers", []string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections"},
 		[]string{natsServer + "/...", natsGo + "/...", sqliteDriver, "github.com/HdrHistogram/hdrhistogram-go"}, nil},
+	{"internal/access", "nodes with their credentials, tokens with their rights", []string{"events", "ledger"}, []string{natsJWT, natsKeys}, nil},
 	{"internal/cli", "what the two programs have in common at the command line", nil, []string{"golang.org/x/term", "github.com/spf13/cobra"}, nil},
 	{"internal/crashtest", "power cuts and killed processes, for tests", nil, []string{pebbleModule + "/vfs/..."}, []string{pebbleModule}},
 	{"internal/durablefs", "order of Pebble's marker files", nil, []string{pebbleModule + "/vfs"}, []string{pebbleModule}},
@@ -113,6 +116,8 @@ var sole = []struct {
 	{"github.com/goccy/go-yaml", []string{"cmd/..."}, "parts take options, only a program reads a configuration file"},
 	{"github.com/prometheus/client_golang", []string{"cmd/..."}, "parts hand out counters; how they are exposed is the program's"},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}, "only a program talks to a terminal"},
+	{natsJWT, []string{"internal/access"}, "one place makes and judges credentials of nodes"},
+	{natsKeys, []string{"internal/access"}, "one place makes and judges credentials of nodes"},
 	{goTPM, []string{"internal/tpm"}, "what the daemon asks of a TPM is a key and a counter"},
 	{huma, []string{"console"}, "it writes the schemas of the OpenAPI document and nothing else"},
 }
