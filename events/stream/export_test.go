@@ -22,6 +22,9 @@ func (s *Stream) Token() string { return s.srv.door.token }
 // ConnectOwn makes a connection with the rights of the daemon.
 func (s *Stream) ConnectOwn(ctx context.Context) (*nats.Conn, error) { return s.connect(ctx) }
 
+// MaxNodeConnections is how many connections a node may have.
+const MaxNodeConnections = maxNodeConnections
+
 // KeepFree sets what stays free on the disk, so that a test may fill one.
 func (o *Options) KeepFree(n int64) { o.keptFree = n }
 

@@ -178,11 +178,11 @@ func TestConflict(t *testing.T) {
 // nor to the stream, and cannot call the API of JetStream.
 func TestClientsCannotReachTheStream(t *testing.T) {
 	str, err := stream.Open(context.Background(), stream.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", MaxBytes: 1 << 28,
-		Authorize: func(c stream.Client) (string, bool) {
-			if c.User == "" {
-				return "", c.Loopback
+		Authorize: func(c stream.Client) (stream.Admission, error) {
+			if c.User != "" && c.Password != "secret" {
+				return stream.Admission{}, errors.New("wrong password")
 			}
-			return c.User, c.Password == "secret"
+			return stream.Admission{Node: c.User}, nil
 		}})
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestClientsCannotReachTheStream(t *testing.T) {
 			t.Errorf("subscribe to usage.>: %v", err)
 		}
 	}
-	one := connect(nats.UserInfo("node-01", "secret"))
+	one := connect(nats.UserInfo("node-01", "secret"), nats.CustomInboxPrefix("_INBOX.node-01"))
 	denied(one, "usage.node-02.render.pages")
 	denied(one, "usage_batch.node-02")
 	denied(one, "beat.node-02")

@@ -23,6 +23,15 @@ const (
 	// refuses cleanly (ErrFull) before writes fail: after one that failed
 	// JetStream takes nothing more until the next start.
 	keptFree = 256 << 20
+	// maxControlLine holds a CONNECT with the JWT of a node, some 900 bytes.
+	maxControlLine = 4096
+	// maxSubscriptions of one connection: an application has its inbox and two.
+	maxSubscriptions = 100
+	// maxConnections in all, if Options does not say.
+	maxConnections = 10_000
+	// whoMust is how long a client may take to say who it is, and again for the
+	// handshake of TLS, in seconds.
+	whoMust = 2
 )
 
 // embedded is a nats-server inside this process.
@@ -30,6 +39,7 @@ type embedded struct {
 	srv  *server.Server
 	door *doorman
 	log  *serverLog
+	out  *front   // nil: clients come to the server directly
 	lock *os.File // holds the directory
 }
 
@@ -42,20 +52,26 @@ func startEmbedded(o Options) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{door: newDoorman(o.Authorize), log: &serverLog{log: o.Logger}, lock: lock}
+	e := &embedded{door: newDoorman(o), lock: lock}
+	e.log = &serverLog{log: o.Logger, door: e.door}
 	so, err := e.options(o)
 	if err == nil {
 		e.srv, err = server.NewServer(so)
 	}
 	if err != nil {
+		e.closeFront()
 		lock.Close()
 		return nil, fmt.Errorf("start embedded server: %w", err)
 	}
+	e.door.alive = func(id uint64) bool { return e.srv.GetClient(id) != nil }
 	e.srv.SetLogger(e.log, false, false)
 	go e.srv.Start()
 	if !e.srv.ReadyForConnections(o.StartWait) {
 		e.close()
 		return nil, fmt.Errorf("%w: embedded server is not ready after %v, see the log", ErrUnreachable, o.StartWait)
+	}
+	if e.out != nil {
+		go e.out.serve(e.dialAddr())
 	}
 	return e, nil
 }
@@ -70,19 +86,29 @@ func (e *embedded) options(o Options) (*server.Options, error) {
 		JetStreamMaxStore:  1 << 60,
 		JetStreamMaxMemory: 64 << 20,
 		MaxPayload:         maxPayload, MaxPending: maxPending,
-		MaxControlLine: 4096, WriteDeadline: 5 * time.Second,
+		MaxControlLine: maxControlLine, MaxSubs: maxSubscriptions, MaxConn: o.MaxConnections,
+		WriteDeadline: 2 * time.Second, AuthTimeout: whoMust,
 		NoSigs: true, // else a signal ends in os.Exit(0)
 		// The subjects of answers are all different: caching their routes costs
 		// more than it gives.
 		NoSublistCache:         true,
 		DisableJetStreamBanner: true,
-		AllowNonTLS:            true, AlwaysEnableNonce: true, CustomClientAuthentication: e.door,
+		// The daemon's own connections are plain. The doorman sees which are.
+		AllowNonTLS: true, AlwaysEnableNonce: true, CustomClientAuthentication: e.door,
+		TLSConfig: o.TLS, TLSTimeout: whoMust,
 	}
 	if o.InProcess {
 		so.DontListen = true
 		return so, nil
 	}
-	host, port, err := net.SplitHostPort(o.Listen)
+	listen := o.Listen
+	if o.Strangers > 0 {
+		if err := e.openFront(o); err != nil {
+			return nil, err
+		}
+		listen = "127.0.0.1:0"
+	}
+	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
 	}
@@ -94,7 +120,16 @@ func (e *embedded) options(o Options) (*server.Options, error) {
 		so.Port = server.RANDOM_PORT
 		return so, nil
 	}
-	return so, probeListen(o.Listen)
+	return so, probeListen(listen)
+}
+
+// openFront listens in the server's place.
+func (e *embedded) openFront(o Options) (err error) {
+	if e.out, err = listenFront(o.Listen, o.Strangers, e.door.refused); err != nil {
+		return listenError(o.Listen, err)
+	}
+	e.door.front = e.out
+	return nil
 }
 
 // probeListen finds an occupied address before the server does, which would
@@ -102,23 +137,30 @@ func (e *embedded) options(o Options) (*server.Options, error) {
 func probeListen(addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		if isAddressInUse(err) {
-			return fmt.Errorf("%w: %s; stop the other program or choose another address", ErrAddressInUse, addr)
-		}
-		return fmt.Errorf("listen at %s: %w", addr, err)
+		return listenError(addr, err)
 	}
 	return l.Close()
 }
 
+func listenError(addr string, err error) error {
+	if isAddressInUse(err) {
+		return fmt.Errorf("%w: %s; stop the other program or choose another address", ErrAddressInUse, addr)
+	}
+	return fmt.Errorf("listen at %s: %w", addr, err)
+}
+
 // addr is where clients connect: what was asked for, with the port that it got.
 func (e *embedded) addr() string {
+	if e.out != nil {
+		return e.out.l.Addr().String()
+	}
 	if a, ok := e.srv.Addr().(*net.TCPAddr); ok && a != nil {
 		return a.String()
 	}
 	return ""
 }
 
-// dialAddr is addr for a connection from this machine.
+// dialAddr is where the daemon itself connects.
 func (e *embedded) dialAddr() string {
 	a, ok := e.srv.Addr().(*net.TCPAddr)
 	if !ok || a == nil {
@@ -130,7 +172,14 @@ func (e *embedded) dialAddr() string {
 	return a.String()
 }
 
+func (e *embedded) closeFront() {
+	if e.out != nil {
+		e.out.close()
+	}
+}
+
 func (e *embedded) close() {
+	e.closeFront()
 	e.srv.Shutdown()
 	e.srv.WaitForShutdown() // Shutdown alone returns before index.db is written
 	e.lock.Close()

@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
@@ -37,6 +38,16 @@ type Options struct {
 	// Authorize decides about clients of the embedded server; nil: those of
 	// this machine may speak for any node, nobody else may connect.
 	Authorize Authorize
+	// Refused is told what the embedded server refused; it must not wait. nil:
+	// nobody is.
+	Refused func(Refusal)
+	// TLS is offered to clients of the embedded server; nil: none is.
+	TLS *tls.Config
+	// Strangers is how many connections of one address may be there that have not
+	// shown yet who they are; 0: any, as for clients of this machine alone.
+	Strangers int
+	// MaxConnections is how many clients the embedded server has at most; 0: 10,000.
+	MaxConnections int
 
 	// URL is an existing NATS server with JetStream, such as
 	// nats://nats.example:4222; then nothing is embedded. Credentials in the
@@ -119,6 +130,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.keptFree == 0 {
 		o.keptFree = keptFree
 	}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = maxConnections
+	}
 	if o.StartWait == 0 {
 		o.StartWait = 30 * time.Second
 	}
@@ -194,7 +208,7 @@ func (s *Stream) ConnectClient(opts ...nats.Option) (*nats.Conn, error) {
 	case s.opts.InProcess:
 		return nats.Connect("", append(opts, nats.InProcessServer(s.srv.srv))...)
 	}
-	return nats.Connect("nats://"+s.srv.dialAddr(), opts...)
+	return nats.Connect("nats://"+s.srv.addr(), opts...)
 }
 
 // Close ends the connection and the embedded server. What was appended is
