@@ -27,6 +27,12 @@ type effects struct {
 	limits  bool
 	salts   bool // numbers of used salts
 
+	pools     bool // lines of the pools in force
+	poolList  []*pool
+	seats     map[seatSlot]struct{}
+	seatCells map[seatPlace]struct{}
+	actions   []groupActions
+
 	records  []bookedRecord
 	tiles    []ledger.Tile
 	signs    []ledger.Checkpoint // sizes whose checkpoint is to be signed and kept
@@ -62,6 +68,7 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	// Windows close before the events of the group are booked, on the time of
 	// the group alone; so it does not matter how events were packed into it.
 	wall, first := st.cursor.WallNS, st.cursor.Seq == 0
+	st.seq = seq
 	st.cursor.WallNS = g.WallNS
 	if g.Term != st.cursor.Term {
 		st.noteDown(floorDiv(wall, 1e9), floorDiv(g.WallNS, 1e9)) // of a restored ledger: since its last window
@@ -70,6 +77,7 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	// The first group of a restored ledger says that it is one, before any window
 	// of the time without it closes.
 	if !first {
+		st.expireSeats()
 		if err := st.closeDue(); err != nil {
 			return dst, err
 		}
@@ -409,6 +417,10 @@ func (a *applier) control(line string) error {
 		return a.revert(rest)
 	case "limits", "limit", "credit":
 		return st.setLimit(line)
+	case "pools", "pool":
+		return st.setPool(line)
+	case "seat":
+		return a.seat(line)
 	case "close":
 		return a.close(fields)
 	}

@@ -24,6 +24,7 @@ type Cursor struct {
 type State struct {
 	settings Settings
 	cursor   Cursor
+	seq      uint64 // of the group that is applied
 
 	meters    map[string]*meter
 	meterList []*meter
@@ -50,6 +51,7 @@ type State struct {
 	limits      map[string]*limitRule // by meter
 	limitLines  []string              // that gave them
 	periods     bookPeriods
+	seats       seatState
 
 	frontier *ledger.Frontier
 	tiler    *ledger.Tiler
@@ -185,6 +187,7 @@ func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 		settings:   DefaultSettings(),
 		meters:     map[string]*meter{},
 		limits:     map[string]*limitRule{},
+		seats:      seatState{pools: map[string]*pool{}},
 		nodes:      map[string]*node{},
 		cells:      map[cellKey]*cell{},
 		byWindow:   map[int64][]*cell{},
