@@ -36,6 +36,9 @@ func (s *sender) took(i int, r *reply) {
 			s.m.stats.batches.Add(1)
 		}
 	}
+	if r.Duplicates > 0 {
+		s.doubt(f, r.Duplicates)
+	}
 	s.flights = slices.Delete(s.flights, 0, i+1)
 	s.known = s.known || !f.lost
 	s.backoff, s.stubborn = backoffMin, 0
@@ -47,7 +50,7 @@ func (s *sender) took(i int, r *reply) {
 	if s.acked >= s.narrow {
 		s.most, s.narrow = s.m.o.BatchEvents, 0
 	}
-	if r.Refused > 0 {
+	if r.Refused > 0 && s.report(r.FirstRefused) {
 		s.m.stats.refused.Add(r.Refused)
 		s.m.log.Error("the daemon refused events of a batch", "node", s.m.o.Node, "count", r.Refused, "seq", r.FirstRefused, "code", r.RefusedCode)
 		s.tell(Refusal{Number: r.FirstRefused, Code: r.RefusedCode, Message: strconv.FormatUint(r.Refused, 10) + " events of a batch, this is the first"})
@@ -100,10 +103,7 @@ func passes(code string) bool {
 
 // outOfOrder is told that events before a flight are missing.
 func (s *sender) outOfOrder(f flight) {
-	s.m.mu.Lock()
-	counted := s.m.counted
-	s.m.mu.Unlock()
-	if s.back(counted); f.first > s.r.seq {
+	if s.back(s.m.countedMark()); f.first > s.r.seq {
 		return
 	}
 	// It had counted them, or they were damaged here: nobody has them any more.
@@ -114,6 +114,16 @@ func (s *sender) outOfOrder(f flight) {
 // refuse notes that one event is refused for good; those before it go first.
 func (s *sender) refuse(number uint64, code, message string) {
 	s.bad = &Refusal{Number: number, Code: code, Message: message}
+}
+
+// report tells whether a number was reported before: what is not counted is
+// sent, and refused, again after a reconnect.
+func (s *sender) report(number uint64) bool {
+	if number < s.told {
+		return false
+	}
+	s.told = number + 1
+	return true
 }
 
 // giveUp reports the refused event, which the reader has come to, and declares
@@ -127,6 +137,9 @@ func (s *sender) giveUp() {
 	s.bad, s.stubborn = nil, 0
 	s.most, s.narrow = s.m.o.BatchEvents, 0
 	s.hole = hole{bad.Number, bad.Number + 1}
+	if !s.report(bad.Number) {
+		return
+	}
 	s.m.stats.refused.Add(1)
 	s.m.stats.lost.Add(1)
 	s.m.log.Error("the daemon refused an event for good", "node", s.m.o.Node, "seq", bad.Number, "meter", bad.Event.Meter, "code", bad.Code, "err", bad.Message)

@@ -19,6 +19,7 @@ var ErrUnreachable = errors.New("store_unavailable: the daemon does not answer")
 func (m *Meter) connect() error {
 	opts := []nats.Option{
 		nats.Name("meterseal/meter " + m.o.Node),
+		nats.CustomInboxPrefix("_INBOX." + m.o.Node), // a node may listen to no other
 		nats.Timeout(2 * time.Second),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),

@@ -57,6 +57,10 @@ type Options struct {
 	RootCAs    *x509.CertPool
 	ClientCert *tls.Certificate
 
+	// SiteKey is the verifier key of the site, as "meterseal keys show" prints it;
+	// empty: the first that the daemon shows is trusted from then on.
+	SiteKey string
+
 	// Dir is the folder of the spool, of this process alone.
 	Dir string
 	// Durability says when Record returns; zero: Process.
@@ -120,7 +124,7 @@ type Meter struct {
 
 // counters are what Stats shows.
 type counters struct {
-	recorded, refused, lost, resent, full, batches atomic.Uint64
+	recorded, refused, lost, resent, full, batches, behind atomic.Uint64
 }
 
 // Stats are counts since Open.
@@ -137,6 +141,7 @@ type Stats struct {
 	Resent   uint64 // batches sent again
 	Refused  uint64 // events that the daemon refused for good
 	Lost     uint64 // numbers lost by damage to the spool, or refused
+	Behind   uint64 // times the daemon showed a ledger that had gone back
 }
 
 const defaultSegmentBytes, memorySegmentBytes = 8 << 20, 1 << 20
@@ -157,6 +162,10 @@ func Open(ctx context.Context, o Options) (*Meter, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
+	w, err := openWitness(o.Dir, o.Node, o.SiteKey)
+	if err != nil {
+		return nil, err
+	}
 	var cut int64
 	m.spool, cut, err = openSpool(o.Dir, o.Durability == Disk, o.MaxSpool, o.segmentBytes, m.now())
 	if err != nil {
@@ -173,7 +182,7 @@ func Open(ctx context.Context, o Options) (*Meter, error) {
 	}
 	m.stored = m.spool.start()
 	m.counted = m.stored
-	s, err := newSender(m)
+	s, err := newSender(m, w)
 	if err != nil {
 		m.nc.Close()
 		return nil, errors.Join(err, m.spool.close())
@@ -325,11 +334,25 @@ func (m *Meter) moved(stored, counted uint64) {
 	m.changed = make(chan struct{})
 }
 
+// countedMark returns the number below which all is counted.
+func (m *Meter) countedMark() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.counted
+}
+
+// setCounted sets the mark back.
+func (m *Meter) setCounted(seq uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stored, m.counted = seq, seq
+}
+
 // Stats returns counts of this Meter.
 func (m *Meter) Stats() Stats {
 	c := &m.stats
 	s := Stats{SpoolBytes: m.spool.used(), Recorded: c.recorded.Load(), Full: c.full.Load(), Batches: c.batches.Load(),
-		Resent: c.resent.Load(), Refused: c.refused.Load(), Lost: c.lost.Load()}
+		Resent: c.resent.Load(), Refused: c.refused.Load(), Lost: c.lost.Load(), Behind: c.behind.Load()}
 	s.Epoch, s.Next = m.spool.numbers()
 	m.mu.Lock()
 	s.Stored, s.Counted = m.stored, m.counted

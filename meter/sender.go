@@ -31,7 +31,14 @@ type sender struct {
 	subject string
 	inbox   string
 	answers chan answer
+	counted chan []byte // what came on counted.<node>
 	buf     []byte
+
+	witness  *witness
+	backward error  // why the ledger of the daemon was last not accepted
+	clashes  bool   // the daemon has a newer epoch of this node
+	doubts   []hole // numbers that the daemon took for repeated ones, and were not
+	opened   uint64 // number of the first event of this process
 
 	flights  []flight // without an answer, in order
 	id       uint64   // of the newest
@@ -40,6 +47,7 @@ type sender struct {
 	known    bool     // the daemon knows this epoch: it took a batch of it
 	most     int      // events of a batch; fewer while a refused event is looked for
 	narrow   uint64   // up to which number that search goes
+	told     uint64   // numbers below were reported, if they were refused or damaged
 	bad      *Refusal // an event that was refused and is not declared yet
 	hole     hole     // numbers to be declared lost before the next batch
 	stubborn int      // refusals of one lone event in a row
@@ -57,6 +65,7 @@ type flight struct {
 	id    uint64
 	first uint64
 	after uint64
+	fresh uint64 // numbers from here on were never sent before
 	sent  time.Time
 	lost  bool // a declaration that these numbers are lost
 }
@@ -81,13 +90,18 @@ type reply struct {
 	Field string `json:"field"`
 }
 
-func newSender(m *Meter) (*sender, error) {
-	s := &sender{m: m, subject: "usage_batch." + m.o.Node, inbox: nats.NewInbox() + ".", answers: make(chan answer, 4*windowMax),
-		most: m.o.BatchEvents, backoff: backoffMin, spoke: m.now()}
+func newSender(m *Meter, w *witness) (*sender, error) {
+	s := &sender{m: m, subject: "usage_batch." + m.o.Node, inbox: m.nc.NewInbox() + ".", answers: make(chan answer, 4*windowMax),
+		counted: make(chan []byte, 4), witness: w, most: m.o.BatchEvents, backoff: backoffMin, spoke: m.now()}
+	_, s.opened = m.spool.numbers()
 	s.r.s = m.spool
 	s.r.seek(0)
 	s.acked, s.high = s.r.seq, s.r.seq
 	_, err := m.nc.Subscribe(s.inbox+"*", func(msg *nats.Msg) {
+		if msg.Subject == s.inbox+"counted" {
+			s.heard(msg.Data)
+			return
+		}
 		id, err := strconv.ParseUint(strings.TrimPrefix(msg.Subject, s.inbox), 10, 64)
 		a := answer{id: id}
 		if err != nil || (len(msg.Data) > 0 && json.Unmarshal(msg.Data, &a.body) != nil) {
@@ -98,7 +112,19 @@ func newSender(m *Meter) (*sender, error) {
 		case <-m.ended:
 		}
 	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = m.subscribe("counted."+m.o.Node, s.heard)
 	return s, err
+}
+
+// heard hands on what the daemon says is counted.
+func (s *sender) heard(b []byte) {
+	select {
+	case s.counted <- b:
+	case <-s.m.ended:
+	}
 }
 
 // run sends until Close.
@@ -119,6 +145,8 @@ func (s *sender) run() {
 		case <-s.m.link:
 		case a := <-s.answers:
 			s.answered(a)
+		case b := <-s.counted:
+			s.heardCounted(b)
 		case <-timer.C:
 		}
 	}
@@ -147,6 +175,10 @@ func (s *sender) step() (wake time.Time) {
 		s.spoke = now
 		_ = s.m.nc.Publish("beat."+s.m.o.Node, nil) // one that is lost is made good by the next
 	}
+	s.say(now)
+	if t := s.witness.told.Add(seenMin); s.up && s.witness.due && t.Before(wake) {
+		wake = t
+	}
 	if len(s.flights) > 0 {
 		if t := s.flights[0].sent.Add(s.m.o.answerWait); t.Before(wake) {
 			wake = t
@@ -167,6 +199,9 @@ func (s *sender) send(now time.Time) (wake time.Time) {
 	}
 	if now.Before(s.pause) {
 		return s.pause
+	}
+	if s.clashes || len(s.doubts) > 0 {
+		return now.Add(seenMin) // the daemon says where it is
 	}
 	for len(s.flights) < s.window() {
 		if s.r.seq >= limit && s.hole.After == 0 {
@@ -211,9 +246,10 @@ func (s *sender) sendNext(limit uint64, now time.Time) bool {
 		if lost.After == 0 {
 			return false
 		}
-		s.m.stats.lost.Add(lost.After - lost.First)
-		s.m.log.Error("the spool is damaged: events are lost, and declared so", "path", s.m.o.Dir, "first", lost.First, "after", lost.After)
-		s.hole = lost
+		if s.hole = lost; s.report(lost.After - 1) {
+			s.m.stats.lost.Add(lost.After - lost.First)
+			s.m.log.Error("the spool is damaged: events are lost, and declared so", "path", s.m.o.Dir, "first", lost.First, "after", lost.After)
+		}
 	}
 	if len(s.flights) > 0 {
 		return false // what comes before has to be there first
@@ -258,6 +294,7 @@ func (s *sender) publish(subject string, data []byte, f flight, now time.Time) b
 	if !f.lost && f.first < s.high {
 		s.m.stats.resent.Add(1)
 	}
+	f.fresh = s.high
 	s.high = max(s.high, f.after)
 	s.flights = append(s.flights, f)
 	s.spoke = now
@@ -287,10 +324,8 @@ func (s *sender) watchLink() {
 	if up && (!s.up || links != s.links) {
 		s.links = links
 		s.pause, s.backoff = time.Time{}, backoffMin
-		s.m.mu.Lock()
-		counted := s.m.counted
-		s.m.mu.Unlock()
-		s.back(counted)
+		s.back(s.m.countedMark())
+		s.witness.told, s.witness.due = time.Time{}, true
 	}
 	s.up = up
 }
