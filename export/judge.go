@@ -212,7 +212,10 @@ func (v *verifier) judgeReceipt() {
 func (v *verifier) checks(r *Report) []Check {
 	out := slices.Clone(v.passed)
 	records := Check{"records", "ok", fmt.Sprintf("%s to %s, unbroken, give the signed root", group(int64(r.BaseSize)), group(int64(r.Size)-1))}
-	if v.o.live {
+	switch {
+	case v.o.live && r.BaseSize == 0:
+		records = Check{"records", "not checked", fmt.Sprintf("0 to %s are unbroken; nothing of them is signed", group(int64(r.Size)-1))}
+	case v.o.live:
 		records = Check{"records", "not checked", fmt.Sprintf("%s to %s are unbroken; proven up to %s only", group(int64(r.BaseSize)), group(int64(r.Size)-1), group(int64(r.BaseSize)-1))}
 	}
 	out = append(out, records, v.foldCheck(r))

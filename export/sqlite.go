@@ -1,9 +1,7 @@
 package export
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"io"
@@ -42,7 +40,7 @@ var sqliteTables = []string{"part", "state", "record", "event", "usage", "total"
 // it is complete; one that was there is replaced.
 func WriteSQLite(ctx context.Context, path string, r io.Reader, o VerifyOptions) (*Report, error) {
 	var report *Report
-	err := createSQLite(ctx, path, func(out *sqliteWriter) error {
+	err := createSQLite(ctx, path, 0o644, func(out *sqliteWriter) error {
 		chain(&o.VisitHead, out.head)
 		chain(&o.VisitState, out.state)
 		chain(&o.Visit, out.record)
@@ -57,25 +55,6 @@ func WriteSQLite(ctx context.Context, path string, r io.Reader, o VerifyOptions)
 		return nil, err
 	}
 	return report, nil
-}
-
-// WriteLiveSQLite writes the records [from, to) of src to path as a usage.db
-// without a new checkpoint: the live copy of what was not reported yet. From is
-// a size that a report can continue from; to may be any size. [VerifySQLite]
-// takes such a file and says that it is proven up to from only.
-func WriteLiveSQLite(ctx context.Context, path string, src Source, o Options) (*Report, error) {
-	r, w := io.Pipe()
-	defer r.Close() // ends the writer if the reader stopped early
-	go func() {
-		out := &reportWriter{src: src, o: o, digest: sha256.New(), live: true}
-		out.w = bufio.NewWriterSize(w, 64<<10)
-		err := out.head()
-		if err == nil {
-			err = out.body()
-		}
-		w.CloseWithError(err)
-	}()
-	return WriteSQLite(ctx, path, r, VerifyOptions{TrustFile: true, SizeMax: 1 << 62, live: true})
 }
 
 // chain makes *f call next too, if *f succeeds.
@@ -95,7 +74,7 @@ func chain[T any](f *func(T) error, next func(T) error) {
 
 // createSQLite makes a usage.db beside path, lets fill write its rows in one
 // transaction, and renames it.
-func createSQLite(ctx context.Context, path string, fill func(*sqliteWriter) error) (err error) {
+func createSQLite(ctx context.Context, path string, mode os.FileMode, fill func(*sqliteWriter) error) (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -115,6 +94,11 @@ func createSQLite(ctx context.Context, path string, fill func(*sqliteWriter) err
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	defer tx.Rollback()
+	for _, table := range sqliteTables {
+		if _, err := tx.ExecContext(ctx, sqliteSchema[table]); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
 	out, err := newSQLiteWriter(ctx, tx)
 	if err == nil {
 		err = fill(out)
@@ -128,16 +112,16 @@ func createSQLite(ctx context.Context, path string, fill func(*sqliteWriter) err
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return publish(tmp.Name(), path)
+	return publish(tmp.Name(), path, mode)
 }
 
 // publish syncs a complete file and gives it its name.
-func publish(tmp, path string) error {
+func publish(tmp, path string, mode os.FileMode) error {
 	f, err := os.OpenFile(tmp, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	err = f.Chmod(0o644)
+	err = f.Chmod(mode)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -178,11 +162,6 @@ type sqliteWriter struct {
 }
 
 func newSQLiteWriter(ctx context.Context, tx *sql.Tx) (*sqliteWriter, error) {
-	for _, table := range sqliteTables {
-		if _, err := tx.ExecContext(ctx, sqliteSchema[table]); err != nil {
-			return nil, err
-		}
-	}
 	w := &sqliteWriter{ctx: ctx}
 	for _, s := range []struct {
 		stmt **sql.Stmt

@@ -34,7 +34,7 @@ func IsSQLite(head []byte) bool { return strings.HasPrefix(string(head), sqliteM
 // A live copy (no part "new") has no checkpoint yet: its base is verified, its
 // records are followed, and the check "checkpoint" of the report says so.
 func VerifySQLite(ctx context.Context, path string, o VerifyOptions) (*Report, error) {
-	db, err := openSQLite(path, "ro", "query_only(1)", "mmap_size(0)", "cache_size(-2048)")
+	db, err := openSQLite(path, "ro", "busy_timeout(5000)", "query_only(1)", "mmap_size(0)", "cache_size(-2048)")
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

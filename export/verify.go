@@ -207,6 +207,29 @@ type verifier struct {
 
 // run reads the report once. When it returns nil, steps 1 to 8 have passed.
 func (v *verifier) run() error {
+	if err := v.begin(); err != nil {
+		return err
+	}
+	// 5. and 6. State lines and records.
+	if err := v.body(); err != nil {
+		return err
+	}
+	// 7. Complete, and what was signed.
+	if err := v.end(); err != nil {
+		return err
+	}
+	// 8. Who opened the ledger, and which keys it enrols.
+	if err := v.identity(); err != nil {
+		return err
+	}
+	if v.baseMissing != nil {
+		return v.baseMissing
+	}
+	return nil
+}
+
+// begin reads what precedes the body: steps 1 to 4.
+func (v *verifier) begin() error {
 	var err error
 	// 1. The head: grammar and spelling.
 	if v.h, err = readHead(v.l, v.o.live); err != nil {
@@ -225,26 +248,8 @@ func (v *verifier) run() error {
 		return err
 	}
 	v.passed = append(v.passed, v.signatureCheck(), v.baseCheck())
-	if err := v.visitHead(); err != nil {
-		return err
-	}
-	// 5. and 6. State lines and records.
 	v.l.body = true
-	if err := v.body(); err != nil {
-		return err
-	}
-	// 7. Complete, and what was signed.
-	if err := v.end(); err != nil {
-		return err
-	}
-	// 8. Who opened the ledger, and which keys it enrols.
-	if err := v.identity(); err != nil {
-		return err
-	}
-	if v.baseMissing != nil {
-		return v.baseMissing
-	}
-	return nil
+	return v.visitHead()
 }
 
 func (v *verifier) visitHead() error {

@@ -185,7 +185,7 @@ func (r *reportWriter) note(size uint64, root *ledger.Hash) error {
 	if c.Origin != r.src.Origin() || c.Size != size {
 		return fmt.Errorf("checkpoint %d: %w: the note kept for it is of size %d of %s", size, ErrDamaged, c.Size, c.Origin)
 	}
-	if *root = c.Root; size == r.o.To {
+	if *root = c.Root; size == r.o.To && !r.live {
 		c.Note.Sigs = slices.DeleteFunc(c.Note.Sigs, func(s ledger.Signature) bool {
 			return s.Name != c.Origin && !strings.HasPrefix(s.Name, c.Origin+"/")
 		})
@@ -238,7 +238,8 @@ func (r *reportWriter) body() error {
 		r.scratch = append(r.scratch[:0], line...)
 		r.frontier.Append(ledger.LeafHash(r.scratch))
 		if r.o.Level > Standard {
-			if err := r.cell(index, line); err != nil {
+			n, err := cellLines(r.src, r.o.Level, index, line, r.put)
+			if r.events += n; err != nil {
 				return err
 			}
 		}
@@ -247,8 +248,6 @@ func (r *reportWriter) body() error {
 	switch {
 	case index != r.o.To:
 		return fmt.Errorf("%w: records end at %d, not at %d", ErrDamaged, index, r.o.To)
-	case r.live:
-		return r.w.Flush()
 	case !strings.HasPrefix(last, "close end ") && !strings.HasPrefix(last, "retire "):
 		return fmt.Errorf("%w: record %d does not end a close", ErrRange, index-1)
 	case r.frontier.Root() != r.root:
@@ -261,33 +260,34 @@ func (r *reportWriter) body() error {
 	return r.w.Flush()
 }
 
-// cell writes the events of a record as far as the level shows them.
-func (r *reportWriter) cell(index uint64, line string) error {
+// cellLines puts the events of a record as far as the level shows them, and
+// returns how many event lines that were.
+func cellLines(src Source, level Level, index uint64, line string, put func(parts ...string)) (shown uint64, err error) {
 	kind, _, _ := strings.Cut(line, " ")
 	switch kind {
 	case "usage", "late", "adjust", "seat":
 	case "boot":
-		if r.o.Level < Detailed {
-			return nil
+		if level < Detailed {
+			return 0, nil
 		}
 	default:
-		return nil
+		return 0, nil
 	}
-	for e, err := range r.src.CellEvents(index) {
+	for e, err := range src.CellEvents(index) {
 		if err != nil {
-			return fmt.Errorf("events of record %d: %w", index, err)
+			return shown, fmt.Errorf("events of record %d: %w", index, err)
 		}
 		if kind == "boot" {
-			r.put(">> - ", e.Private)
+			put(">> - ", e.Private)
 			continue
 		}
-		r.put("> ", b16(e.Salt), " ", e.Line)
-		r.events++
-		if r.o.Level == Detailed && e.Private != "" {
-			r.put(">> ", b16(e.PrivateSalt), " ", e.Private)
+		put("> ", b16(e.Salt), " ", e.Line)
+		shown++
+		if level == Detailed && e.Private != "" {
+			put(">> ", b16(e.PrivateSalt), " ", e.Private)
 		}
 	}
-	return nil
+	return shown, nil
 }
 
 func b16(b [16]byte) string { return string(ledger.AppendB16(nil, b)) }
