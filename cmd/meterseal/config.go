@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/machine"
 	"github.com/meterseal/meterseal/projections"
@@ -35,8 +36,11 @@ type Config struct {
 	Retention     time.Duration
 	Fold          projections.Settings
 	DocumentMeter string
-	OpenMeter     bool   // serve the ingest route of OpenMeter
-	TPMDevice     string // "": no TPM is asked
+	Level         export.Level // of reports that ask for none, and of the live copy
+	Database      string       // absolute; "": no live copy
+	WriteInterval uint64       // events between two steps of it
+	OpenMeter     bool         // serve the ingest route of OpenMeter
+	TPMDevice     string       // "": no TPM is asked
 	Bindings      machine.Options
 	Meters        []events.Meter
 	LogFormat     string
@@ -145,6 +149,19 @@ var settings = []setting{
 	{"windows.length", "", "15m", "span over which usage is summed; divides 24 h, fixed for a ledger", span(func(c *Config) *time.Duration { return &c.Fold.Window })},
 	{"windows.lateness", "", "10m", "how long after its end a window stays open", span(func(c *Config) *time.Duration { return &c.Fold.Lateness })},
 	{"usage.document_meter", "", "", "meter of GET /usageReport; empty: documentsProcessed, else documents.processed", text(func(c *Config) *string { return &c.DocumentMeter })},
+	{"usage.level", "", "STANDARD", "what reports show of single events: STANDARD (no user data), PSEUDONYMOUS or DETAILED", func(c *Config, v string) (err error) {
+		if c.Level, err = export.ParseLevel(v); err != nil {
+			return fmt.Errorf("is %q, want STANDARD, PSEUDONYMOUS or DETAILED", v)
+		}
+		return nil
+	}},
+	{"usage.database", "", "", "file that is kept as an SQLite copy of the unreported records; empty: none", text(func(c *Config) *string { return &c.Database })},
+	{"usage.write_interval", "", "1000", "events after which usage.database is written again", func(c *Config, v string) (err error) {
+		if c.WriteInterval, err = strconv.ParseUint(v, 10, 32); err != nil || c.WriteInterval == 0 {
+			return fmt.Errorf("is %q, want a number of events, 1 or more", v)
+		}
+		return nil
+	}},
 	{"compat.openmeter", "", "true", "take CloudEvents of OpenMeter's SDKs at POST /api/v1/events", truth(func(c *Config) *bool { return &c.OpenMeter })},
 	{"tpm.device", "", "", "TPM 2.0 that seals the site key and counts starts, a device (/dev/tpmrm0) or a unix socket; empty: none", absolutePath(func(c *Config) *string { return &c.TPMDevice })},
 	{"bindings.names", "", "", "what of this machine goes into boot records, as hashes: names with commas between them", bindingNames},
@@ -258,6 +275,11 @@ func configFailure(problems ...string) error {
 func (c *Config) makeAbsolute() (err error) {
 	if c.DataDir != "none" {
 		if c.DataDir, err = c.absolute("store.dir", c.DataDir); err != nil {
+			return err
+		}
+	}
+	if c.Database != "" {
+		if c.Database, err = c.absolute("usage.database", c.Database); err != nil {
 			return err
 		}
 	}

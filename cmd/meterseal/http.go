@@ -95,7 +95,7 @@ type reporter struct{ *site }
 
 // Report is console.Reporter.
 func (p reporter) Report(ctx context.Context, o console.ReportOptions) (string, func(io.Writer) error, error) {
-	q := reportRequest{from: o.From, closeNow: o.CloseNow}
+	q := reportRequest{from: o.From, closeNow: o.CloseNow, level: p.cfg.Level}
 	if o.Level != "" {
 		level, err := export.ParseLevel(strings.ToLower(o.Level))
 		if err != nil {

@@ -165,7 +165,7 @@ func (l licensing) Deactivate(ctx context.Context, o console.DeactivateOptions) 
 	if err != nil {
 		return "", nil, err
 	}
-	f, w, err := l.writeReport(ctx, reportRequest{from: &from})
+	f, w, err := l.writeReport(ctx, reportRequest{from: &from, level: l.cfg.Level})
 	if err != nil {
 		return "", nil, reportProblem(err)
 	}

@@ -44,7 +44,7 @@ bytes come again. Read it before you carry it: it is plain text.`,
 	f := cmd.Flags()
 	f.StringP("out", "o", "", `file to write, "-" for stdout; empty: its own name`)
 	f.Uint64("from", 0, "begin at this accepted size, when a receipt was lost; 0: the whole ledger (default where the last receipt ended)")
-	f.String("level", "standard", "standard (no user data), pseudonymous or detailed")
+	f.String("level", "", "standard (no user data), pseudonymous or detailed (default usage.level)")
 	f.Bool("close-now", false, "close the open windows first (for tests and demonstrations)")
 	f.Bool("zstd", false, "compress the file (adds .zst to its own name)")
 	f.StringArray("seal-to", nil, "encrypt to this age recipient; may repeat")
@@ -56,10 +56,15 @@ bytes come again. Read it before you carry it: it is plain text.`,
 			return err
 		}
 		q := url.Values{}
-		for _, name := range []string{"level", "message"} {
-			if v, _ := f.GetString(name); v != "" {
-				q.Set(name, v)
+		if v, _ := f.GetString("level"); v != "" {
+			level, err := export.ParseLevel(v)
+			if err != nil {
+				return cli.Fail(cli.ExitUsage, "config_invalid", "leave it out for usage.level", "--level %s is none of standard, pseudonymous, detailed", v)
 			}
+			q.Set("level", level.String())
+		}
+		if v, _ := f.GetString("message"); v != "" {
+			q.Set("message", v)
 		}
 		if from, _ := f.GetUint64("from"); f.Changed("from") {
 			q.Set("from", fmt.Sprint(from))

@@ -107,6 +107,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"vendorkey":   cmdVendorKey,
 	"readcode":    cmdReadCode,
 	"await":       cmdAwait,
+	"awaitsql":    cmdAwaitSQL,
 }
 
 // serve ARGS...: starts "meterseal serve" on free ports with data in ./data,
@@ -278,6 +279,25 @@ func cmdSQL(ts *testscript.TestScript, neg bool, args []string) {
 		fmt.Fprintln(ts.Stdout(), v)
 	}
 	ts.Check(rows.Err())
+}
+
+// awaitsql DB STATEMENT PATTERN: asks until the first value of the answer has the
+// pattern. The file may not be there yet, or be replaced meanwhile.
+func cmdAwaitSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: awaitsql DB STATEMENT PATTERN")
+	}
+	re := regexp.MustCompile(args[2])
+	crashtest.Eventually(ts.Value(daemonKey{}).(*daemon).t, args[1]+" gives "+args[2], func() (bool, string) {
+		db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?mode=ro")
+		ts.Check(err)
+		defer db.Close()
+		var v any
+		if err := db.QueryRow(args[1]).Scan(&v); err != nil {
+			return false, err.Error()
+		}
+		return re.MatchString(fmt.Sprint(v)), fmt.Sprint(v)
+	})
 }
 
 // flipdigit FILE COPY: changes one digit of the value of the first usage record.

@@ -52,6 +52,8 @@ type site struct {
 	terms   atomic.Pointer[terms]
 	clock   *siteClock
 
+	usageDB *usageDB // nil: no usage.database
+
 	importing sync.Mutex // one import or deactivation at a time
 	reading   sync.Mutex // the stream is backed up, or groups leave it: never both
 
@@ -199,6 +201,7 @@ func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.L
 		_ = s.closeParts(context.WithoutCancel(ctx)) // err says why; what follows from it would only hide that
 		return nil, err
 	}
+	s.startUsageDB()
 	go s.syncLoop()
 	go s.watchClock()
 	return s, nil
@@ -456,10 +459,12 @@ func (s *site) syncLoop() {
 		case <-s.stop:
 			return
 		case <-tick.C:
-			if _, err := s.store.Sync(context.Background()); err != nil {
+			synced, err := s.store.Sync(context.Background())
+			if err != nil {
 				s.fail(err)
 				return
 			}
+			s.usageDB.synced(synced)
 		}
 	}
 }
@@ -491,6 +496,8 @@ func (s *site) close(ctx context.Context) error {
 	}
 	close(s.stop)
 	<-s.done
+	synced, _ := s.store.Sync(ctx) // what went wrong, closing says again
+	s.usageDB.close(ctx, synced)
 	errs = append(errs, s.closeParts(ctx))
 	return errors.Join(errs...)
 }

@@ -171,6 +171,11 @@ func errNotOpen() error {
 	return cli.Fail(cli.ExitError, "not_open", "replay something first: with a trace clock the ledger opens with its first event", "the ledger is not open yet")
 }
 
+// source gives the records [from, end) to a report.
+func (s *site) source(ctx context.Context, from, end uint64) *reportSource {
+	return &reportSource{ctx: ctx, store: s.store, groups: s.groups, site: s, keys: s.store.Status().SiteKeys, from: from, end: end}
+}
+
 // writeReport writes the report up to the newest close.
 func (s *site) writeReport(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
 	from := uint64(0)
@@ -185,8 +190,7 @@ func (s *site) writeReport(ctx context.Context, q reportRequest) (*os.File, *exp
 	}
 	_ = os.Remove(f.Name()) // it lives as long as it is open
 	to := s.store.LastClose()
-	src := &reportSource{ctx: ctx, store: s.store, groups: s.groups, site: s, keys: s.store.Status().SiteKeys, from: from, end: to}
-	w, err := export.WriteReport(f, src, export.Options{From: from, To: to, Level: q.level})
+	w, err := export.WriteReport(f, s.source(ctx, from, to), export.Options{From: from, To: to, Level: q.level})
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}

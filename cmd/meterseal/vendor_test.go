@@ -103,6 +103,11 @@ func vendor(args []string) error {
 	f.Func("type", "", func(s string) error { f.Type = license.Type(s); return nil })
 	f.Func("grace", "", func(s string) (err error) { f.Grace, err = ledger.ParseDur(s); return err })
 	f.Func("activate-by", "", func(s string) (err error) { f.ActivateBy, err = ledger.ParseDur(s); return err })
+	f.Func("custom", "NAME=TEXT", func(s string) error {
+		name, text, _ := strings.Cut(s, "=")
+		f.Custom = append(f.Custom, license.Custom{Name: name, Text: text})
+		return nil
+	})
 	f.Func("feature", "", func(s string) error { f.Features = append(f.Features, s); return nil })
 	f.Func("meter", "ID:AGG[:SCALE[:UNIT]]", func(s string) error { f.meters = append(f.meters, s); return nil })
 	f.Func("limit", "METER:LIMIT:OVERAGE:RESET", func(s string) error { f.limits = append(f.limits, s); return nil })
