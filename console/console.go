@@ -90,6 +90,8 @@ type Options struct {
 	Future time.Duration
 	// OpenMeter serves POST /api/v1/events for SDKs of OpenMeter.
 	OpenMeter bool
+	// SubmitWithin is how long a request with events waits for the stream; 0: 15 s.
+	SubmitWithin time.Duration
 	// DocumentMeter is the meter of `documentsProcessed` in GET /usageReport;
 	// empty: documentsProcessed, else documents.processed, if declared.
 	DocumentMeter  string
@@ -154,6 +156,9 @@ func New(o Options) http.Handler {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.SubmitWithin == 0 {
+		o.SubmitWithin = 15 * time.Second
 	}
 	if o.Instance == "" {
 		o.Instance = "local"

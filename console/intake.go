@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -198,12 +199,21 @@ func (k *intake) add(node string, evs []events.Event, err error) {
 
 // submit sends the events of each node, nodes side by side. An error means that
 // none was stored; if only some nodes fail, their events say so.
+//
+// It does not wait for ever: while the store is lost the sender is told after
+// SubmitWithin, and sends again, with the same ids.
 func (k *intake) submit(r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), k.s.SubmitWithin)
+	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(maxSubmits)
 	for _, sh := range k.shipments {
 		group.Go(func() error {
-			sh.seq, sh.ds, sh.err = k.s.Intake.Submit(r.Context(), sh.node, sh.events)
+			sh.seq, sh.ds, sh.err = k.s.Intake.Submit(ctx, sh.node, sh.events)
+			if errors.Is(sh.err, context.DeadlineExceeded) {
+				sh.err = &events.Error{Code: events.CodeStoreUnavailable, Message: "the store has not answered yet: the events may be stored or not",
+					Hint: "send them again with the same ids; each counts once"}
+			}
 			if errors.As(sh.err, &sh.not) {
 				sh.err = nil
 			}

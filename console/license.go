@@ -20,8 +20,13 @@ type Licensing interface {
 	Describe() LicenseDetail
 	// History returns the licenses and receipts of this ledger, oldest first.
 	History(ctx context.Context) ([]LicenseEvent, error)
-	// Allow answers "may I?". It counts nothing.
-	Allow(q license.Request, node string) license.Decision
+	// Allow answers "may I?". It counts nothing, and reserves what Hold says.
+	Allow(ctx context.Context, q AllowRequest) (Allowed, error)
+	// Consume asks and counts in one step: e is stored if the answer is yes. The
+	// request says what e does not.
+	Consume(ctx context.Context, node string, e events.Event, q license.Request) (Consumed, error)
+	// Release gives a reservation back; none of that name is no error.
+	Release(ctx context.Context, node, id string) error
 	// Import takes a reply, a license or a license key into use, or only says
 	// what would be done. Nothing is changed when it returns an error.
 	Import(ctx context.Context, doc []byte, dryRun bool) (Imported, error)
@@ -209,24 +214,6 @@ func (s *server) licenseRoutes() []route {
 			return s.answer(w, http.StatusOK, historyAnswer{append([]LicenseEvent{}, list...)})
 		},
 	}, {
-		method: http.MethodGet, path: "/v1/allow", id: "getAllow",
-		summary: "May I?",
-		doc:     "200 yes, 403 no, 503 cannot tell: a client that looks at the status alone is never wrong. Nothing is counted or reserved: usage is what events say.",
-		params: []param{
-			{name: "feature", doc: "a feature of the license"},
-			{name: "meter", doc: "a meter of the license"},
-			{name: "quantity", kind: kindCount, max: 1<<63 - 1, doc: "how much, in the smallest unit of the meter; 1 if not given"},
-			{name: "node", doc: "who asks; under a soft license nodes that the ledger knows go on where new ones get no"},
-			{name: "hold", kind: kindCount, max: 3600, doc: "seconds to reserve the amount; only 0 yet"},
-			{name: "built", doc: "when the application was built: 2026-11-03"},
-		},
-		answers: []content{
-			{status: http.StatusOK, mediaType: jsonType, doc: "Yes", of: license.Decision{}},
-			{status: http.StatusForbidden, mediaType: jsonType, doc: "No", of: license.Decision{}},
-		},
-		problems: []int{400, 503},
-		serve:    s.getAllow,
-	}, {
 		method: http.MethodPost, path: "/v1/reply", id: "importReply",
 		summary: "Take a reply of the vendor into use",
 		doc:     "The reply as it came; a license or a license key too. All of it is checked before anything is written; what is imported is in force at once. The same again does nothing.",
@@ -321,40 +308,6 @@ func (s *server) checkTaken() error {
 		return l.refusal()
 	}
 	return nil
-}
-
-func (s *server) getAllow(w http.ResponseWriter, _ *http.Request, q values) error {
-	ask := license.Request{Feature: q.text["feature"], Meter: q.text["meter"], Quantity: 1}
-	if q.has("quantity") {
-		ask.Quantity = int64(q.n["quantity"])
-	}
-	if ask.Feature == "" && ask.Meter == "" {
-		return badRequest("query", "neither feature nor meter is given", "ask for a feature, a meter, or both")
-	}
-	if q.n["hold"] > 0 {
-		return badRequest("query.hold", "amounts are not reserved by this version", "leave it out")
-	}
-	if v := q.text["built"]; v != "" {
-		t, err := time.Parse(time.DateOnly, v)
-		if err != nil {
-			t, err = time.Parse(time.RFC3339, v)
-		}
-		if err != nil {
-			return badRequest("query.built", shown(v)+" is no date such as 2026-11-03", "give the day on which the application was built")
-		}
-		ask.Built = t
-	}
-	if err := s.Ready(); err != nil {
-		p := problemOf(err)
-		p.Status = http.StatusServiceUnavailable
-		return p
-	}
-	d := s.Licensing.Allow(ask, q.text["node"])
-	status := http.StatusOK
-	if !d.Allowed {
-		status = http.StatusForbidden
-	}
-	return s.answer(w, status, d)
 }
 
 func (s *server) postReply(w http.ResponseWriter, r *http.Request, q values) error {

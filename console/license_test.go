@@ -41,10 +41,29 @@ func (l *licensed) History(context.Context) ([]console.LicenseEvent, error) {
 	return []console.LicenseEvent{{Kind: "license", Time: testStart, ID: "L-1", Serial: 1, Digest: "x"}}, l.err
 }
 
-func (l *licensed) Allow(q license.Request, node string) license.Decision {
+func (l *licensed) Allow(_ context.Context, q console.AllowRequest) (console.Allowed, error) {
 	u := l.used
-	u.NodeKnown = node == "n1"
-	return l.license.Decide(q, u, l.facts, l.now())
+	u.NodeKnown = q.Node == "n1"
+	out := console.Allowed{Decision: l.license.Decide(q.Request, u, l.facts, l.now())}
+	if q.Hold > 0 {
+		until := l.now().Add(q.Hold)
+		out.ID, out.HeldUntil = q.ID, &until
+	}
+	return out, l.err
+}
+
+func (l *licensed) Consume(_ context.Context, node string, e events.Event, q license.Request) (console.Consumed, error) {
+	q.Meter, q.Quantity = e.Meter, e.Quantity
+	out := console.Consumed{Decision: l.license.Decide(q, l.used, l.facts, l.now())}
+	if out.Allowed {
+		out.ID, out.Seq, out.Result = node+"/"+e.ID, 7, "stored"
+	}
+	return out, l.err
+}
+
+func (l *licensed) Release(_ context.Context, node, id string) error {
+	l.doc = node + "/" + id
+	return l.err
 }
 
 func (l *licensed) Import(_ context.Context, doc []byte, dryRun bool) (console.Imported, error) {
@@ -153,7 +172,7 @@ func TestAllow(t *testing.T) {
 	}
 	s.get("/v1/allow?feature=sso").is(http.StatusOK)
 	s.get("/v1/allow?feature=pdf").is(http.StatusForbidden)
-	for _, path := range []string{"/v1/allow", "/v1/allow?feature=sso&hold=5", "/v1/allow?meter=renders&quantity=-1", "/v1/allow?feature=sso&built=monday"} {
+	for _, path := range []string{"/v1/allow", "/v1/allow?meter=renders&hold=86401", "/v1/allow?meter=renders&node=a.b", "/v1/allow?meter=renders&quantity=-1", "/v1/allow?feature=sso&built=monday"} {
 		s.get(path).refusedAs(http.StatusBadRequest, "malformed")
 	}
 	s.get("/v1/allow?feature=sso&built=2022-10-06").is(http.StatusOK)

@@ -25,13 +25,8 @@ type effects struct {
 	core    bool // settings, opening, close state
 	vendor  bool // license, receipt, clock, retire
 	limits  bool
+	holds   map[eventName]struct{}
 	salts   bool // numbers of used salts
-
-	pools     bool // lines of the pools in force
-	poolList  []*pool
-	seats     map[seatSlot]struct{}
-	seatCells map[seatPlace]struct{}
-	actions   []groupActions
 
 	records  []bookedRecord
 	tiles    []ledger.Tile
@@ -68,16 +63,15 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	// Windows close before the events of the group are booked, on the time of
 	// the group alone; so it does not matter how events were packed into it.
 	wall, first := st.cursor.WallNS, st.cursor.Seq == 0
-	st.seq = seq
 	st.cursor.WallNS = g.WallNS
 	if g.Term != st.cursor.Term {
 		st.noteDown(floorDiv(wall, 1e9), floorDiv(g.WallNS, 1e9)) // of a restored ledger: since its last window
 	}
 	st.ids.advance(g.WallNS, int64(st.settings.Horizon))
+	st.endHolds()
 	// The first group of a restored ledger says that it is one, before any window
 	// of the time without it closes.
 	if !first {
-		st.expireSeats()
 		if err := st.closeDue(); err != nil {
 			return dst, err
 		}
@@ -192,13 +186,11 @@ func (a *applier) batch(r *events.Run) error {
 		d := events.Duplicate
 		if uint64(i) >= skip {
 			var err error
-			if d, err = a.book(n, &r.Events[i]); err != nil {
+			if d, err = a.numbered(n, &r.Events[i]); err != nil {
 				return err
 			}
 		} else {
 			st.reject(n, classDuplicate, "same-number", 1)
-		}
-		if d != events.Stored {
 			a.markRefused(d)
 		}
 		a.dst = append(a.dst, d)
@@ -209,6 +201,21 @@ func (a *applier) batch(r *events.Run) error {
 		n.ended = n.ended || r.Last
 	}
 	return nil
+}
+
+// numbered folds an event of an SDK batch whose number is new. One that has an id
+// too may have come before on another way: a node that asked to consume, got no
+// answer and went on by itself.
+func (a *applier) numbered(n *node, e *events.Event) (events.Disposition, error) {
+	if e.ID != "" {
+		hash, content := a.identity(n, e)
+		return a.plain(n, e, hash, content)
+	}
+	d, err := a.book(n, e)
+	if err == nil && d != events.Stored {
+		a.markRefused(d)
+	}
+	return d, err
 }
 
 // lost notes numbers first to after-1 of an epoch as gone for good.
@@ -358,6 +365,9 @@ func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
 	if late {
 		a.markBooked(c.key, 0)
 	}
+	if e.ID != "" && len(st.holds.all) > 0 {
+		st.unhold(eventName{n.name, e.ID})
+	}
 	if m.def.Corrections && e.ID != "" {
 		a.remember(n, m, e)
 	}
@@ -417,10 +427,8 @@ func (a *applier) control(line string) error {
 		return a.revert(rest)
 	case "limits", "limit", "credit":
 		return st.setLimit(line)
-	case "pools", "pool":
-		return st.setPool(line)
-	case "seat":
-		return a.seat(line)
+	case "hold", "unhold":
+		return st.setHold(line)
 	case "close":
 		return a.close(fields)
 	}

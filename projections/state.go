@@ -24,7 +24,6 @@ type Cursor struct {
 type State struct {
 	settings Settings
 	cursor   Cursor
-	seq      uint64 // of the group that is applied
 
 	meters    map[string]*meter
 	meterList []*meter
@@ -51,7 +50,7 @@ type State struct {
 	limits      map[string]*limitRule // by meter
 	limitLines  []string              // that gave them
 	periods     bookPeriods
-	seats       seatState
+	holds       holds
 
 	frontier *ledger.Frontier
 	tiler    *ledger.Tiler
@@ -99,6 +98,7 @@ type meter struct {
 	raised, lowered int64 // corrections up, and down as a number above 0
 
 	limit     *limitRule // nil: none
+	held      int64      // sum of its holds
 	uses      [len(resets)]use
 	receipted use // since the newest receipt
 	usesDirty bool
@@ -187,7 +187,6 @@ func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 		settings:   DefaultSettings(),
 		meters:     map[string]*meter{},
 		limits:     map[string]*limitRule{},
-		seats:      seatState{pools: map[string]*pool{}},
 		nodes:      map[string]*node{},
 		cells:      map[cellKey]*cell{},
 		byWindow:   map[int64][]*cell{},

@@ -53,20 +53,34 @@ type NodeStatus struct {
 	Epoch, Next                                                       uint64 // numbered events; 0, 0: none
 }
 
-// Status returns a copy; it does not touch the disk.
-func (s *Store) Status() Status {
+// Glance is Status without what is counted one by one: Meters, Nodes and
+// Rejected. Its cost does not grow with them.
+func (s *Store) Glance() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.glance()
+}
+
+func (s *Store) glance() Status {
 	st := s.st
 	out := Status{
 		Origin: st.origin, Settings: st.settings, Time: time.Unix(0, st.cursor.WallNS).UTC(), ClosedUntil: unix(st.closedUntil), Cursor: st.cursor,
 		Records: st.frontier.Size(), Root: st.frontier.Root(), Boots: st.boots, Closes: st.close.number, Retired: st.retired,
-		RuleBook: st.close.book, IDs: st.ids.live, Rejected: map[string]uint64{},
+		RuleBook: st.close.book, IDs: st.ids.live,
 		License: st.vendor.license, Receipt: st.vendor.receipt, Clocks: st.vendor.clocks, Retire: st.vendor.retire, SiteKeys: st.vendor.keys,
 	}
 	if st.origin != "" {
 		out.Opened = unix(st.openedAt)
 	}
+	return out
+}
+
+// Status returns a copy; it does not touch the disk.
+func (s *Store) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, out := s.st, s.glance()
+	out.Rejected = map[string]uint64{}
 	for _, m := range st.meterList {
 		out.Meters = append(out.Meters, MeterStatus{m.def, m.since.value, m.all.value, m.all.adjusted, m.all.count})
 	}
@@ -86,6 +100,23 @@ func (s *Store) Status() Status {
 		}
 	}
 	return out
+}
+
+// NodeUse tells whether a node is in the ledger and whether it was heard of since
+// day, and how many were.
+func (s *Store) NodeUse(name string, day time.Time) (known, today bool, nodes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	since := day.UnixMilli()
+	if n := s.st.nodes[name]; n != nil {
+		known, today = true, n.heardMS >= since
+	}
+	for _, n := range s.st.nodeList {
+		if n.heardMS >= since {
+			nodes++
+		}
+	}
+	return known, today, nodes
 }
 
 func unix(s int64) time.Time {

@@ -57,12 +57,13 @@ type Store struct {
 	days      map[dayKey]*rowValue
 	synced    Synced
 	unsigned  []ledger.Checkpoint
-	expected  map[string]chan SeatAnswer // by request
-	rejectMu  sync.Mutex                 // guards rejectSeq
+	rejectMu  sync.Mutex // guards rejectSeq
 	rejectSeq uint64
 
-	lastCursor []byte // as committed last
-	kept       Kept   // what pruning left
+	claims     map[eventName]*Claim
+	claimed    map[string]int64 // sum of their quantities by meter
+	lastCursor []byte           // as committed last
+	kept       Kept             // what pruning left
 
 	damaged atomic.Bool // Pebble has met a damaged file
 	retired atomic.Bool // the ledger has ended
@@ -94,7 +95,8 @@ func Open(opts Options) (*Store, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{opts: opts, log: opts.Log, rows: map[rowKey]*cachedRow{}, days: map[dayKey]*rowValue{}}
+	s := &Store{opts: opts, log: opts.Log, rows: map[rowKey]*cachedRow{}, days: map[dayKey]*rowValue{},
+		claims: map[eventName]*Claim{}, claimed: map[string]int64{}}
 	if opts.MustExist {
 		if _, err := opts.FS.Stat(opts.Dir); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s does not exist", ErrNoHistory, opts.Dir)
@@ -210,7 +212,9 @@ func (s *Store) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([]
 		return dst, err
 	}
 	s.retired.Store(s.st.retired)
-	s.answerSeats()
+	if len(s.claims) > 0 {
+		s.settle(g)
+	}
 	// A batch is bounded whatever the time between two syncs.
 	if len(s.st.ids.tail) > maxUncommitted || len(s.st.fx.records) > maxUncommitted || len(s.st.refsNew) > maxUncommitted || len(s.st.sessionNew) > maxUncommitted {
 		err = s.commitLocked()
@@ -329,7 +333,6 @@ func (s *Store) commitLocked() error {
 	}
 	s.writeLedger(b)
 	s.writeState(b)
-	s.writeSeats(b)
 	s.writeIDs(b)
 	for _, e := range st.fx.refs {
 		set(b, append(key4(keyRef, e.week), e.key[:]...), e.ref.append(nil))
@@ -423,6 +426,13 @@ func (s *Store) writeState(b *pebble.Batch) {
 	}
 	if fx.limits {
 		set(b, []byte{keyLimits}, []byte(strings.Join(st.limitLines, "\n")))
+	}
+	for name := range fx.holds {
+		if h, ok := st.holds.all[name]; ok {
+			set(b, name.key(), h.append(nil))
+		} else {
+			del(b, name.key())
+		}
 	}
 	if fx.vendor {
 		set(b, []byte{keyVendor}, st.vendor.append(nil))
@@ -566,18 +576,14 @@ func (s *Store) scan(prefix []byte, f func(key, value []byte) error) error {
 	return nil
 }
 
-// Due returns the stream time, in ns, at which the next open window closes or
-// the next lease of a seat ends; 0: nothing is open. The gateway ticks then if nothing else comes.
+// Due returns the stream time, in ns, at which the next open window closes; 0:
+// nothing is open. The gateway ticks then if nothing else comes.
 func (s *Store) Due() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.st
-	if st.origin == "" || (len(st.nodeList) == 0 && len(st.rejects) == 0 && !st.seatsOpen()) {
+	if st.origin == "" || (len(st.nodeList) == 0 && len(st.rejects) == 0) {
 		return 0
 	}
-	due := (st.closedUntil+st.windowSeconds())*int64(time.Second) + int64(st.settings.Lateness)
-	if end := st.nextSeatEnd(); end > 0 {
-		due = min(due, end)
-	}
-	return due
+	return (st.closedUntil+st.windowSeconds())*int64(time.Second) + int64(st.settings.Lateness)
 }

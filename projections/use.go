@@ -66,11 +66,17 @@ func (s *Store) Use(meterID string, now time.Time) (Use, error) {
 }
 
 func (st *State) useOf(m *meter, now time.Time) Use {
-	out := Use{Meter: m.def.ID, Reset: license.ResetNone, SinceReceipt: m.receipted.value, SinceReceiptAdjusted: m.receipted.adjusted,
-		Total: m.all.value, TotalAdjusted: m.all.adjusted}
+	reset := license.ResetNone
 	if m.limit != nil {
-		out.Limited, out.Reset = true, m.limit.reset
+		reset = m.limit.reset
 	}
+	return st.useIn(m, reset, now)
+}
+
+// useIn is useOf in the period of another reset than that of the limit of m.
+func (st *State) useIn(m *meter, reset license.Reset, now time.Time) Use {
+	out := Use{Meter: m.def.ID, Limited: m.limit != nil, Reset: reset, SinceReceipt: m.receipted.value, SinceReceiptAdjusted: m.receipted.adjusted,
+		Total: m.all.value, TotalAdjusted: m.all.adjusted}
 	u := m.uses[resetIndex(out.Reset)]
 	if booked := unix(u.start); now.Before(booked) {
 		now = booked // windows of a later period were closed early

@@ -124,7 +124,7 @@ func (s *site) now() time.Time {
 		if step < license.StepMin && step > -license.StepMin {
 			return wall.Add(a.offset)
 		}
-		st := s.store.Status()
+		st := s.store.Glance()
 		s.observe(&st, s.terms.Load().shown())
 		return wall.Add(c.at.Load().offset)
 	}
@@ -133,7 +133,7 @@ func (s *site) now() time.Time {
 
 // standing is what the license comes to now.
 func (s *site) standing() (license.Status, license.Facts, *projections.Status, *terms) {
-	st, t := s.store.Status(), s.terms.Load()
+	st, t := s.store.Glance(), s.terms.Load()
 	f := s.facts(&st, t)
 	f.Clock = s.observe(&st, t.shown())
 	status := t.shown().State(f, f.Clock.Now)

@@ -52,7 +52,7 @@ func (l licensing) meterLimits(x *license.License, now time.Time) map[string]con
 	for _, u := range l.store.Uses(now) {
 		v := console.MeterLimit{Licensed: x.Meter(u.Meter) != nil, SinceReceipt: u.SinceReceipt, Period: u.Period}
 		if limit := x.LimitOf(false, u.Meter); limit != nil {
-			a := x.Allowance(limit, u.Period, now)
+			a := l.allowance(x, limit, now)
 			v.Limit, v.Remaining, v.OverageRemaining, v.Alert = &a.Limit, &a.Remaining, a.OverageRemaining, a.Alert
 			v.ResetsAt = given(a.To)
 		}
@@ -67,34 +67,6 @@ func given(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-// Allow is console.Licensing.
-func (l licensing) Allow(q license.Request, node string) license.Decision {
-	_, f, st, t := l.standing()
-	return t.shown().Decide(q, l.use(st, q, node, f.Clock.Now), f, f.Clock.Now)
-}
-
-// use is what the ledger knows of who asks and of what is asked for.
-func (l licensing) use(st *projections.Status, q license.Request, node string, now time.Time) license.Use {
-	var u license.Use
-	day := now.UTC().Truncate(24 * time.Hour)
-	for i := range st.Nodes {
-		n := &st.Nodes[i]
-		today := !n.LastHeard.Before(day)
-		if today {
-			u.NodesToday++
-		}
-		if n.Name == node {
-			u.NodeKnown, u.NodeToday = true, today
-		}
-	}
-	if q.Meter != "" {
-		if m, err := l.store.Use(q.Meter, now); err == nil { // one that was never declared is not licensed either
-			u.Used = m.Period
-		}
-	}
-	return u
 }
 
 // Import is console.Licensing.

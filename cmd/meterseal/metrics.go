@@ -59,7 +59,7 @@ func newMetrics(s *site) http.Handler {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "meterseal_build_info", Help: "Version of the program; always 1."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
-	r.MustRegister(siteMetrics{s}, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(siteMetrics{s}, s.asked.answers, s.asked.seconds, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 

@@ -48,6 +48,9 @@ type site struct {
 	stream  *stream.Stream
 	gateway *stream.Gateway
 	store   *projections.Store
+	service *stream.Service
+	asked   *askMetrics
+	alerts  alerts
 	meters  atomic.Pointer[events.Meters]
 	terms   atomic.Pointer[terms]
 	clock   *siteClock
@@ -65,6 +68,7 @@ type site struct {
 	done  chan struct{}
 
 	clockStop, clockDone chan struct{}
+	published            chan struct{} // closed when the allowances are not published any more
 }
 
 // siteKeys are the site's secrets. They are made at the first start and never
@@ -196,7 +200,7 @@ func hasHistory(dir string) bool {
 // stops it with a code of docs/reference/errors.md; it never starts afresh in silence.
 func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.Logger) (*site, error) {
 	s := &site{cfg: cfg, log: log, clock: newSiteClock(clock), fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		clockStop: make(chan struct{}), clockDone: make(chan struct{})}
+		clockStop: make(chan struct{}), clockDone: make(chan struct{}), published: make(chan struct{}), asked: newAskMetrics()}
 	if err := s.open(ctx); err != nil {
 		_ = s.closeParts(context.WithoutCancel(ctx)) // err says why; what follows from it would only hide that
 		return nil, err
@@ -204,6 +208,7 @@ func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.L
 	s.startUsageDB()
 	go s.syncLoop()
 	go s.watchClock()
+	go s.publishAllowances()
 	return s, nil
 }
 
@@ -265,7 +270,10 @@ func (s *site) open(ctx context.Context) error {
 	if err := s.startGateway(ctx); err != nil {
 		return err
 	}
-	return s.openLedger(ctx, lic, licensed)
+	if err := s.openLedger(ctx, lic, licensed); err != nil {
+		return err
+	}
+	return s.startService(ctx)
 }
 
 // sweep removes what a backup or a restore left when it was killed.
@@ -391,13 +399,8 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 	}
 	lines = append(append(append(lines, declared...), s.bootLine(lic)), licensed...)
 	lines = append(lines, s.nextKeyLines(st.SiteKeys)...)
-	if l := s.terms.Load().license; l != nil {
-		if limits := projections.LimitLines(l); !slices.Equal(limits, s.store.LimitsInForce()) {
-			lines = append(lines, limits...)
-		}
-		if pools := projections.PoolLines(l); !slices.Equal(pools, s.store.PoolsInForce()) {
-			lines = append(lines, pools...)
-		}
+	if l := s.terms.Load().license; l != nil && !slices.Equal(projections.LimitLines(l), s.store.LimitsInForce()) {
+		lines = append(lines, projections.LimitLines(l)...)
 	}
 	if s.cfg.Fold.Trace && st.Origin == "" {
 		// The first replay says what time it is; the ledger opens then.
@@ -490,6 +493,9 @@ func (s *site) close(ctx context.Context) error {
 	var errs []error
 	close(s.clockStop)
 	<-s.clockDone
+	<-s.published
+	errs = append(errs, s.service.Close(ctx))
+	s.service = nil
 	if s.gateway != nil {
 		errs = append(errs, s.gateway.Close(ctx))
 		s.gateway = nil
@@ -504,6 +510,9 @@ func (s *site) close(ctx context.Context) error {
 
 func (s *site) closeParts(ctx context.Context) error {
 	var errs []error
+	if s.service != nil {
+		errs = append(errs, s.service.Close(ctx))
+	}
 	if s.gateway != nil {
 		errs = append(errs, s.gateway.Close(ctx))
 	}
