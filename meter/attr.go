@@ -45,8 +45,9 @@ func Dim(name, value string) Attr { return Attr{kind: attrDim, name: name, value
 func At(t time.Time) Attr { return Attr{kind: attrAt, time: t} }
 
 // ID names the event, so that it can be voided or amended later; 1 to 255 bytes.
-// It does not keep a second Record of the same ID from counting: what Record
-// takes is numbered, and each number counts once.
+// A second event of the node with the same ID and content is a duplicate, one with
+// other content is refused. What Record takes is numbered anyway, and each number
+// counts once: an ID is not needed for that.
 func ID(id string) Attr { return Attr{kind: attrID, value: id} }
 
 // Operation names the operation of a meter with a rule book, such as "compare"
