@@ -60,6 +60,7 @@ var policy = []may{
 		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/spf13/cobra"}, nil},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/..."}, []string{"events/stream"}},
 	{"docs", "pages that a daemon serves", nil, nil, nil},
+	{"examples/clients", "applications in other languages, and their tests", nil, nil, nil},
 	{"examples/traces", "recorded traces, for demo and tests", nil, nil, nil},
 	{"examples/verify", "a second verifier, in Python, and its tests", nil, nil, []string{"events", "export", "ledger", sumdbNote}},
 	{"examples/year", "one year of an offline license, as a story", nil, nil, []string{"internal/postgrestest"}},
