@@ -4,10 +4,11 @@
 //
 // TIME is when the job was printed. It belongs to the event: one that is sent
 // only tomorrow, after an outage, still counts today. NATS_URL says where the
-// daemon is.
+// daemon is, NATS_CREDS names the file with the node's credentials, if it has any.
+import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
-import { connect } from "@nats-io/transport-node";
+import { connect, credsAuthenticator } from "@nats-io/transport-node";
 import { jetstream, JetStreamApiError } from "@nats-io/jetstream";
 
 const [job, time] = process.argv.slice(2);
@@ -20,6 +21,8 @@ const documents = [
 
 const nc = await connect({
   servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222",
+  authenticator: process.env.NATS_CREDS && credsAuthenticator(readFileSync(process.env.NATS_CREDS)),
+  inboxPrefix: `_INBOX.${node}`, // the one that a node with credentials is bound to
   waitOnFirstConnect: true, // the daemon may start later than this program
   maxReconnectAttempts: -1, // and start again at any time
 });

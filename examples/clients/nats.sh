@@ -5,7 +5,7 @@
 #
 # TIME is when the job was printed. It belongs to the event: one that is sent
 # only tomorrow, after an outage, still counts today. NATS_URL says where the
-# daemon is.
+# daemon is, NATS_CREDS names the file with the node's credentials, if it has any.
 set -eu
 job=$1 time=$2
 node=${METERSEAL_NODE:-$(hostname -s)}
@@ -14,11 +14,13 @@ node=${METERSEAL_NODE:-$(hostname -s)}
 #
 # --jetstream waits for the acknowledgement and fails if the event is refused.
 # Without it nats pub waits for nothing, and nats request exits with 0 whatever
-# the answer says. Nats-Msg-Id is the id: sent again, the event counts once.
+# the answer says. Nats-Msg-Id is the id: sent again, the event counts once. The
+# inbox prefix is the one that a node with credentials is bound to.
 record() {
 	event="{\"time\":\"$time\",\"quantity\":$2,\"dimensions\":{\"format\":\"pdf\"}}"
 	attempt=1
-	until answer=$(nats pub --jetstream --no-templates --timeout 3s -H "Nats-Msg-Id:$1" "usage.$node.render.pages" "$event" 2>&1); do
+	until answer=$(nats pub --jetstream --no-templates --timeout 3s --inbox-prefix "_INBOX.$node" \
+		-H "Nats-Msg-Id:$1" "usage.$node.render.pages" "$event" 2>&1); do
 		case $answer in
 		*"(20429)"* | *"(20503)"*) again=yes ;; # busy, or the store cannot be written now
 		*"(20"*) again=no ;;                    # refused: the same again is refused again
