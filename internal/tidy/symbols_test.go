@@ -95,7 +95,7 @@ var (
 // Names of other programs that the pages speak of, and ends of file names.
 var (
 	foreign  = []string{"LogData"}
-	suffixes = []string{"db", "go", "key", "md", "mod", "old", "txt", "usage", "yaml", "yml"}
+	suffixes = []string{"db", "go", "key", "md", "mjs", "mod", "old", "py", "sh", "txt", "usage", "yaml", "yml"}
 )
 
 // checkSymbols looks at what stands in backquotes on a page: a file, a test, a
