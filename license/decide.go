@@ -185,12 +185,12 @@ func (l *License) taken(q Request, u Use) (list []situation) {
 	if q.Pool == "" || u.SeatHeld {
 		return list
 	}
-	i := slices.IndexFunc(l.Seats, func(p Pool) bool { return p.Name == q.Pool })
+	p := l.Pool(q.Pool)
 	switch taken := uint64(max(u.SeatsTaken, 0)); {
-	case i < 0:
+	case p == nil:
 		list = append(list, situation{code: CodeNoSeat, answers: answersNever})
-	case taken < l.Seats[i].Count:
-	case taken < l.Seats[i].Count+l.Seats[i].Over:
+	case taken < p.Count:
+	case taken < p.Count+p.Over:
 		list = append(list, situation{code: CodeOverLimit, answers: answersOver})
 	default:
 		list = append(list, situation{code: CodeNoSeat, answers: answersTaken})

@@ -1,6 +1,7 @@
 package license
 
 import (
+	"math"
 	"time"
 
 	"github.com/meterseal/meterseal/events"
@@ -199,6 +200,32 @@ func (l *License) Meter(id string) *Meter {
 		}
 	}
 	return nil
+}
+
+// Pool returns the pool of a name, nil if l has none. Lines of one pool add up if
+// all of them are additive: seats, and the longest spans. Otherwise the exclusive
+// one with the most seats counts alone.
+func (l *License) Pool(name string) *Pool {
+	var sum *Pool
+	for i := range l.Seats {
+		p := l.Seats[i]
+		switch {
+		case p.Name != name:
+		case sum == nil, sum.Additive && !p.Additive, sum.Additive == p.Additive && !p.Additive && p.Count > sum.Count:
+			sum = &p
+		case sum.Additive && p.Additive:
+			sum.Count, sum.Over = sum.Count+min(p.Count, math.MaxInt64-sum.Count), sum.Over+min(p.Over, math.MaxInt64-sum.Over)
+			sum.Lease, sum.Borrow, sum.Hold = longer(sum.Lease, p.Lease), longer(sum.Borrow, p.Borrow), longer(sum.Hold, p.Hold)
+		}
+	}
+	return sum
+}
+
+func longer(a, b ledger.Dur) ledger.Dur {
+	if b.Duration() > a.Duration() {
+		return b
+	}
+	return a
 }
 
 // LimitOf returns the limit of a meter or feature, nil if there is none.

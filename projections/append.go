@@ -91,6 +91,7 @@ func (st *State) begin(origin string, now int64) {
 // the record is the last one. All of it is one step of the fold, so that no
 // event and no window can come between (L-08).
 func (st *State) retire(now int64, text string, rec ledger.Record) error {
+	st.endSeats()
 	if err := st.closeNow(true, ""); err != nil {
 		return err
 	}

@@ -16,9 +16,10 @@ const (
 	cellUsage cellKind = iota
 	cellLate
 	cellAdjust
+	cellSeat // only to open records: pools have cells of their own
 )
 
-var cellKinds = [...]string{"usage", "late", "adjust"}
+var cellKinds = [...]string{"usage", "late", "adjust", "seat"}
 
 // cellKey is the identity of an open cell: what its events have in common.
 type cellKey struct {

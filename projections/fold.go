@@ -28,6 +28,12 @@ type effects struct {
 	holds   map[eventName]struct{}
 	salts   bool // numbers of used salts
 
+	pools     bool // lines of the pools in force
+	poolList  []*pool
+	seats     map[seatSlot]struct{}
+	seatCells map[seatPlace]struct{}
+	actions   []groupActions
+
 	records  []bookedRecord
 	tiles    []ledger.Tile
 	signs    []ledger.Checkpoint // sizes whose checkpoint is to be signed and kept
@@ -63,6 +69,7 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	// Windows close before the events of the group are booked, on the time of
 	// the group alone; so it does not matter how events were packed into it.
 	wall, first := st.cursor.WallNS, st.cursor.Seq == 0
+	st.seq = seq
 	st.cursor.WallNS = g.WallNS
 	if g.Term != st.cursor.Term {
 		st.noteDown(floorDiv(wall, 1e9), floorDiv(g.WallNS, 1e9)) // of a restored ledger: since its last window
@@ -72,6 +79,7 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	// The first group of a restored ledger says that it is one, before any window
 	// of the time without it closes.
 	if !first {
+		st.expireSeats()
 		if err := st.closeDue(); err != nil {
 			return dst, err
 		}
@@ -429,6 +437,10 @@ func (a *applier) control(line string) error {
 		return st.setLimit(line)
 	case "hold", "unhold":
 		return st.setHold(line)
+	case "pools", "pool":
+		return st.setPool(line)
+	case "seat":
+		return a.seat(line)
 	case "close":
 		return a.close(fields)
 	}

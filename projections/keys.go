@@ -7,10 +7,15 @@ import "encoding/binary"
 const (
 	keyCursor       = 'a' // → cursor
 	keyCheckpoint   = 'c' // → newest signed checkpoint
+	keyPools        = 'b' // → lines of the pools in force
 	keyKept         = 'C' // size → signed checkpoint after a close
 	keyBookedDay    = 'D' // meter, day → usage as booked
 	keyRef          = 'E' // week, hash of (node, id) → event that may be corrected
 	keySalts        = 'F' // → salts used by late and adjust cells
+	keyPool         = 'g' // index → pool of seats and its totals
+	keyActions      = 'G' // group → actions on seats that came with it
+	keySeat         = 'h' // pool, holder → a seat that is taken
+	keySeatCell     = 'H' // pool, window → open window of a pool
 	keyIDRun        = 'i' // run → its size, age and filter
 	keyIDPage       = 'I' // run, first hash → sorted entries
 	keyIDTail       = 'J' // run, chunk → entries in order of arrival

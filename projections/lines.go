@@ -23,7 +23,7 @@ type eventLines struct {
 func (b *eventLines) leaf(m *meter, e *events.Event, quantity int64, tag [16]byte, tagged bool, salts *ledger.Salts, i uint64) ledger.Hash {
 	b.public, b.secret = b.public[:0], b.secret[:0]
 	line, private := &b.line, &b.private
-	line.TimeMS, line.Quantity, line.Tagged, line.Tag, line.Kind, line.Public = e.TimeMS, quantity, tagged, tag, "", nil
+	line.TimeMS, line.Quantity, line.Tagged, line.Tag, line.Kind, line.Action, line.Public = e.TimeMS, quantity, tagged, tag, "", "", nil
 	private.ID = e.ID
 	d := e.Detail
 	if d == nil {

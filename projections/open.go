@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -58,7 +59,7 @@ func (c *cellRef) place() eventPlace {
 // their events stand in memory together.
 const maxOpenSpan = 256
 
-// OpenRecords hands f the events of every usage, late and adjust record with
+// OpenRecords hands f the events of every usage, late, adjust and seat record with
 // from <= index < to, read again from the stream, in order of index. Records of
 // other kinds are passed over, and those whose raw events were pruned.
 //
@@ -132,6 +133,8 @@ func (s *Store) cellRef(i uint64) (c cellRef, ok bool, err error) {
 	case *ledger.Adjust:
 		c = cellRef{kind: cellAdjust, node: r.Node, meter: r.Meter, from: r.From, to: r.To, count: r.Count, root: r.Root, reason: r.Reason}
 		c.session, _ = r.Attrs.Get("session")
+	case *ledger.Seat:
+		c = cellRef{kind: cellSeat, node: ledger.UnknownNode, meter: r.Pool, from: r.From, to: r.To, count: r.Count, root: r.Root}
 	default:
 		return c, false, nil
 	}
@@ -157,9 +160,12 @@ type eventPlace struct {
 }
 
 func (s *Store) openSpan(ctx context.Context, groups Groups, span []cellRef) ([][]OpenedEvent, error) {
-	first, last := span[0].first, span[0].last
+	first, last := uint64(math.MaxUint64), uint64(0)
 	byPlace := map[eventPlace][]int{}
 	for i, c := range span {
+		if c.kind == cellSeat {
+			continue // its actions are in the store
+		}
 		first, last = min(first, c.first), max(last, c.last)
 		byPlace[c.place()] = append(byPlace[c.place()], i)
 	}
@@ -175,6 +181,12 @@ func (s *Store) openSpan(ctx context.Context, groups Groups, span []cellRef) ([]
 	o.reverts = s.revertsOf(span)
 	s.mu.Unlock()
 	o.secrets = &secrets
+	if err := o.openSeats(); err != nil {
+		return nil, err
+	}
+	if len(byPlace) == 0 {
+		return o.out, o.check()
+	}
 	next := first
 	for g, err := range groups(ctx, first-1) {
 		if err != nil {
@@ -326,16 +338,21 @@ func (o *opener) place(seq uint64, p eventPlace, e *events.Event, quantity int64
 			tagged = false
 		}
 		o.lines.leaf(mt, e, quantity, tag, tagged, o.salts[i], salt)
-		ev := OpenedEvent{Line: string(o.lines.line.AppendLine(nil)), Private: string(o.lines.private.AppendLine(nil))}
-		var both [32]byte
-		o.salts[i].Event(salt, &both)
-		copy(ev.Salt[:], both[:16])
-		if ev.Private != "" {
-			copy(ev.PrivateSalt[:], both[16:])
-		}
-		o.out[i] = append(o.out[i], ev)
+		o.show(i, o.salts[i], salt)
 		return
 	}
+}
+
+// show adds the lines made last, with number salt of salts, to record i of the span.
+func (o *opener) show(i int, salts *ledger.Salts, salt uint64) {
+	ev := OpenedEvent{Line: string(o.lines.line.AppendLine(nil)), Private: string(o.lines.private.AppendLine(nil))}
+	var both [32]byte
+	salts.Event(salt, &both)
+	copy(ev.Salt[:], both[:16])
+	if ev.Private != "" {
+		copy(ev.PrivateSalt[:], both[16:])
+	}
+	o.out[i] = append(o.out[i], ev)
 }
 
 func subjectTag(secrets *ledger.Secrets, m *meter, e *events.Event) (tag [16]byte, ok bool) {

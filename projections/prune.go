@@ -155,6 +155,11 @@ func (s *Store) prunable(ctx context.Context, size uint64, o PruneOptions) (Kept
 	for _, c := range s.st.cells {
 		needed = min(needed, c.firstSeq)
 	}
+	for _, p := range s.st.seats.list {
+		for _, c := range p.cells {
+			needed = min(needed, c.firstSeq)
+		}
+	}
 	s.mu.Unlock()
 
 	// The closes up to the receipt say which group was folded when, and are where a
@@ -246,7 +251,9 @@ func (s *Store) forget(before, next Kept) error {
 	for _, prefix := range [...]byte{keyRecord, keyRange} {
 		_ = b.DeleteRange(key8(prefix, before.Record), key8(prefix, next.Record), nil)
 	}
-	_ = b.DeleteRange(key8(keyMarks, before.Group), key8(keyMarks, next.Group), nil)
+	for _, prefix := range [...]byte{keyMarks, keyActions} {
+		_ = b.DeleteRange(key8(prefix, before.Group), key8(prefix, next.Group), nil)
+	}
 	// A reader either finds a record or knows that it was pruned.
 	s.mu.Lock()
 	s.kept = next

@@ -109,7 +109,7 @@ func (r *Restore) add(index uint64, line []byte) error {
 	r.audit.Add(index, line)
 	entry := bookedRecord{line: text}
 	switch rec.(type) {
-	case *ledger.Usage, *ledger.Adjust:
+	case *ledger.Usage, *ledger.Adjust, *ledger.Seat:
 		entry.restored = true
 	}
 	st.appendRecord(entry)
@@ -143,6 +143,8 @@ func (r *Restore) take(rec ledger.Record, text string) error {
 		r.at = max(r.at, rec.From)
 	case *ledger.Reject:
 		r.at = max(r.at, rec.From)
+	case *ledger.Seat:
+		return r.seat(rec)
 	case *ledger.CloseNode:
 		r.account(rec)
 	case *ledger.CloseEnd:
@@ -192,6 +194,19 @@ func (r *Restore) adjust(rec *ledger.Adjust) error {
 	r.s.st.rollUses(c)
 	r.s.st.addUse(c, rec.DValue, 0)
 	return r.s.st.addBooked(c, rec.DValue)
+}
+
+// seat takes the totals of a pool. Which leases there were no record says: all
+// seats are free, and whoever holds one claims it again.
+func (r *Restore) seat(rec *ledger.Seat) error {
+	p := r.s.st.pool(rec.Pool)
+	if p == nil {
+		return fmt.Errorf("%w: more than %d pools", ErrDamaged, ledger.MetersMax)
+	}
+	p.total.add(rec)
+	p.at = rec.To * 1000
+	r.s.st.touchPool(p)
+	return nil
 }
 
 // cell returns what a record was before it was one. On which day a late one was

@@ -24,6 +24,7 @@ type Cursor struct {
 type State struct {
 	settings Settings
 	cursor   Cursor
+	seq      uint64 // of the group that is applied
 
 	meters    map[string]*meter
 	meterList []*meter
@@ -51,6 +52,7 @@ type State struct {
 	limitLines  []string              // that gave them
 	periods     bookPeriods
 	holds       holds
+	seats       seatState
 
 	frontier *ledger.Frontier
 	tiler    *ledger.Tiler
@@ -187,6 +189,7 @@ func newState(secrets *ledger.Secrets, ids *idIndex, refs refReader) *State {
 		settings:   DefaultSettings(),
 		meters:     map[string]*meter{},
 		limits:     map[string]*limitRule{},
+		seats:      seatState{pools: map[string]*pool{}},
 		nodes:      map[string]*node{},
 		cells:      map[cellKey]*cell{},
 		byWindow:   map[int64][]*cell{},

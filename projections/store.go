@@ -57,7 +57,8 @@ type Store struct {
 	days      map[dayKey]*rowValue
 	synced    Synced
 	unsigned  []ledger.Checkpoint
-	rejectMu  sync.Mutex // guards rejectSeq
+	expected  map[string]chan SeatAnswer // by request
+	rejectMu  sync.Mutex                 // guards rejectSeq
 	rejectSeq uint64
 
 	claims     map[eventName]*Claim
@@ -215,6 +216,7 @@ func (s *Store) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([]
 	if len(s.claims) > 0 {
 		s.settle(g)
 	}
+	s.answerSeats()
 	// A batch is bounded whatever the time between two syncs.
 	if len(s.st.ids.tail) > maxUncommitted || len(s.st.fx.records) > maxUncommitted || len(s.st.refsNew) > maxUncommitted || len(s.st.sessionNew) > maxUncommitted {
 		err = s.commitLocked()
@@ -333,6 +335,7 @@ func (s *Store) commitLocked() error {
 	}
 	s.writeLedger(b)
 	s.writeState(b)
+	s.writeSeats(b)
 	s.writeIDs(b)
 	for _, e := range st.fx.refs {
 		set(b, append(key4(keyRef, e.week), e.key[:]...), e.ref.append(nil))
@@ -576,14 +579,18 @@ func (s *Store) scan(prefix []byte, f func(key, value []byte) error) error {
 	return nil
 }
 
-// Due returns the stream time, in ns, at which the next open window closes; 0:
-// nothing is open. The gateway ticks then if nothing else comes.
+// Due returns the stream time, in ns, at which the next open window closes or
+// the next lease of a seat ends; 0: nothing is open. The gateway ticks then if nothing else comes.
 func (s *Store) Due() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.st
-	if st.origin == "" || (len(st.nodeList) == 0 && len(st.rejects) == 0) {
+	if st.origin == "" || (len(st.nodeList) == 0 && len(st.rejects) == 0 && !st.seatsOpen()) {
 		return 0
 	}
-	return (st.closedUntil+st.windowSeconds())*int64(time.Second) + int64(st.settings.Lateness)
+	due := (st.closedUntil+st.windowSeconds())*int64(time.Second) + int64(st.settings.Lateness)
+	if end := st.nextSeatEnd(); end > 0 {
+		due = min(due, end)
+	}
+	return due
 }

@@ -281,5 +281,9 @@ func (im *importing) takeLicense(next *terms) (lines []string, err error) {
 		return declared, nil
 	}
 	lines = append(append(lines, licenseLine(l, next.trusted)), declared...)
-	return append(lines, projections.LimitLines(l)...), nil
+	lines = append(lines, projections.LimitLines(l)...)
+	if pools := projections.PoolLines(l); !slices.Equal(pools, s.store.PoolsInForce()) {
+		lines = append(lines, pools...)
+	}
+	return lines, nil
 }

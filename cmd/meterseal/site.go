@@ -399,8 +399,13 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 	}
 	lines = append(append(append(lines, declared...), s.bootLine(lic)), licensed...)
 	lines = append(lines, s.nextKeyLines(st.SiteKeys)...)
-	if l := s.terms.Load().license; l != nil && !slices.Equal(projections.LimitLines(l), s.store.LimitsInForce()) {
-		lines = append(lines, projections.LimitLines(l)...)
+	if l := s.terms.Load().license; l != nil {
+		if limits := projections.LimitLines(l); !slices.Equal(limits, s.store.LimitsInForce()) {
+			lines = append(lines, limits...)
+		}
+		if pools := projections.PoolLines(l); !slices.Equal(pools, s.store.PoolsInForce()) {
+			lines = append(lines, pools...)
+		}
 	}
 	if s.cfg.Fold.Trace && st.Origin == "" {
 		// The first replay says what time it is; the ledger opens then.

@@ -1,0 +1,225 @@
+package projections
+
+import (
+	"slices"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/ledger"
+)
+
+// seatCell is a window of a pool: one future seat record. There is none of a window
+// in which nothing was taken and nothing happened.
+type seatCell struct {
+	from              int64  // s
+	start             uint64 // taken at from
+	peak              uint64
+	ms                uint64 // seat-milliseconds
+	denied            uint64
+	count             uint64 // actions
+	tree              ledger.Frontier
+	close             uint64 // number of the next close when the cell was opened
+	salts             *ledger.Salts
+	firstSeq, lastSeq uint64 // groups that its actions came with
+}
+
+// seconds is rounded down, as a verifier does that adds up the actions: a record
+// says what its own actions give, and nothing carries over.
+func (c *seatCell) seconds() uint64 { return c.ms / 1000 }
+
+// seatEvent is an action on a pool: a leaf of its cell. A renewal is none.
+type seatEvent struct {
+	pool   *pool
+	ms     int64
+	action string
+	taken  uint64 // afterwards
+	holder string
+	owner  seatOwner
+	ip     string
+	reason string
+}
+
+// groupActions are the actions that came with a group, in order. They stay in the
+// store until the group is pruned: leases that ended are not in the stream.
+type groupActions struct {
+	seq  uint64
+	list []seatEvent
+}
+
+// seatPlace names an open cell, seatSlot a seat.
+type (
+	seatPlace struct {
+		pool uint32
+		from int64
+	}
+	seatSlot struct {
+		pool   uint32
+		holder string
+	}
+)
+
+func (st *State) touchPool(p *pool) {
+	if !p.dirty {
+		p.dirty = true
+		st.fx.poolList = append(st.fx.poolList, p)
+	}
+}
+
+func (st *State) touchSeat(s *seat) {
+	if st.fx.seats == nil {
+		st.fx.seats = map[seatSlot]struct{}{}
+	}
+	st.fx.seats[seatSlot{s.pool.index, s.holder}] = struct{}{}
+}
+
+func (st *State) touchSeatCell(p *pool, c *seatCell) {
+	if st.fx.seatCells == nil {
+		st.fx.seatCells = map[seatPlace]struct{}{}
+	}
+	st.fx.seatCells[seatPlace{p.index, c.from}] = struct{}{}
+}
+
+func (s *seat) action(ms int64, action string) seatEvent {
+	return seatEvent{pool: s.pool, ms: ms, action: action, holder: s.holder, owner: s.owner, ip: s.ip}
+}
+
+// roll brings the windows of p up to ms: what is taken stays taken until something
+// happens.
+func (p *pool) roll(st *State, ms int64) {
+	if p.at >= ms {
+		return
+	}
+	st.touchPool(p)
+	if p.taken() == 0 {
+		p.at = ms
+		return
+	}
+	for p.at < ms {
+		w := st.window(p.at)
+		end := min(ms, (w+st.windowSeconds())*1000)
+		c := p.cell(st, w)
+		c.ms += p.taken() * uint64(end-p.at)
+		p.at = end
+	}
+}
+
+// cell returns the cell of the window that begins at w, the newest one.
+func (p *pool) cell(st *State, w int64) *seatCell {
+	var c *seatCell
+	if k := len(p.cells); k > 0 && p.cells[k-1].from == w {
+		c = p.cells[k-1]
+	} else {
+		c = &seatCell{from: w, start: p.taken(), peak: p.taken(), close: st.close.number + 1, firstSeq: st.seq}
+		p.cells = append(p.cells, c)
+	}
+	c.lastSeq = st.seq
+	st.touchSeatCell(p, c)
+	return c
+}
+
+// open returns the cell of what happens at ms, before it changes anything.
+func (p *pool) open(st *State, ms int64) *seatCell {
+	p.roll(st, ms)
+	return p.cell(st, st.window(ms))
+}
+
+// act books an action into c, after what it changed.
+func (st *State) act(c *seatCell, e seatEvent) {
+	e.taken = e.pool.taken()
+	c.peak = max(c.peak, e.taken)
+	if e.action == actionDeny {
+		c.denied++
+	}
+	if c.salts == nil {
+		c.salts = st.secrets.CellSalts(seatCellOf(e.pool.name, c.from, c.from+st.windowSeconds(), c.close))
+	}
+	st.lines.hasher.Append(&c.tree, st.lines.seat(&e, st.tagger, c.salts, c.count))
+	c.count++
+	if k := len(st.fx.actions); k == 0 || st.fx.actions[k-1].seq != st.seq {
+		st.fx.actions = append(st.fx.actions, groupActions{seq: st.seq})
+	}
+	last := &st.fx.actions[len(st.fx.actions)-1]
+	last.list = append(last.list, e)
+}
+
+func seatCellOf(pool string, from, to int64, closeNo uint64) ledger.Cell {
+	return ledger.Cell{Kind: cellKinds[cellSeat], Node: ledger.UnknownNode, Meter: pool, From: from, To: to, Close: closeNo}
+}
+
+// seat is leaf for an action on a pool: who it was stands in the private line.
+func (b *eventLines) seat(e *seatEvent, tagger *ledger.Tagger, salts *ledger.Salts, i uint64) ledger.Hash {
+	b.line = ledger.EventLine{TimeMS: e.ms, Quantity: int64(e.taken), Action: e.action}
+	if e.owner.user != "" {
+		b.line.Tagged, b.line.Tag = true, tagger.Tag(e.owner.user)
+	}
+	b.private = ledger.PrivateLine{ID: e.holder, User: e.owner.user, Host: e.owner.host, IP: e.ip, Reason: e.reason}
+	if e.owner.node != "" {
+		b.private.Dimensions = append(b.secret[:0], events.Dimension{Name: "node", Value: e.owner.node})
+	}
+	return b.hasher.Leaf(salts, i, &b.line, &b.private)
+}
+
+// bookSeats writes the records of what pools hold of the window that begins at w,
+// and of earlier ones that ended only now. One that was closed before its end
+// waits: its seats are still taken.
+func (st *State) bookSeats(w int64) {
+	to := w + st.windowSeconds()
+	for _, p := range st.seats.byName() {
+		p.roll(st, min(to*1000, floorDiv(st.cursor.WallNS, 1e6)))
+		for len(p.cells) > 0 && p.cells[0].from <= w && p.ended(st, p.cells[0]) {
+			c := p.cells[0]
+			p.cells = slices.Delete(p.cells, 0, 1)
+			st.touchSeatCell(p, c)
+			st.bookSeat(p, c)
+		}
+	}
+}
+
+// ended tells whether nothing can come into c any more.
+func (p *pool) ended(st *State, c *seatCell) bool { return (c.from+st.windowSeconds())*1000 <= p.at }
+
+func (st *State) bookSeat(p *pool, c *seatCell) {
+	r := ledger.Seat{Pool: p.name, From: c.from, To: c.from + st.windowSeconds(), Start: c.start, Peak: c.peak, Seconds: c.seconds(),
+		Denied: c.denied, Count: c.count, Root: c.tree.Root()}
+	p.total.add(&r)
+	st.touchPool(p)
+	st.appendRecord(bookedRecord{line: string(r.AppendLine(nil)), first: c.firstSeq, last: c.lastSeq, close: c.close})
+}
+
+func (t *poolTotal) add(r *ledger.Seat) {
+	t.peak, t.seconds, t.denied = max(t.peak, r.Peak), t.seconds+r.Seconds, t.denied+r.Denied
+}
+
+// seatsQuietUntil returns the first window from w on, or until, that a pool has
+// something to book of.
+func (st *State) seatsQuietUntil(w, until int64) int64 {
+	for _, p := range st.seats.list {
+		switch {
+		case len(p.cells) > 0:
+			until = min(until, max(p.cells[0].from, w))
+		case p.taken() > 0:
+			until = min(until, max(st.window(p.at), w))
+		}
+	}
+	return until
+}
+
+// seatsUntil returns the end of the newest window that has ended and that a pool
+// has something to book of, or until.
+func (st *State) seatsUntil(until int64) int64 {
+	for _, p := range st.seats.list {
+		if now := p.now(st); p.taken() > 0 {
+			until = max(until, st.window(now))
+		}
+		for _, c := range p.cells {
+			if p.ended(st, c) {
+				until = max(until, c.from+st.windowSeconds())
+			}
+		}
+	}
+	return until
+}
+
+// seatsOpen tells whether a pool waits for the end of a window.
+func (st *State) seatsOpen() bool {
+	return slices.ContainsFunc(st.seats.list, func(p *pool) bool { return len(p.cells) > 0 || p.taken() > 0 })
+}
