@@ -61,7 +61,7 @@ func (s *server) allowRoutes() []route {
 			{name: "quantity", kind: kindCount, max: 1<<63 - 1, doc: "how much, in the smallest unit of the meter; 1 if not given"},
 			{name: "pool", doc: "a seat of a pool"},
 			node, header,
-			{name: "hold", kind: kindCount, max: uint64(projections.MaxHold / time.Second), doc: "seconds to reserve the amount; needs a meter that counts or sums"},
+			{name: "hold", kind: kindCount, max: uint64(projections.LongestHold / time.Second), doc: "seconds to reserve the amount; needs a meter that counts or sums"},
 			{name: "id", doc: "with hold: the id of the event that will follow; asking again with it reserves once"},
 			built,
 		},

@@ -25,7 +25,7 @@ import (
 
 // Bounds of holds.
 const (
-	MaxHold  = 24 * time.Hour // the longest
+	LongestHold  = 24 * time.Hour // the longest
 	MaxHolds = 65_536         // at a time; beyond it none is given
 )
 

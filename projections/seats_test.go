@@ -156,9 +156,9 @@ func TestSeatExpires(t *testing.T) {
 	// With the next claim a millisecond later, 419.999 seat-seconds are 419.
 	for late, seconds := range map[time.Duration]int{0: 420, time.Millisecond: 419, 3 * time.Hour: 300} {
 		d := newDesk(t, license.Hard, editor(1))
-		d.at(8 * time.Minute).want(checkout("a1"), "claimed") // until 13 min
+		d.at(8*time.Minute).want(checkout("a1"), "claimed") // until 13 min
 		d.at(13*time.Minute-time.Nanosecond).want(checkout("b1"), "no_seat")
-		d.at(13*time.Minute + late).want(checkout("b1"), "claimed")
+		d.at(13*time.Minute+late).want(checkout("b1"), "claimed")
 		if got := d.store.Due(); got == 0 {
 			t.Error("Due = 0 while a seat is taken")
 		}

@@ -124,8 +124,8 @@ func (l licensing) checkHold(q console.AllowRequest) error {
 	}
 	m := l.meters.Load().Lookup(q.Meter)
 	switch {
-	case q.Hold < 0 || q.Hold > projections.MaxHold:
-		return malformed("hold", "reserve for at most 24h", "hold %v is not 0 to %v", q.Hold, projections.MaxHold)
+	case q.Hold < 0 || q.Hold > projections.LongestHold:
+		return malformed("hold", "reserve for at most 24h", "hold %v is not 0 to %v", q.Hold, projections.LongestHold)
 	case q.Meter == "":
 		return malformed("meter", "name the meter whose amount is to be reserved", "hold needs a meter")
 	case q.Quantity < 0:
