@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -51,7 +52,7 @@ func (s *server) allowRoutes() []route {
 		}
 	}
 	return []route{{
-		method: http.MethodGet, path: "/v1/allow", id: "getAllow",
+		method: http.MethodGet, path: "/v1/allow", id: "getAllow", right: access.Allow,
 		summary: "May I?",
 		doc: "200 yes, 403 no, 503 cannot tell: a client that looks at the status alone is never wrong. Nothing is counted: usage is what events say. " +
 			"With hold the amount is reserved: it counts as used for all others until the event with this node and id is stored, the time is over, or it is given back.",
@@ -69,7 +70,7 @@ func (s *server) allowRoutes() []route {
 		problems: []int{400, 403, 409, 429, 503},
 		serve:    s.getAllow,
 	}, {
-		method: http.MethodDelete, path: "/v1/allow", id: "releaseAllow",
+		method: http.MethodDelete, path: "/v1/allow", id: "releaseAllow", right: access.Allow,
 		summary:  "Give a reservation back",
 		doc:      "Where there is none, there is nothing to do: 204 too.",
 		params:   []param{node, header, {name: "id", doc: "of the reservation"}},
@@ -77,7 +78,7 @@ func (s *server) allowRoutes() []route {
 		problems: []int{400, 503},
 		serve:    s.deleteAllow,
 	}, {
-		method: http.MethodPost, path: "/v1/consume", id: "consume",
+		method: http.MethodPost, path: "/v1/consume", id: "consume", right: access.Events,
 		summary: "May I, and count it",
 		doc: "The event is stored if the answer is yes, in one step: many at once never get more than the limit allows. 403 counts nothing. " +
 			"With an id it can be sent again after 503 or no answer: it counts once.",
@@ -89,7 +90,7 @@ func (s *server) allowRoutes() []route {
 	}}
 }
 
-// nodeOf is the node that a request names, by parameter or header.
+// nodeOf is the node that a request names, by parameter, header or its token.
 func nodeOf(r *http.Request, q values) (string, error) {
 	node, header := q.text["node"], r.Header.Get(nodeHeader)
 	if header != "" && node != "" && header != node {
@@ -98,7 +99,7 @@ func nodeOf(r *http.Request, q values) (string, error) {
 	if node = cmp.Or(node, header); node != "" && !events.ValidNode(node) {
 		return "", badRequest("query.node", shown(node)+" is no name of a node", "use letters, digits, _ : / and -, 128 bytes at most")
 	}
-	return node, nil
+	return speakFor(r, node)
 }
 
 func builtOf(q values) (time.Time, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -129,6 +130,14 @@ type Options struct {
 	// private keys, to w; nil: there is no such route.
 	Backup func(ctx context.Context, w io.Writer) error
 
+	// Tokens knows who shows a token; nil: nobody has one.
+	Tokens Tokens
+	// LoopbackToken says that programs of this machine need a token too. Without it
+	// those that show none may do everything.
+	LoopbackToken bool
+	// OnRefusal is told of what was refused for who sent it, or how much; nil: nobody.
+	OnRefusal func(access.Refusal)
+
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Log takes a line per finished unit of work; nil: none.
@@ -137,9 +146,10 @@ type Options struct {
 
 type server struct {
 	Options
-	hosts map[string]bool
-	anyIP bool
-	spec  []byte // the OpenAPI document
+	callers callers
+	hosts   map[string]bool
+	anyIP   bool
+	spec    []byte // the OpenAPI document
 }
 
 // New returns the handler of the site's HTTP API. Serve it with [NewServer].
@@ -168,7 +178,7 @@ func New(o Options) http.Handler {
 		o.Ready = func() error { return refused }
 	}
 	o.StoreDisabled = o.StoreDisabled || o.Store == nil
-	s := &server{Options: o, hosts: map[string]bool{}}
+	s := &server{Options: o, hosts: map[string]bool{}, callers: callers{n: map[string]int{}}}
 	for _, h := range o.Hosts {
 		h = hostName(h)
 		if ip, err := netip.ParseAddr(h); h == "" || (err == nil && ip.IsUnspecified()) {
@@ -198,8 +208,8 @@ func NewServer(handler http.Handler) *http.Server {
 	}
 }
 
-// guard stands before every route: the size of the body, the name that the
-// client asked for, and the origin of the page that sent it.
+// guard stands before every route: the size of the body, who sends it, under
+// which name he asked for the daemon, and the origin of the page that sent it.
 func (s *server) guard(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -207,18 +217,12 @@ func (s *server) guard(next http.Handler) http.Handler {
 			Message: "a web page of another origin sent this request",
 			Hint:    "send it from a program, or from a page of this daemon"})
 	}))
-	next = cross.Handler(next)
+	next = s.identify(cross.Handler(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBodyBytes)
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		if !s.hostAllowed(r) {
-			s.refuse(w, r, &Problem{Status: http.StatusMisdirectedRequest, Code: "wrong_host",
-				Message: "this daemon is not called " + shown(r.Host),
-				Hint:    "ask for 127.0.0.1, localhost or the configured listen address"})
-			return
-		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -236,11 +240,17 @@ func (s *server) held(next http.Handler) http.Handler {
 	})
 }
 
+func wrongHost(r *http.Request) *Problem {
+	return &Problem{Status: http.StatusMisdirectedRequest, Code: "wrong_host",
+		Message: "this daemon is not called " + shown(r.Host),
+		Hint:    "ask for 127.0.0.1, localhost or the configured listen address"}
+}
+
 // hostAllowed keeps out pages that reach this daemon by a name of their own
 // (DNS rebinding): to a browser they are of the same origin, and only the name
-// gives them away.
+// gives them away. It matters where no token is shown, which no page has.
 func (s *server) hostAllowed(r *http.Request) bool {
-	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && a.Network() == "unix" {
+	if viaUnix(r) {
 		return true // no browser gets there
 	}
 	host := hostName(r.Host)

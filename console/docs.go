@@ -5,11 +5,12 @@ import (
 	"strings"
 
 	"github.com/meterseal/meterseal/docs"
+	"github.com/meterseal/meterseal/internal/access"
 )
 
 func (s *server) docsRoutes() []route {
 	return []route{{
-		method: http.MethodGet, path: "/docs/errors/{code}", id: "getErrorPage",
+		method: http.MethodGet, path: "/docs/errors/{code}", id: "getErrorPage", right: access.Public,
 		summary:  "What an error code means, and the way out",
 		doc:      "The type of every problem is such an address.",
 		params:   []param{{name: "code", in: "path", doc: "the code"}},

@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/access"
 )
 
-// nodeHeader names the node that sends. A credential will say it once there
-// are any.
+// nodeHeader names the node that sends, where its token does not.
 const nodeHeader = "Meterseal-Node"
 
 // Media types of CloudEvents.
@@ -43,7 +43,7 @@ const maxSubmits = 64
 
 func (s *server) eventRoutes() []route {
 	return []route{{
-		method: http.MethodPost, path: "/v1/events", id: "sendEvents",
+		method: http.MethodPost, path: "/v1/events", id: "sendEvents", right: access.Events,
 		summary: "Send usage events",
 		doc: "One event as JSON or as a CloudEvent (structured or binary), or up to 10,000 in a JSON array, a CloudEvents batch or NDJSON; " +
 			"at most 1 MiB, also unpacked. Content-Encoding gzip and zstd are read. The answer comes when everything is stored and synced: 202 with a result " +
@@ -131,7 +131,12 @@ func (s *server) take(r *http.Request, q values) (results []eventResult, single 
 	if node != "" && !events.ValidNode(node) {
 		return nil, false, badRequest("query.node", shown(node)+" is no name of a node", "use letters, digits, _ : / and -, 128 bytes at most")
 	}
+	node, stranger := speakFor(r, node)
 	data, err := readBody(r)
+	if err == nil && stranger != nil {
+		err = stranger
+		s.Intake.Refuse(node, events.CodeWrongNode, data, err)
+	}
 	if err != nil {
 		if p := problemOf(err); p.Code == events.CodeTooLarge {
 			s.Intake.Refuse(node, p.Code, data, err)

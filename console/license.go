@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/license"
 )
 
@@ -194,7 +195,7 @@ func (s *server) licenseRoutes() []route {
 		return nil
 	}
 	return []route{{
-		method: http.MethodGet, path: "/v1/license", id: "getLicense",
+		method: http.MethodGet, path: "/v1/license", id: "getLicense", right: access.Read,
 		summary:  "The license: every field with its meaning now, every date with what happens then",
 		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The license in force", of: LicenseDetail{}}},
 		problems: []int{400},
@@ -202,7 +203,7 @@ func (s *server) licenseRoutes() []route {
 			return s.answer(w, http.StatusOK, s.Licensing.Describe())
 		},
 	}, {
-		method: http.MethodGet, path: "/v1/license/history", id: "getLicenseHistory",
+		method: http.MethodGet, path: "/v1/license/history", id: "getLicenseHistory", right: access.Read,
 		summary:  "Licenses and receipts that were taken into use, oldest first",
 		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "As the ledger has them", of: historyAnswer{}}},
 		problems: []int{400, 503},
@@ -214,7 +215,7 @@ func (s *server) licenseRoutes() []route {
 			return s.answer(w, http.StatusOK, historyAnswer{append([]LicenseEvent{}, list...)})
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/reply", id: "importReply",
+		method: http.MethodPost, path: "/v1/reply", id: "importReply", right: access.Import,
 		summary: "Take a reply of the vendor into use",
 		doc:     "The reply as it came; a license or a license key too. All of it is checked before anything is written; what is imported is in force at once. The same again does nothing.",
 		params: []param{
@@ -226,7 +227,7 @@ func (s *server) licenseRoutes() []route {
 		problems: []int{400, 409, 413, 415, 422, 503},
 		serve:    s.postReply,
 	}, {
-		method: http.MethodPost, path: "/v1/activation", id: "activationCode",
+		method: http.MethodPost, path: "/v1/activation", id: "activationCode", right: access.Import,
 		summary:  "Answer an initialization code where no file may leave",
 		doc:      "The activation code carries site key and opening of the ledger, and no usage: that follows in the first report.",
 		body:     []content{{mediaType: jsonType, of: codeBody{}}},
@@ -234,7 +235,7 @@ func (s *server) licenseRoutes() []route {
 		problems: []int{400, 409, 413, 415, 422, 503},
 		serve:    s.postActivation,
 	}, {
-		method: http.MethodPost, path: "/v1/prune", id: "prune",
+		method: http.MethodPost, path: "/v1/prune", id: "prune", right: access.Admin,
 		summary:  "Remove raw events and records that the newest receipt covers",
 		doc:      "Only past their retention, and never what no receipt covers. Hashes stay, so every proof from the receipt on can still be made.",
 		params:   []param{{name: "dry_run", kind: kindFlag, doc: "say what would go"}},
@@ -249,7 +250,7 @@ func (s *server) licenseRoutes() []route {
 			return s.answer(w, http.StatusOK, out)
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/keys/rotate", id: "rotateKey",
+		method: http.MethodPost, path: "/v1/keys/rotate", id: "rotateKey", right: access.Admin,
 		summary:  "Replace the site key",
 		doc:      "Makes a new key and records it; the private half stays in the data directory. Both sign until a receipt that covers the record is imported, then only the new one. Until then it is refused to rotate again.",
 		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The keys", of: KeyRotation{}}},
@@ -263,7 +264,7 @@ func (s *server) licenseRoutes() []route {
 			return s.answer(w, http.StatusOK, out)
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/deactivate", id: "deactivate",
+		method: http.MethodPost, path: "/v1/deactivate", id: "deactivate", right: access.Admin,
 		summary:  "End the ledger and write the last report",
 		doc:      "Closes every window, retires the ledger, and answers with the report that carries the final usage. From then on events get 410 and every answer is no. Doing it again gives the same report.",
 		body:     []content{{mediaType: jsonType, of: DeactivateOptions{}}},

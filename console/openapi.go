@@ -9,11 +9,16 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/meterseal/meterseal/internal/access"
 )
 
 // The OpenAPI document comes from the table of routes and the Go types in it.
 // Only the schema half of huma is used: its router sets package variables, and
 // the intake and the reports would have to go round it.
+
+// tokenScheme is the name of the tokens in the document.
+const tokenScheme = "token"
 
 // document returns the OpenAPI document as JSON. The strict form, for tests,
 // refuses fields that it does not name; the published one lets readers live
@@ -42,7 +47,10 @@ func (s *server) openAPI() (*huma.OpenAPI, huma.Registry) {
 			Title: "Meterseal site", Version: s.Version,
 			Description: "Usage events in; numbers, checkpoints and reports out. Within v1 fields are only added. Refusals are problem details (RFC 9457) with code, message and hint.",
 		},
-		Components: &huma.Components{Schemas: registry},
+		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{tokenScheme: {
+			Type: "http", Scheme: "bearer",
+			Description: "A token with the right that the operation names. On the machine of the daemon none is needed, unless http.loopback is token.",
+		}}},
 	}
 	for _, rt := range s.routes() {
 		doc.AddOperation(rt.operation(registry))
@@ -53,6 +61,11 @@ func (s *server) openAPI() (*huma.OpenAPI, huma.Registry) {
 func (rt *route) operation(registry huma.Registry) *huma.Operation {
 	op := &huma.Operation{OperationID: rt.id, Method: rt.method, Path: rt.path, Summary: rt.summary, Description: rt.doc,
 		Responses: map[string]*huma.Response{}}
+	usual := []int{http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusTooManyRequests, http.StatusInternalServerError}
+	if rt.right != access.Public {
+		op.Security = []map[string][]string{{tokenScheme: {string(rt.right)}}}
+		usual = append(usual, http.StatusUnauthorized)
+	}
 	for _, p := range rt.params {
 		in := "query"
 		if p.in != "" {
@@ -67,18 +80,21 @@ func (rt *route) operation(registry huma.Registry) *huma.Operation {
 		}
 	}
 	problem := content{of: Problem{}}
-	for _, status := range append([]int{http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusInternalServerError}, rt.problems...) {
+	for _, status := range append(usual, rt.problems...) {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status),
 			Content:     map[string]*huma.MediaType{problemType: problem.media(registry)},
 		}
 	}
 	for _, c := range rt.answers {
-		res := &huma.Response{Description: c.doc}
-		if c.mediaType != "" {
-			res.Content = map[string]*huma.MediaType{c.mediaType: c.media(registry)}
+		res := op.Responses[strconv.Itoa(c.status)]
+		if res == nil || c.mediaType == "" { // else it may be a problem as well
+			res = &huma.Response{Content: map[string]*huma.MediaType{}}
+			op.Responses[strconv.Itoa(c.status)] = res
 		}
-		op.Responses[strconv.Itoa(c.status)] = res
+		if res.Description = c.doc; c.mediaType != "" {
+			res.Content[c.mediaType] = c.media(registry)
+		}
 	}
 	return op
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/access"
 )
 
 // openMeterRoutes is the ingest route of OpenMeter, so that a program which
@@ -15,7 +16,7 @@ func (s *server) openMeterRoutes() []route {
 		return nil
 	}
 	return []route{{
-		method: http.MethodPost, path: "/api/v1/events", id: "sendOpenMeterEvents",
+		method: http.MethodPost, path: "/api/v1/events", id: "sendOpenMeterEvents", right: access.Events,
 		summary: "Send CloudEvents with an SDK of OpenMeter",
 		doc: "As POST /v1/events, answered as those SDKs expect it: 204 if every event is stored and synced, or was before; otherwise a problem whose errors " +
 			"name each event that is not, by its index, with its code and status. The others are stored all the same, so sending everything again is safe.",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -25,6 +26,8 @@ type Problem struct {
 	Message string       `json:"message" doc:"what is wrong, with the value at fault"`
 	Hint    string       `json:"hint,omitempty" doc:"the way out"`
 	Errors  []FieldError `json:"errors,omitempty" nullable:"false" doc:"each field at fault"`
+
+	reason string // finer than Code, for counters
 }
 
 // FieldError is one field at fault.
@@ -65,6 +68,7 @@ func problemOf(err error) *Problem {
 	var lic *license.Error
 	var doc *export.Error
 	var size *http.MaxBytesError
+	var who *access.Error
 	switch {
 	case errors.As(err, &p):
 		c := *p
@@ -75,6 +79,8 @@ func problemOf(err error) *Problem {
 			p.Errors = []FieldError{{Location: ev.Field, Message: ev.Message}}
 		}
 		return p
+	case errors.As(err, &who):
+		return &Problem{Status: who.Status, Code: who.Code, Message: who.Message, Hint: who.Hint, reason: who.Reason}
 	case errors.As(err, &lic):
 		return &Problem{Status: http.StatusUnprocessableEntity, Code: lic.Code, Message: strings.TrimPrefix(lic.Error(), lic.Code+": "), Hint: lic.Hint}
 	case errors.As(err, &doc):
@@ -112,10 +118,16 @@ func noStore() *Problem {
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 	p.Type, p.Title, p.Detail = "/docs/errors/"+p.Code, http.StatusText(p.Status), p.Message
 	switch p.Status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="meterseal"`)
 	case http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", retrySoon)
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryLater)
+	}
+	switch p.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusMisdirectedRequest, http.StatusTooManyRequests:
+		s.noteRefusal(r, p)
 	}
 	if p.Status >= 500 && p.Code != codeLicense && p.Code != codeNotReady && r.URL.Path != "/readyz" {
 		s.Log.Warn("request failed", "path", r.URL.Path, "code", p.Code, "err", p.Message)

@@ -12,17 +12,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/meterseal/meterseal/internal/access"
 )
 
 func (s *server) reportRoutes() []route {
 	list := []route{{
-		method: http.MethodPost, path: "/v1/report", id: "exportReport",
+		method: http.MethodPost, path: "/v1/report", id: "exportReport", right: access.Report,
 		summary: "Write a usage report",
 		doc:     "The report covers closed windows only, removes nothing, and is the same again as long as nothing new is recorded.",
 		params: []param{
 			{name: "from", kind: kindCount, doc: "an accepted size to begin at, 0 for the whole ledger; else where the last receipt ended"},
 			{name: "level", enum: reportLevels, doc: "what it shows of single events; as configured if not given"},
-			{name: "close_now", kind: kindFlag, doc: "first close the open windows: for demonstrations and tests"},
+			{name: "close_now", kind: kindFlag, doc: "first close the open windows: for demonstrations and tests; needs the right admin too"},
 			{name: "message", doc: "goes to the log of the site, never into the report"},
 		},
 		body:     []content{{mediaType: jsonType, doc: "instead of parameters", of: reportBody{}}},
@@ -34,7 +36,7 @@ func (s *server) reportRoutes() []route {
 		return list
 	}
 	return append(list, route{
-		method: http.MethodPost, path: "/v1/backup", id: "writeBackup",
+		method: http.MethodPost, path: "/v1/backup", id: "writeBackup", right: access.Admin,
 		summary:  "Write a backup while the daemon runs",
 		doc:      "It never holds the private keys: keep the folder keys of the data directory apart.",
 		answers:  []content{{status: http.StatusOK, mediaType: backupType, doc: "A consistent archive"}},
@@ -97,6 +99,11 @@ func (s *server) postReport(w http.ResponseWriter, r *http.Request, q values) er
 	}
 	if len(ask.Message) > maxMessageBytes {
 		return badRequest("body.message", fmt.Sprintf("has %d bytes, at most %d are allowed", len(ask.Message), maxMessageBytes), "shorten it")
+	}
+	if ask.CloseNow { // cuts windows short for everybody
+		if err := s.permit(r, access.Admin); err != nil {
+			return err
+		}
 	}
 	begin := s.Now()
 	name, write, err := s.Reporter.Report(r.Context(), ReportOptions(ask))

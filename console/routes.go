@@ -7,13 +7,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/meterseal/meterseal/internal/access"
 )
 
 // route is one method of one path: what the OpenAPI document says of it, and
 // what serves it.
 type route struct {
 	method, path string
-	id           string // operationId
+	right        access.Right // what the sender must have
+	id           string       // operationId
 	summary, doc string
 	params       []param
 	anyQuery     bool // serve reads the query by itself
@@ -71,6 +74,10 @@ func (s *server) mux() http.Handler {
 			raw := r.URL.RawQuery
 			if rt.anyQuery {
 				raw = ""
+			}
+			if err := s.permit(r, rt.right); err != nil {
+				s.refuse(w, r, problemOf(err))
+				return
 			}
 			q, p := parseQuery(rt.params, raw)
 			if p != nil {

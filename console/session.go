@@ -5,12 +5,13 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/projections"
 )
 
 func (s *server) sessionRoutes() []route {
 	list := []route{{
-		method: http.MethodGet, path: "/v1/sessions", id: "getSessions",
+		method: http.MethodGet, path: "/v1/sessions", id: "getSessions", right: access.Read,
 		summary:  "Backfill sessions, oldest first",
 		doc:      "What was loaded as part of a session, meter by meter, and what of it still counts.",
 		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "Sessions, open and reverted", of: sessionsAnswer{}}},
@@ -21,7 +22,7 @@ func (s *server) sessionRoutes() []route {
 		return list
 	}
 	return append(list, route{
-		method: http.MethodPost, path: "/v1/sessions/{name}/revert", id: "revertSession",
+		method: http.MethodPost, path: "/v1/sessions/{name}/revert", id: "revertSession", right: access.Admin,
 		summary: "Take a backfill session back",
 		doc: "Voids each event of the session that is not voided yet, in one step. Doing it again changes nothing, and the answer says so. " +
 			"Later events of the session are refused.",

@@ -39,6 +39,8 @@ type site struct {
 	srv   *httptest.Server
 	log   bytes.Buffer
 
+	secret string // the token that requests show
+
 	mu      sync.Mutex // guards what follows
 	now     time.Time
 	seq     uint64
@@ -244,6 +246,9 @@ func (s *site) request(method, path, contentType, body string) *http.Request {
 	}
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
+	}
+	if s.secret != "" {
+		r.Header.Set("Authorization", "Bearer "+s.secret)
 	}
 	return r
 }

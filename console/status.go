@@ -7,25 +7,26 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/projections"
 )
 
 func (s *server) statusRoutes() []route {
 	return []route{{
-		method: http.MethodGet, path: "/v1/status", id: "getStatus",
+		method: http.MethodGet, path: "/v1/status", id: "getStatus", right: access.Read,
 		summary:  "State of daemon, license, ledger, nodes and meters",
 		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "Counts are since the ledger was opened", of: status{}}},
 		problems: []int{400},
 		serve:    s.getStatus,
 	}, {
-		method: http.MethodGet, path: "/v1/checkpoint", id: "getCheckpoint",
+		method: http.MethodGet, path: "/v1/checkpoint", id: "getCheckpoint", right: access.Read,
 		summary:  "The newest signed checkpoint of the ledger",
 		doc:      "A signed note as transparency logs use it: origin, size, root, signature. What it covers is on disk.",
 		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The signed note"}},
 		problems: []int{404, 503},
 		serve:    s.getCheckpoint,
 	}, {
-		method: http.MethodGet, path: "/v1/rejected", id: "getRejected",
+		method: http.MethodGet, path: "/v1/rejected", id: "getRejected", right: access.Read,
 		summary:  "Events that were refused, newest first",
 		params:   []param{{name: "limit", kind: kindCount, max: maxRejected, doc: "at most so many; 100 if not given"}},
 		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What is kept of them, and counts by reason", of: rejectedAnswer{}}},
@@ -36,7 +37,7 @@ func (s *server) statusRoutes() []route {
 
 func (s *server) healthRoutes() []route {
 	list := []route{{
-		method: http.MethodGet, path: "/healthz", id: "getHealth",
+		method: http.MethodGet, path: "/healthz", id: "getHealth", right: access.Public,
 		summary: "Is the daemon healthy",
 		answers: []content{
 			{status: http.StatusOK, mediaType: textType, doc: "OK"},
@@ -44,14 +45,14 @@ func (s *server) healthRoutes() []route {
 		},
 		serve: s.getHealth,
 	}, {
-		method: http.MethodGet, path: "/readyz", id: "getReady",
+		method: http.MethodGet, path: "/readyz", id: "getReady", right: access.Public,
 		summary:  "Are events taken",
 		params:   []param{{name: "licensed", kind: kindFlag, doc: "also ask whether the license gives service"}},
 		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "OK"}},
 		problems: []int{400, 503},
 		serve:    s.getReady,
 	}, {
-		method: http.MethodGet, path: "/openapi.json", id: "getOpenAPI",
+		method: http.MethodGet, path: "/openapi.json", id: "getOpenAPI", right: access.Public,
 		summary: "This document",
 		answers: []content{{status: http.StatusOK, mediaType: jsonType, doc: "OpenAPI 3.1", of: map[string]any{}}},
 		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
@@ -62,7 +63,7 @@ func (s *server) healthRoutes() []route {
 		return list
 	}
 	return append(list, route{
-		method: http.MethodGet, path: "/metrics", id: "getMetrics",
+		method: http.MethodGet, path: "/metrics", id: "getMetrics", right: access.Read,
 		summary:  "Metrics in the Prometheus text format",
 		doc:      "Not for billing: use the report.",
 		anyQuery: true,

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/projections"
 )
 
 func (s *server) usageRoutes() []route {
 	return []route{{
-		method: http.MethodGet, path: "/v1/usage", id: "getUsage",
+		method: http.MethodGet, path: "/v1/usage", id: "getUsage", right: access.Read,
 		summary: "What was counted",
 		doc: "A row per span, meter, and what is kept apart. An event counts in the span of its own time, late or not; the late share and " +
 			"corrections stand beside it. Quantities are integers in the smallest unit of the meter.",
@@ -27,7 +28,7 @@ func (s *server) usageRoutes() []route {
 		problems: []int{400, 404, 503},
 		serve:    s.getUsage,
 	}, {
-		method: http.MethodGet, path: "/usageReport", id: "getUsageReport",
+		method: http.MethodGet, path: "/usageReport", id: "getUsageReport", right: access.Read,
 		summary: "Documents per UTC day",
 		doc: "The complete days of the last 365, oldest first; the current day is left out, and a number once given never changes: a late event counts " +
 			"on the day on which it was booked. Nothing is removed.",

@@ -1,0 +1,171 @@
+package console
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/access"
+)
+
+// Tokens knows who shows a token.
+type Tokens interface {
+	// Caller returns whose it is, or an *access.Error.
+	Caller(secret string) (access.Caller, error)
+}
+
+// maxInFlight is how many requests of one caller are answered at once.
+const maxInFlight = 256
+
+// callers counts the requests that are under way.
+type callers struct {
+	mu sync.Mutex // protects n
+	n  map[string]int
+}
+
+// begin counts a request of who; false: he has enough under way.
+func (c *callers) begin(who string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n[who] >= maxInFlight {
+		return false
+	}
+	c.n[who]++
+	return true
+}
+
+func (c *callers) end(who string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n[who]--; c.n[who] == 0 {
+		delete(c.n, who)
+	}
+}
+
+type callerKey struct{}
+
+// callerOf returns who sent r.
+func callerOf(r *http.Request) access.Caller {
+	c, _ := r.Context().Value(callerKey{}).(access.Caller)
+	return c
+}
+
+// identify says who sends each request. A token that is shown has to be good.
+// Without one a program of this machine may do everything, unless a token is
+// wanted there too; anybody else only what is public.
+func (s *server) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var c access.Caller
+		who := remoteHost(r)
+		secret, shown := bearer(r)
+		switch {
+		case shown && s.Tokens != nil:
+			var err error
+			if c, err = s.Tokens.Caller(secret); err != nil {
+				s.refuse(w, r, problemOf(err))
+				return
+			}
+			who = "token " + c.Token
+		case !s.fromHere(r) || s.LoopbackToken:
+		case !s.hostAllowed(r):
+			s.refuse(w, r, wrongHost(r))
+			return
+		default:
+			c = access.Everything
+		}
+		if !s.callers.begin(who) {
+			s.refuse(w, r, &Problem{Status: http.StatusTooManyRequests, Code: events.CodeBusy,
+				Message: who + " has as many requests under way as may be", Hint: "send them again a little later"})
+			return
+		}
+		defer s.callers.end(who)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+	})
+}
+
+// permit returns why the sender of r may not use a route; nil: it may.
+func (s *server) permit(r *http.Request, right access.Right) error {
+	c := callerOf(r)
+	switch {
+	case c.May(right):
+		return nil
+	case c.Token != "":
+		return access.NotAllowed(c.Token, right)
+	}
+	return access.NotAuthenticated("no_token", `send "Authorization: Bearer TOKEN"; "meterseal token add" makes one`,
+		"%s %s needs a token with the right %s", r.Method, r.URL.Path, right)
+}
+
+// speakFor returns the node in whose name r is sent: the one that its token is
+// bound to, or the one that is named. Naming another is refused.
+func speakFor(r *http.Request, named string) (string, error) {
+	bound := callerOf(r).Node
+	switch {
+	case bound == "":
+		return named, nil
+	case named != "" && named != bound:
+		return bound, wrongNode(bound, named)
+	}
+	return bound, nil
+}
+
+func wrongNode(bound, named string) *events.Error {
+	return &events.Error{Code: events.CodeWrongNode, Field: "node", Message: "the token is that of node " + bound + ", and node " + shown(named) + " is named",
+		Hint: "leave the node out, or use a token of that node"}
+}
+
+// bearer returns the token of r.
+func bearer(r *http.Request) (secret string, shown bool) {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return strings.TrimSpace(secret), true
+}
+
+// fromHere tells whether a program of this machine sent r, and not for somebody
+// else: who passes requests on says so.
+func (s *server) fromHere(r *http.Request) bool {
+	for _, passed := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
+		if r.Header.Get(passed) != "" {
+			return false
+		}
+	}
+	if viaUnix(r) {
+		return true
+	}
+	ip, err := netip.ParseAddr(remoteHost(r))
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func viaUnix(r *http.Request) bool {
+	a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && a.Network() == "unix"
+}
+
+// remoteHost is the address that r came from.
+func remoteHost(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// noteRefusal tells of a request that was refused for who sent it, or how much.
+func (s *server) noteRefusal(r *http.Request, p *Problem) {
+	if s.OnRefusal == nil {
+		return
+	}
+	c := callerOf(r)
+	reason := p.reason
+	if reason == "" {
+		reason = p.Code
+	}
+	s.OnRefusal(access.Refusal{Listener: "http", Reason: reason, Node: c.Node, Token: c.Token, Remote: remoteHost(r),
+		What: r.Method + " " + r.URL.Path, Message: p.Message, Hint: p.Hint})
+}
