@@ -17,7 +17,7 @@ import (
 // own check and the tests all use it.
 //
 // It begins at the start of a ledger, or after a close whose state the lines
-// given to AddBase carry over. Its memory grows with nodes, meters and enrolled
+// given to AddBase carry over. Its memory grows with nodes, meters, pools and enrolled
 // keys, never with records, and a usage, late or beat record costs no
 // allocation. It does not hash the tree: the caller does, and compares the roots
 // that Claims names.
@@ -44,6 +44,7 @@ type Audit struct {
 	lastNode *nodeAudit
 	meters   map[string]*meterAudit
 	lastMet  *meterAudit
+	pools    map[string]*poolAudit
 	keys     map[Hash]struct{} // enrolled keys but the site's
 	siteKey  string            // last one enrolled in these records
 
@@ -73,7 +74,7 @@ const allNodesWork = 200_000_000
 func NewAudit(size uint64, prev *CloseEnd) *Audit {
 	a := &Audit{
 		size: size, next: size,
-		nodes: map[string]*nodeAudit{}, meters: map[string]*meterAudit{}, keys: map[Hash]struct{}{},
+		nodes: map[string]*nodeAudit{}, meters: map[string]*meterAudit{}, pools: map[string]*poolAudit{}, keys: map[Hash]struct{}{},
 	}
 	a.group.sum = sha256.New()
 	if prev != nil {

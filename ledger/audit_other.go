@@ -31,10 +31,7 @@ func (a *Audit) addOther(line []byte) {
 	case *Reject:
 		a.addReject(r)
 	case *Seat:
-		a.checkWindow(uint64(r.From), uint64(r.To), true)
-		if r.Peak < r.Start {
-			a.find(CodeTotals, "peak %d below the start %d", r.Peak, r.Start)
-		}
+		a.addSeat(r)
 	case *Clock:
 		if r.Step >= 86_400 || r.Step <= -86_400 {
 			a.find(CodeClockStep, "clock step of %d s", r.Step)
@@ -219,6 +216,7 @@ func (a *Audit) addRestore(r *Restore) {
 	a.find(CodeRestore, "restored at size %d: %s", r.Size, r.Cause)
 	a.claim(r.Size, r.Root, CodeDiffers)
 	a.restored = true
+	a.forgetSeats()
 	// What nodes and closes stated before may be of the lost part: begin anew.
 	if !a.spend() {
 		return

@@ -22,6 +22,7 @@ const (
 	ReplyBytesMax          = 1 << 20   // a reply
 	NodesMax               = 65_536    // nodes of a ledger
 	MetersMax              = 1024      // meters of a ledger
+	PoolsMax               = 1024      // pools of seats of a ledger
 	NameBytesMax           = 128       // a name, node or meter
 	KeyNameBytesMax        = 255       // the name in a vkey
 	AttrNameBytesMax       = 64        // the name of an attribute

@@ -180,6 +180,9 @@ func (c *stateCheck) compare(audit *ledger.Audit, report *CheckReport) error {
 			return fmt.Errorf("%w: meter %s: its use is %d adjusted by %d, its total %d by %d", ErrDamaged, m.def.ID, all.value, all.adjusted, m.all.value, m.all.adjusted)
 		}
 	}
+	if err := c.comparePools(audit); err != nil {
+		return err
+	}
 	for _, a := range audit.Nodes() {
 		n := st.nodes[a.Node]
 		if n == nil || n.counted != a.Counted || n.recorded != [...]uint64{a.Duplicate, a.Rejected, a.Quarantined} {
@@ -193,6 +196,21 @@ func (c *stateCheck) compare(audit *ledger.Audit, report *CheckReport) error {
 		c.cell(cl.meter, cl.node.index, cl.key.from, &cl.flushed)
 	}
 	return c.compareRows(report)
+}
+
+// comparePools compares the totals of pools with the records, unless some of those
+// were pruned: no record carries such a total over.
+func (c *stateCheck) comparePools(audit *ledger.Audit) error {
+	totals := map[string]poolTotal{}
+	for _, t := range audit.Pools() {
+		totals[t.Pool] = poolTotal{t.Peak, t.Seconds, t.Denied}
+	}
+	for _, p := range c.s.st.seats.list {
+		if want := totals[p.name]; c.from == 0 && p.total != want {
+			return fmt.Errorf("%w: pool %s: the records hold %+v, the state %+v", ErrDamaged, p.name, want, p.total)
+		}
+	}
+	return nil
 }
 
 // compare compares a total of the state with that of the records.
@@ -253,6 +271,14 @@ func (s *Store) checkOpenCells(ctx context.Context, groups Groups, first uint64)
 			session: k.session, reason: k.reason, count: c.count, root: c.tree.Root(), first: c.firstSeq, last: c.lastSeq, close: c.close})
 		if c.meter.def.Aggregation == events.Sum || k.kind == cellAdjust {
 			values[refs[len(refs)-1].place()] += c.value
+		}
+	}
+	for _, p := range s.st.seats.list {
+		for _, c := range p.cells {
+			if first != 0 && c.firstSeq >= first {
+				refs = append(refs, cellRef{open: true, kind: cellSeat, node: ledger.UnknownNode, meter: p.name, from: c.from, to: c.from + s.st.windowSeconds(),
+					count: c.count, root: c.tree.Root(), first: c.firstSeq, last: c.lastSeq, close: c.close})
+			}
 		}
 	}
 	s.mu.Unlock()

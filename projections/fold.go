@@ -33,6 +33,7 @@ type effects struct {
 	seats     map[seatSlot]struct{}
 	seatCells map[seatPlace]struct{}
 	actions   []groupActions
+	acted     int // how many actions those are
 
 	records  []bookedRecord
 	tiles    []ledger.Tile

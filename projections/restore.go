@@ -201,7 +201,7 @@ func (r *Restore) adjust(rec *ledger.Adjust) error {
 func (r *Restore) seat(rec *ledger.Seat) error {
 	p := r.s.st.pool(rec.Pool)
 	if p == nil {
-		return fmt.Errorf("%w: more than %d pools", ErrDamaged, ledger.MetersMax)
+		return fmt.Errorf("%w: more than %d pools", ErrDamaged, ledger.PoolsMax)
 	}
 	p.total.add(rec)
 	p.at = rec.To * 1000

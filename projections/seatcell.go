@@ -139,6 +139,7 @@ func (st *State) act(c *seatCell, e seatEvent) {
 	}
 	last := &st.fx.actions[len(st.fx.actions)-1]
 	last.list = append(last.list, e)
+	st.fx.acted++
 }
 
 func seatCellOf(pool string, from, to int64, closeNo uint64) ledger.Cell {

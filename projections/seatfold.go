@@ -159,7 +159,7 @@ func (st *State) setPool(line string) error {
 func (st *State) pool(name string) *pool {
 	x := &st.seats
 	p := x.pools[name]
-	if p == nil && len(x.list) < ledger.MetersMax {
+	if p == nil && len(x.list) < ledger.PoolsMax {
 		p = &pool{index: uint32(len(x.list)), name: strings.Clone(name), at: floorDiv(st.cursor.WallNS, 1e6)}
 		p.init()
 		x.pools[p.name] = p

@@ -218,7 +218,7 @@ func (s *Store) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([]
 	}
 	s.answerSeats()
 	// A batch is bounded whatever the time between two syncs.
-	if len(s.st.ids.tail) > maxUncommitted || len(s.st.fx.records) > maxUncommitted || len(s.st.refsNew) > maxUncommitted || len(s.st.sessionNew) > maxUncommitted {
+	if len(s.st.ids.tail) > maxUncommitted || len(s.st.fx.records) > maxUncommitted || len(s.st.refsNew) > maxUncommitted || len(s.st.sessionNew) > maxUncommitted || s.st.fx.acted > maxUncommitted {
 		err = s.commitLocked()
 		s.failed = err
 	}

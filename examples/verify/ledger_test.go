@@ -29,6 +29,7 @@ type site struct {
 	nodes  []string          // that are not removed
 	booked map[string]uint64 // last Q1 per node
 	levels map[string]int64  // start of the level cells, by node and meter
+	seats  int64             // taken when the window begins
 	seen   map[string]uint64 // SEQ, and TAKEN
 	boots  int
 }
@@ -84,8 +85,10 @@ func (s *site) window() {
 		s.node(n, from, to)
 	}
 	s.others(from, to)
+	s.pool(from, to)
 	for _, n := range s.nodes {
-		if s.seen[n] += 1; s.rng.IntN(3) == 0 {
+		if s.rng.IntN(3) == 0 {
+			s.seen[n]++ // one event each, which the reject below accounts for
 			size := s.sizes[s.rng.IntN(len(s.sizes))]
 			s.add(fmt.Sprintf("seen %d %s 1793700800000 %d %d %d %v -", to-4, n, s.seen[n], s.seen[n], size, s.Root(size)), nil)
 			s.add(fmt.Sprintf("reject %s %d %d rejected unknown_meter 1", n, from, to), nil)
@@ -191,6 +194,31 @@ func (s *site) adjust(n string, from, to int64) {
 		[]export.CellEvent{s.event(to*1000, a, 1, " kind=amend"), s.event(to*1000, b, 2, " kind=void")})
 }
 
+// pool adds the record of a pool of seats, if any is taken or anything happens.
+func (s *site) pool(from, to int64) {
+	start, peak, ms, denied := s.seats, s.seats, int64(0), 0
+	at, events := from*1000, []export.CellEvent(nil)
+	for range s.rng.IntN(4) {
+		next := at + s.rng.Int64N(250_000)
+		ms, at = ms+s.seats*(next-at), next
+		switch s.rng.IntN(4) {
+		case 0: // refused
+			denied++
+		case 1: // renewed, or shared
+		case 2:
+			s.seats = max(s.seats-1, 0)
+		case 3:
+			s.seats++
+		}
+		peak = max(peak, s.seats)
+		events = append(events, s.event(at, s.seats, 1, ""))
+	}
+	ms += s.seats * (to*1000 - at)
+	if start > 0 || len(events) > 0 {
+		s.add(fmt.Sprintf("seat editor %d %d %d %d %d %d %d ROOT", from, to, start, peak, ms/1000, denied, len(events)), events)
+	}
+}
+
 // others adds some of the records that concern no node, or all.
 func (s *site) others(from, to int64) {
 	for range s.rng.IntN(4) {
@@ -208,9 +236,7 @@ func (s *site) others(from, to int64) {
 			s.add(fmt.Sprintf("receipt %d %d %v %d %v", to-5, size, s.Root(size), to-6, s.Root(5)), nil)
 		case 5:
 			s.add(fmt.Sprintf("x-note %d", s.rng.IntN(9)), nil)
-		case 6:
-			s.add(fmt.Sprintf("seat editor %d %d 1 2 1200 0 2 ROOT", from, to), []export.CellEvent{
-				s.event(from*1000+300_000, 2, 1, ""), s.event(from*1000+600_000, 1, 1, "")})
+		case 6: // see pool
 		case 7:
 			if k := "node add " + vectors.Key(ledger.RoleNode).VKey().String(); !strings.Contains(strings.Join(s.Lines, "\n"), k) {
 				s.add(fmt.Sprintf("key %d %s", to-5, k), nil)
@@ -219,6 +245,7 @@ func (s *site) others(from, to int64) {
 			if s.rng.IntN(3) == 0 {
 				s.add(fmt.Sprintf("restore %d disk-lost %d %v - -", to-5, s.Size(), s.Root(s.Size())), nil)
 				clear(s.seen)
+				s.seats = s.rng.Int64N(3)
 			}
 		}
 	}

@@ -201,6 +201,11 @@ func editLedger(rng *rand.Rand, s *site, base int) {
 				fmt.Sprintf("retire %d moved", s.until),
 				fmt.Sprintf("adjust n1 count.m count %d %d 0 0 void 0 %v", from, s.until, none),
 				fmt.Sprintf("seat editor %d %d 2 1 0 0 0 %v", from, s.until, none),
+				fmt.Sprintf("seat viewer %d %d 0 2 10 0 1 %v", from, s.until, none),
+				fmt.Sprintf("seat viewer %d %d 0 0 0 2 1 %v", from, s.until, none),
+				fmt.Sprintf("seat viewer %d %d 1 1 %d 0 0 %v", from, s.until, window-1, none),
+				fmt.Sprintf("seat viewer %d %d 1 1 %d 0 0 %v", from, s.until, window, none),
+				fmt.Sprintf("seat viewer %d %d 0 0 0 0 0 %v", from, s.until, none),
 				fmt.Sprintf("key %d site remove %s", s.until, s.OpeningKeys[0]),
 				fmt.Sprintf("usage n1 sum.m sum %d %d 0 0 0 0 %v", from, s.until, none),
 			})

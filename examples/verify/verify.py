@@ -501,6 +501,11 @@ class Meter:
         self.other = None  # of latest: Sums of late records that may be newer than what was carried
 
 
+class Pool:
+    def __init__(self, taken):
+        self.to, self.taken, self.lost, self.sums = 0, taken, False, [0, 0, 0]
+
+
 class Fold:
     """The rules of ledger.md, "What must add up". find(code, text) takes what breaks one."""
 
@@ -509,6 +514,7 @@ class Fold:
         self.time = self.boots = self.no = self.serial = self.until = self.newest = 0
         self.window = self.bindings = self.last = self.opened = None
         self.nodes, self.meters, self.keys, self.group = {}, {}, set(), []
+        self.pools, self.begins = {}, base == 0
         self.added, self.receipts, self.claims, self.named = [], [], [], {0: EMPTY}
         self.restored = self.retired = False
 
@@ -660,7 +666,20 @@ class Fold:
 
     def do_seat(self, r):
         self.one_window(r, False)
-        self.check(r.PEAK >= r.START, "records/totals", "PEAK below START")
+        self.check(r.POOL in self.pools or len(self.pools) < 1024, "size/too_large", "pools")
+        p = self.pools.setdefault(r.POOL, Pool(0 if self.begins and not self.restored else None))
+        self.check(r.FROM >= p.to, "records/window_gap", "a window of seats before the newest one")
+        hole = r.FROM > p.to > 0 and not p.lost
+        self.check(r.START == 0 or not hole, "records/totals", "seats at the start after a window without a record")
+        self.check(p.taken in (None, r.START), "records/totals", "START is not what the window before ended with")
+        most = r.PEAK * (r.TO - r.FROM)
+        least = 0 if r.COUNT else most
+        fits = r.DENIED <= r.COUNT and 0 <= r.PEAK - r.START <= r.COUNT - r.DENIED and least <= r.SECONDS <= most
+        self.check(fits, "records/totals", "seats that their actions cannot take")
+        self.check(r.COUNT or (r.START and r.ROOT == EMPTY), "records/totals", "seats without actions")
+        p.to, p.taken, p.lost = max(p.to, r.TO), None if r.COUNT else r.START, False
+        p.sums = [a + b for a, b in zip(p.sums, (r.SECONDS, r.DENIED, r.COUNT))]
+        self.check(max(p.sums) <= MAX, "records/totals", "a sum of seats leaves int64")
 
     def do_beat(self, r):
         self.whole_windows(r)
@@ -700,6 +719,8 @@ class Fold:
         self.restored = True
         for n in self.nodes.values():
             n.stated, n.seen = [], (None, None, None)
+        for p in self.pools.values():
+            p.taken, p.lost = None, True
 
     def do_receipt(self, r):
         self.receipts.append((self.size, r))
