@@ -66,7 +66,6 @@ func (st *State) quietUntil(w, until int64) int64 {
 	for k := range st.rejects {
 		until = min(until, max(k.window, w))
 	}
-	until = st.seatsQuietUntil(w, until)
 	for _, n := range st.byName {
 		if until == w {
 			break
@@ -115,7 +114,6 @@ func (st *State) closeWindow(w int64) error {
 		return err
 	}
 	st.bookRejects(w)
-	st.bookSeats(w)
 	st.closedTo(to)
 	return nil
 }
@@ -433,7 +431,6 @@ func (st *State) closeNow(now bool, counter string) error {
 		for k := range st.rejects {
 			until = max(until, k.window+st.windowSeconds())
 		}
-		until = st.seatsUntil(until)
 		if err := st.closeUntil(until); err != nil {
 			return err
 		}

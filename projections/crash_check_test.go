@@ -50,6 +50,7 @@ func (c *crasher) compare() {
 	compareBooked(c.t, c.store, c.model)
 	compareLimits(c.t, c.store, c.model)
 	compareAccounts(c.t, c.store, c.model)
+	compareSeats(c.t, c.store, c.model)
 }
 
 // checkAnnounced compares every checkpoint ever handed out with the records
@@ -226,6 +227,7 @@ type generator struct {
 	past   map[string][]events.Event // plain events of a node, to send again or correct
 	next   map[string]uint64         // of its SDK batches
 	epoch  map[string]uint64
+	asked  int            // requests for seats
 	times  map[int64]bool // each once, so that "latest" has no ties between nodes
 }
 
@@ -235,7 +237,7 @@ func newGenerator(rng *rand.Rand) *generator {
 
 // runs returns some runs of a group at now.
 func (g *generator) runs(now time.Time) []events.Run {
-	var runs []events.Run
+	runs := g.seats()
 	for range g.rng.IntN(4) {
 		node := fmt.Sprint("n", 1+g.rng.IntN(3))
 		switch n := g.rng.IntN(20); {
@@ -279,7 +281,7 @@ func (g *generator) license(now time.Time) []events.Run {
 			runs = append(runs, control(fmt.Sprintf("credit %s %d %d", id, day.AddDate(0, 0, -g.rng.IntN(3)).Unix(), g.rng.IntN(20))))
 		}
 	}
-	return append(runs, control(licenseLine(g.serial, 0)),
+	return append(append(runs, g.pools()...), control(licenseLine(g.serial, 0)),
 		control(fmt.Sprintf("clock @ %d step", g.serial)))
 }
 

@@ -173,10 +173,12 @@ func (c *crasher) apply(runs ...events.Run) {
 // model; both must say the same of every event.
 func (c *crasher) fold(s stream.Stored) {
 	c.t.Helper()
+	answers := expectSeats(c.store, s.Group)
 	got, err := c.store.Apply(s.Seq, s.Group, nil)
 	if err != nil {
 		c.t.Fatalf("apply group %d: %v", s.Seq, err)
 	}
+	defer compareAnswers(c.t, c.model, answers)
 	if k := len(c.folded); k > 0 && c.folded[k-1].Seq >= s.Seq {
 		return // a repetition after a crash
 	}

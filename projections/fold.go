@@ -81,6 +81,7 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	// of the time without it closes.
 	if !first {
 		st.expireSeats()
+		st.bookSeats(st.window(floorDiv(g.WallNS, 1e6)))
 		if err := st.closeDue(); err != nil {
 			return dst, err
 		}

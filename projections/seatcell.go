@@ -1,7 +1,9 @@
 package projections
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/ledger"
@@ -10,6 +12,7 @@ import (
 // seatCell is a window of a pool: one future seat record. There is none of a window
 // in which nothing was taken and nothing happened.
 type seatCell struct {
+	pool              *pool
 	from              int64  // s
 	start             uint64 // taken at from
 	peak              uint64
@@ -108,7 +111,7 @@ func (p *pool) cell(st *State, w int64) *seatCell {
 	if k := len(p.cells); k > 0 && p.cells[k-1].from == w {
 		c = p.cells[k-1]
 	} else {
-		c = &seatCell{from: w, start: p.taken(), peak: p.taken(), close: st.close.number + 1, firstSeq: st.seq}
+		c = &seatCell{pool: p, from: w, start: p.taken(), peak: p.taken(), close: st.close.number + 1, firstSeq: st.seq}
 		p.cells = append(p.cells, c)
 	}
 	c.lastSeq = st.seq
@@ -159,68 +162,47 @@ func (b *eventLines) seat(e *seatEvent, tagger *ledger.Tagger, salts *ledger.Sal
 	return b.hasher.Leaf(salts, i, &b.line, &b.private)
 }
 
-// bookSeats writes the records of what pools hold of the window that begins at w,
-// and of earlier ones that ended only now. One that was closed before its end
-// waits: its seats are still taken.
-func (st *State) bookSeats(w int64) {
-	to := w + st.windowSeconds()
-	for _, p := range st.seats.byName() {
-		p.roll(st, min(to*1000, floorDiv(st.cursor.WallNS, 1e6)))
-		for len(p.cells) > 0 && p.cells[0].from <= w && p.ended(st, p.cells[0]) {
+// bookSeats writes the records of the windows of pools that end at until or before,
+// by time and then by pool. A window of seats is over when its time is: nothing
+// comes late.
+func (st *State) bookSeats(until int64) {
+	var due []*seatCell
+	for _, p := range st.seats.list {
+		for from, ok := p.firstWindow(st); ok && from < until; from, ok = p.firstWindow(st) {
+			p.roll(st, (from+st.windowSeconds())*1000)
 			c := p.cells[0]
 			p.cells = slices.Delete(p.cells, 0, 1)
 			st.touchSeatCell(p, c)
-			st.bookSeat(p, c)
+			due = append(due, c)
 		}
+	}
+	slices.SortFunc(due, func(a, b *seatCell) int {
+		return cmp.Or(cmp.Compare(a.from, b.from), strings.Compare(a.pool.name, b.pool.name))
+	})
+	for _, c := range due {
+		st.bookSeat(c)
 	}
 }
 
-// ended tells whether nothing can come into c any more.
-func (p *pool) ended(st *State, c *seatCell) bool { return (c.from+st.windowSeconds())*1000 <= p.at }
+// firstWindow returns the oldest window of p that a record will be of.
+func (p *pool) firstWindow(st *State) (from int64, ok bool) {
+	switch {
+	case len(p.cells) > 0:
+		return p.cells[0].from, true
+	case p.taken() > 0:
+		return st.window(p.at), true
+	}
+	return 0, false
+}
 
-func (st *State) bookSeat(p *pool, c *seatCell) {
-	r := ledger.Seat{Pool: p.name, From: c.from, To: c.from + st.windowSeconds(), Start: c.start, Peak: c.peak, Seconds: c.seconds(),
+func (st *State) bookSeat(c *seatCell) {
+	r := ledger.Seat{Pool: c.pool.name, From: c.from, To: c.from + st.windowSeconds(), Start: c.start, Peak: c.peak, Seconds: c.seconds(),
 		Denied: c.denied, Count: c.count, Root: c.tree.Root()}
-	p.total.add(&r)
-	st.touchPool(p)
+	c.pool.total.add(&r)
+	st.touchPool(c.pool)
 	st.appendRecord(bookedRecord{line: string(r.AppendLine(nil)), first: c.firstSeq, last: c.lastSeq, close: c.close})
 }
 
 func (t *poolTotal) add(r *ledger.Seat) {
 	t.peak, t.seconds, t.denied = max(t.peak, r.Peak), t.seconds+r.Seconds, t.denied+r.Denied
-}
-
-// seatsQuietUntil returns the first window from w on, or until, that a pool has
-// something to book of.
-func (st *State) seatsQuietUntil(w, until int64) int64 {
-	for _, p := range st.seats.list {
-		switch {
-		case len(p.cells) > 0:
-			until = min(until, max(p.cells[0].from, w))
-		case p.taken() > 0:
-			until = min(until, max(st.window(p.at), w))
-		}
-	}
-	return until
-}
-
-// seatsUntil returns the end of the newest window that has ended and that a pool
-// has something to book of, or until.
-func (st *State) seatsUntil(until int64) int64 {
-	for _, p := range st.seats.list {
-		if now := p.now(st); p.taken() > 0 {
-			until = max(until, st.window(now))
-		}
-		for _, c := range p.cells {
-			if p.ended(st, c) {
-				until = max(until, c.from+st.windowSeconds())
-			}
-		}
-	}
-	return until
-}
-
-// seatsOpen tells whether a pool waits for the end of a window.
-func (st *State) seatsOpen() bool {
-	return slices.ContainsFunc(st.seats.list, func(p *pool) bool { return len(p.cells) > 0 || p.taken() > 0 })
 }

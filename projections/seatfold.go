@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -256,7 +257,7 @@ func (s *seat) isOf(q *SeatRequest) bool {
 // first; nil: none is.
 func (p *pool) keptFor(q *SeatRequest) (best *seat) {
 	for _, s := range p.lingering[seatOwner{q.Node, q.User, q.Host}] {
-		if best == nil || s.until < best.until {
+		if best == nil || cmp.Or(cmp.Compare(s.until, best.until), cmp.Compare(s.number, best.number)) < 0 {
 			best = s
 		}
 	}
@@ -423,6 +424,7 @@ func (st *State) expireSeats() {
 // endSeats ends all seats with the ledger, and the windows that they stand in:
 // nothing comes after.
 func (st *State) endSeats() {
+	until := int64(0)
 	for _, p := range st.seats.list {
 		now := p.now(st)
 		for len(p.ends) > 0 {
@@ -432,9 +434,9 @@ func (st *State) endSeats() {
 			e.reason = "retired"
 			st.act(c, e)
 		}
-		p.at = (st.window(now) + st.windowSeconds()) * 1000
-		st.touchPool(p)
+		until = max(until, st.window(now)+st.windowSeconds())
 	}
+	st.bookSeats(until)
 }
 
 // now is the time of the group, or that of what is booked already if a restored
@@ -448,14 +450,22 @@ func (p *pool) nextEnd() time.Time {
 	return time.UnixMilli(p.ends[0].until).UTC()
 }
 
-// nextSeatEnd returns when the next lease of any pool ends, in ns; 0: none is taken.
-func (st *State) nextSeatEnd() (ns int64) {
+// seatsDue returns when the next lease of any pool ends, or the next window that
+// is one to be, in ns; 0: nothing is taken and nothing happened.
+func (st *State) seatsDue() int64 {
+	due := int64(math.MaxInt64)
 	for _, p := range st.seats.list {
-		if len(p.ends) > 0 && (ns == 0 || p.ends[0].until*1e6 < ns) {
-			ns = p.ends[0].until * 1e6
+		if len(p.ends) > 0 {
+			due = min(due, p.ends[0].until*1e6)
+		}
+		if from, ok := p.firstWindow(st); ok {
+			due = min(due, (from+st.windowSeconds())*int64(time.Second))
 		}
 	}
-	return ns
+	if due == math.MaxInt64 {
+		return 0
+	}
+	return due
 }
 
 func (x *seatState) byName() []*pool {

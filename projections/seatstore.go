@@ -74,7 +74,7 @@ func (s *Store) loadSeats() error {
 		if err != nil {
 			return err
 		}
-		c := &seatCell{from: int64(binary.BigEndian.Uint64(k[5:]) ^ 1<<63)}
+		c := &seatCell{pool: p, from: int64(binary.BigEndian.Uint64(k[5:]) ^ 1<<63)}
 		p.cells = append(p.cells, c)
 		return c.decode(v)
 	})

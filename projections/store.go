@@ -580,17 +580,20 @@ func (s *Store) scan(prefix []byte, f func(key, value []byte) error) error {
 }
 
 // Due returns the stream time, in ns, at which the next open window closes or
-// the next lease of a seat ends; 0: nothing is open. The gateway ticks then if nothing else comes.
+// the next lease of a seat ends; 0: nothing is open. The gateway ticks then if
+// nothing else comes.
 func (s *Store) Due() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.st
-	if st.origin == "" || (len(st.nodeList) == 0 && len(st.rejects) == 0 && !st.seatsOpen()) {
+	if st.origin == "" {
 		return 0
 	}
-	due := (st.closedUntil+st.windowSeconds())*int64(time.Second) + int64(st.settings.Lateness)
-	if end := st.nextSeatEnd(); end > 0 {
-		due = min(due, end)
+	due := st.seatsDue()
+	if len(st.nodeList) > 0 || len(st.rejects) > 0 {
+		if close := (st.closedUntil+st.windowSeconds())*int64(time.Second) + int64(st.settings.Lateness); due == 0 || close < due {
+			due = close
+		}
 	}
 	return due
 }

@@ -100,6 +100,10 @@ func (s *Site) control(f []string) {
 		s.Limit(f[1], number(f[2]), f[4])
 	case "credit":
 		s.Credit(f[1], number(f[2]), number(f[3]))
+	case "pools", "pool":
+		s.setPools(f, number)
+	case "seat":
+		s.seat(f, number)
 	case "close":
 		if len(f) > 2 && f[2] == "now" {
 			s.CloseNow()

@@ -45,7 +45,8 @@ type Site struct {
 	cells                     map[cellKey]*cell
 	refused                   map[refusedKey]int64 // of windows that are not closed
 	limits                    map[string]*limit    // by meter
-	moved                     map[string]*big.Int  // meter: quantities; with "+" and "-": corrections up and down
+	seats                     seats
+	moved                     map[string]*big.Int // meter: quantities; with "+" and "-": corrections up and down
 
 	// NowMS is the time of the last group, ClosedUntil the end of the last
 	// closed window in s.
@@ -162,6 +163,7 @@ func (s *Site) At(ms int64) {
 	if !s.Open || s.Retired {
 		return
 	}
+	s.endSeats(ms)
 	s.closeUntil(s.from((ms/1000)*1000 - s.lateness))
 }
 
@@ -185,6 +187,7 @@ func (s *Site) CloseNow() {
 // Retire closes every window that holds anything and ends the ledger.
 func (s *Site) Retire() {
 	s.CloseNow()
+	s.releaseAll()
 	s.Retired = true
 }
 
