@@ -21,7 +21,7 @@ const (
 	keyIDTail       = 'J' // run, chunk → entries in order of arrival
 	keyLimits       = 'B' // → lines of the limits in force
 	keyDocument     = 'd' // kind, name → a document as it came: license, reply
-	keyHold         = 'h' // node, id → amount that is reserved for an event
+	keyHold         = 'R' // node, id → amount that is reserved for an event
 	keyUse          = 'P' // meter → what was used of it by period
 	keyRejects      = 'j' // window, node, class, reason → refusals of an open window
 	keyCore         = 'k' // → settings, opening, close state
