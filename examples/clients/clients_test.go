@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -153,26 +151,17 @@ type site struct {
 	nats, http string
 }
 
-var daemon = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(work, "meterseal")
-	out, err := exec.Command("go", "build", "-trimpath", "-o", path, "github.com/meterseal/meterseal/cmd/meterseal").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build meterseal: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
 // startSite starts a daemon with its data in a folder of the test's.
-func startSite(t *testing.T, config string) *site {
+func startSite(t *testing.T, config string, args ...string) *site {
 	t.Helper()
-	s := &site{args: []string{"serve", "--config", config, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--log-format", "json"}}
+	s := &site{args: append([]string{"serve", "--config", config, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--log-format", "json"}, args...)}
 	s.start(t)
 	return s
 }
 
 func (s *site) start(t *testing.T) {
 	t.Helper()
-	path, err := daemon()
+	path, err := program("meterseal")
 	if err != nil {
 		t.Fatal(err)
 	}

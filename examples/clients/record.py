@@ -60,4 +60,5 @@ def main():
     print(f"{len(results)} documents of {job} are stored, {again} were already")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -24,6 +24,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// programs builds both programs of the product, once for all tests.
+var programs = sync.OnceValue(func() error {
+	const cmd = "github.com/meterseal/meterseal/cmd/"
+	out, err := exec.Command("go", "build", "-o", work+string(filepath.Separator), cmd+"meterseal", cmd+"meterseal-vendor").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// program returns the path of one of them.
+func program(name string) (string, error) { return filepath.Join(work, name), programs() }
+
 // natsCLI builds github.com/nats-io/natscli at the version of tools/nats, or
 // takes it from the cache, and returns the folder of the program nats.
 func natsCLI(t *testing.T) string {
