@@ -382,32 +382,51 @@ func explain(d events.Disposition, node string, e *events.Event) (message, hint 
 // readBody returns the body, unpacked. What is beyond the cap is an error with
 // the beginning of it.
 func readBody(r *http.Request) ([]byte, error) {
-	body := io.Reader(r.Body)
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
 	switch encoding {
-	case "", "identity":
-	case "gzip":
-		z, err := gzip.NewReader(body)
+	case "", "identity", "gzip", "zstd":
+	default:
+		return nil, &Problem{Status: http.StatusUnsupportedMediaType, Code: codeEncoding,
+			Message: "Content-Encoding " + shown(encoding) + " is not read", Hint: "send gzip, zstd or plain"}
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return data, unreadable(err)
+	}
+	if encoding == "gzip" || encoding == "zstd" {
+		return unpack(encoding, data)
+	}
+	return data, nil
+}
+
+// unpacking bounds the memory for windows, 8 MiB each as RFC 9659 has it: a frame
+// of a few bytes asks for one. Nobody holds a place while he is slow to send,
+// since a body is unpacked when all of it is here.
+var unpacking = make(chan struct{}, 4)
+
+func unpack(encoding string, packed []byte) ([]byte, error) {
+	unpacking <- struct{}{}
+	defer func() { <-unpacking }()
+	var body io.Reader
+	if encoding == "gzip" {
+		z, err := gzip.NewReader(bytes.NewReader(packed))
 		if err != nil {
 			return nil, unreadable(err)
 		}
 		body = z
-	case "zstd":
-		z, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
+	} else {
+		z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
 		if err != nil {
 			return nil, unreadable(err)
 		}
 		defer z.Close()
 		body = z
-	default:
-		return nil, &Problem{Status: http.StatusUnsupportedMediaType, Code: codeEncoding,
-			Message: "Content-Encoding " + shown(encoding) + " is not read", Hint: "send gzip, zstd or plain"}
 	}
 	data, err := io.ReadAll(io.LimitReader(body, MaxBodyBytes+1))
-	if len(data) > MaxBodyBytes {
+	switch {
+	case len(data) > MaxBodyBytes: // whatever comes behind it
 		return data[:MaxBodyBytes], tooLarge()
-	}
-	if err != nil {
+	case err != nil:
 		return data, unreadable(err)
 	}
 	return data, nil

@@ -97,6 +97,8 @@ func TestCompressedBodies(t *testing.T) {
 		}
 		send(encoding, bomb).refusedAs(http.StatusRequestEntityTooLarge, "event_too_large")
 		send(encoding, `{"meter":"renders"}`).refusedAs(http.StatusBadRequest, "malformed")
+		whole := string(pack(t, encoding, `{"meter":"renders"}`))
+		send(encoding, whole[:len(whole)-5]).refusedAs(http.StatusBadRequest, "malformed")
 	}
 	send("br", "x").refusedAs(http.StatusUnsupportedMediaType, "unsupported_encoding")
 	if _, n := s.total("renders"); n != 2 {

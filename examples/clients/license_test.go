@@ -22,7 +22,7 @@ func startLicensed(t *testing.T) *licensed {
 	l := &licensed{dir: t.TempDir()}
 	l.command(t, "meterseal-vendor", "init", "--data", "V", "--domain", "vendor.example")
 	l.command(t, "meterseal-vendor", "license", "issue", "--data", "V", "--customer", "Acme", "--solution", "renderd", "--type", "time-limited",
-		"--meter", "render.pages:sum", "--limit", "render.pages=30:none:monthly", "--expires", "2099-12-31", "--enforcement", "hard", "--key-out", "acme.key")
+		"--meter", "render.pages:sum:0:page", "--limit", "render.pages=30:none:monthly", "--expires", "2099-12-31", "--enforcement", "hard", "--key-out", "acme.key")
 	l.site = startSite(t, "meterseal.yaml", "--license-key-file", filepath.Join(l.dir, "acme.key"), "--solution-name", "renderd")
 	l.command(t, "meterseal", "report", "export", "--http", l.http, "--close-now", "--out", "first.usage")
 	l.command(t, "meterseal-vendor", "accept", "--data", "V", "--out", "replies", "first.usage")
