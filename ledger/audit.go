@@ -32,6 +32,7 @@ type Audit struct {
 
 	findings findings
 	claims   claims
+	ahead    []Finding // of seen records; a restore explains them
 
 	base  *CloseEnd // the close that the audit begins after; nil: none
 	size  uint64    // at which it begins
@@ -160,8 +161,13 @@ func (a *Audit) malformed(line []byte) {
 }
 
 // Finish checks that the records end where a report may end: with a close end,
-// or a retire after it.
+// or a retire after it. What nodes saw beyond the ledger is found here, since a
+// restore explains it that may stand in any record after it.
 func (a *Audit) Finish() {
+	for _, f := range a.ahead {
+		a.Find(f.Code, f.Index, "%s", f.Detail)
+	}
+	a.ahead = nil
 	if !a.ended && !a.retired {
 		a.find(CodeMalformed, "the last record is neither close end nor retire")
 	}
@@ -223,7 +229,8 @@ func (a *Audit) Nodes() []CloseNode {
 		if !n.removed {
 			out = append(out, CloseNode{Node: n.name, Accepted: n.accepted, Counted: n.counted, Duplicate: n.duplicate,
 				Rejected: n.rejected, Quarantined: uint64(n.quarantined), Voided: n.voided, Open: n.open, Covered: n.covered,
-				Silent: n.silent, Witnessed: n.witnessed, Epoch: n.epoch, Seq: n.seq, Taken: n.taken})
+				Silent: n.silent, Witnessed: n.witness.Known, Epoch: n.witness.Epoch, Seq: n.witness.Seq, Taken: n.witness.Taken,
+				Attrs: shortAttr(n.witness.Short)})
 		}
 	}
 	slices.SortFunc(out, func(x, y CloseNode) int { return cmpString(x.Node, y.Node) })

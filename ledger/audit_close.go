@@ -66,8 +66,8 @@ func (a *Audit) AddBase(line []byte) error {
 		n.counted, n.duplicate, n.rejected, n.voided = r.Counted, r.Duplicate, r.Rejected, r.Voided
 		n.quarantined, n.covered, n.silent = int64(r.Quarantined), r.Covered, r.Silent
 		n.accepted, n.open = r.Accepted, r.Open
-		n.witnessed, n.epoch, n.seq, n.taken = r.Witnessed, r.Epoch, r.Seq, r.Taken
-		p := pending{time: max(a.base.Time, a.base.Until), taken: r.Accepted}
+		n.witness = Witness{r.Witnessed, r.Epoch, r.Seq, r.Taken, r.Short()}
+		p := pending{time: max(a.base.Time, a.base.Until), taken: r.Accepted, owed: max(n.witness.Short, 0)}
 		if r.Witnessed && r.Taken > p.taken {
 			p.taken, p.seen = r.Taken, true
 		}
@@ -165,11 +165,8 @@ func (a *Audit) addCloseNode(r *CloseNode) {
 	case !ok || r.Accepted != sum:
 		a.find(CodeSequenceGap, "node %s: %d accepted, the account gives %d", r.Node, r.Accepted, sum)
 	}
-	if r.Witnessed != n.witnessed || r.Epoch != n.epoch || r.Seq != n.seq || r.Taken != n.taken {
-		if !a.restored { // after a restore a close may state what it knew before, or nothing
-			a.find(CodeSequenceGap, "node %s: stated seen %d %d %d, the records give %d %d %d", r.Node,
-				r.Epoch, r.Seq, r.Taken, n.epoch, n.seq, n.taken)
-		}
+	if !a.restored { // after a restore a close may state what it knew before, or nothing
+		a.checkWitness(r, &n.witness)
 	}
 	if r.Covered != n.covered {
 		a.find(CodeWindowGap, "node %s: stated covered up to %d, the records give %d", r.Node, r.Covered, n.covered)
@@ -178,6 +175,18 @@ func (a *Audit) addCloseNode(r *CloseNode) {
 		a.find(CodeWindowGap, "node %s: silent for %d s, before it was %d", r.Node, r.Silent, n.silent)
 	}
 	n.accepted, n.open, n.silent = r.Accepted, r.Open, r.Silent
+}
+
+// checkWitness checks what a close says of a node's last seen record, and that it
+// explains no more numbers than records do.
+func (a *Audit) checkWitness(r *CloseNode, w *Witness) {
+	if r.Witnessed != w.Known || r.Epoch != w.Epoch || r.Seq != w.Seq || r.Taken != w.Taken {
+		a.find(CodeSequenceGap, "node %s: stated seen %d %d %d, the records give %d %d %d", r.Node,
+			r.Epoch, r.Seq, r.Taken, w.Epoch, w.Seq, w.Taken)
+	}
+	if r.Short() < w.Short {
+		a.find(CodeSequenceGap, "node %s: %d numbers short, the records give %d", r.Node, r.Short(), w.Short)
+	}
 }
 
 // addCloseTotal checks the totals of a meter against the records.
@@ -269,11 +278,22 @@ func (a *Audit) endNodes(r *CloseEnd) {
 			a.find(CodeWindowGap, "node %s is covered up to %d, windows are closed up to %d", n.name, n.covered, r.Until)
 		}
 		sum, _ := n.sum()
+		short := n.witness.Short // by what has come due
+		for _, p := range n.pending {
+			short = addBounded(short, -p.owed)
+		}
 		keep := n.pending[:0]
 		for _, p := range n.pending {
-			switch {
-			case windowEnd(p.time, w) > r.Until:
+			if windowEnd(p.time, w) > r.Until {
 				keep = append(keep, p)
+				continue
+			}
+			if short = addBounded(short, p.owed); short > 0 {
+				a.find(CodeSequenceGap, "node %s: %d of the numbers that it was told are counted by %s were never taken, and no gap says so",
+					n.name, short, instant(p.time))
+				n.witness.Short, short = addBounded(n.witness.Short, -short), 0
+			}
+			switch {
 			case p.taken > sum && p.seen:
 				a.find(CodeWitnessAhead, "node %s: %d events were taken by %s, the account has %d", n.name, p.taken, instant(p.time), sum)
 			case p.taken > sum:

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -122,7 +123,7 @@ func changedKeys(x, y map[string]string) (changed []string) {
 // stated, it stands beside it.
 func (a *Audit) addAdjust(r *Adjust) {
 	a.checkWindow(uint64(r.From), uint64(r.To), true)
-	a.node([]byte(r.Node))
+	a.node([]byte(r.Node)).witness.Explain(r.Count)
 	m := a.meter([]byte(r.Meter), r.Aggregation)
 	ok := r.Count > 0
 	for _, t := range [...]*Total{&m.since, &m.span, &m.all} {
@@ -146,6 +147,7 @@ func (a *Audit) addGap(r *Gap) {
 	if r.Node != AllNodes {
 		n := a.node([]byte(r.Node))
 		a.cover(n, r.From, r.To)
+		n.witness.Explain(r.Seq1 - r.Seq0)
 		if r.Reason == GapRemoved {
 			a.remove(n)
 		}
@@ -214,6 +216,7 @@ func (a *Audit) addRestore(r *Restore) {
 		a.find(CodeMalformed, "restore at size %d is record %d", r.Size, a.index)
 	}
 	a.find(CodeRestore, "restored at size %d: %s", r.Size, r.Cause)
+	a.explainAhead()
 	a.claim(r.Size, r.Root, CodeDiffers)
 	a.restored = true
 	a.forgetSeats()
@@ -222,7 +225,7 @@ func (a *Audit) addRestore(r *Restore) {
 		return
 	}
 	for _, n := range a.list {
-		n.pending, n.witnessed, n.epoch, n.seq, n.taken = nil, false, 0, 0, 0
+		n.pending, n.witness = nil, Witness{}
 	}
 }
 
@@ -230,15 +233,29 @@ func (a *Audit) addSeen(r *Seen) {
 	n := a.node([]byte(r.Node))
 	if !a.restored {
 		if r.Size > a.index {
-			a.find(CodeWitnessAhead, "node %s saw size %d, the ledger is at %d", r.Node, r.Size, a.index)
-		}
-		if n.witnessed && n.epoch == r.Epoch && r.Seq > n.seq && (r.Taken < n.taken || r.Taken-n.taken < r.Seq-n.seq) {
-			a.find(CodeWitnessAhead, "node %s sent %d to %d, the daemon took %d to %d", r.Node, n.seq, r.Seq, n.taken, r.Taken)
+			a.findAhead("node %s saw size %d, the ledger is at %d", r.Node, r.Size, a.index)
 		}
 		a.claim(r.Size, r.Root, CodeWitnessAhead)
 	}
-	n.witnessed, n.epoch, n.seq, n.taken = true, r.Epoch, r.Seq, r.Taken
-	a.await(n, pending{time: max(r.Time, a.until), taken: r.Taken, seen: true})
+	if r.Taken < n.witness.Taken {
+		a.findAhead("%d events of node %s were taken, before it were %d", r.Taken, r.Node, n.witness.Taken)
+	}
+	owed := n.witness.Seen(r.Epoch, r.Seq, r.Taken)
+	a.await(n, pending{time: max(r.Time, a.until), taken: r.Taken, seen: true, owed: owed})
+}
+
+// findAhead notes what a node saw and the ledger does not have. A restore in the
+// same records explains it; without one Finish makes findings of it.
+func (a *Audit) findAhead(format string, args ...any) {
+	if len(a.ahead) < FindingsMax {
+		a.ahead = append(a.ahead, Finding{Code: CodeWitnessAhead, Index: a.index, Detail: fmt.Sprintf(format, args...)})
+	}
+}
+
+// explainAhead drops what nodes said before a restore of the part that was lost.
+func (a *Audit) explainAhead() {
+	a.ahead = nil
+	a.claims.drop(CodeWitnessAhead)
 }
 
 // await notes a sum that the account must reach.
@@ -252,6 +269,7 @@ func (a *Audit) await(n *nodeAudit, p pending) {
 			if last.taken > p.taken {
 				p.taken, p.seen = last.taken, last.seen
 			}
+			p.owed = addBounded(p.owed, last.owed)
 			*last = p
 			return
 		}

@@ -137,7 +137,8 @@ func TestAuditFindsO33(t *testing.T) {
 			l = edit("seen 1793701820", " 2 3 5 ", " 2 5 5 ")(t, l)
 			return edit("close node node-01", "1793700800000 2 3", "1793700800000 2 5")(t, l)
 		}},
-		{"sequence beyond TAKEN", ledger.CodeWitnessAhead, edit("seen 1793783720", " 3 4 17 ", " 5 4 17 ")},
+		{"TAKEN falls", ledger.CodeWitnessAhead, edit("seen 1793783720", " 3 4 17 ", " 3 2 17 ")},
+		{"more numbers explained than are", ledger.CodeSequenceGap, edit("close node node-01", " 2 3", " 2 3 short=-1")},
 		{"seen ahead", ledger.CodeWitnessAhead, edit("seen 1793701820", " 3 5 ", " 3 12 ")},
 		{"seen another root", ledger.CodeWitnessAhead, edit("seen 1793783720", " 17 +2x2", " 17 +3x2")},
 		{"receipt ahead", ledger.CodeRolledBack, edit("receipt 1793782800", " 17 ", " 18 ")},

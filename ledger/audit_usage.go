@@ -14,10 +14,10 @@ type nodeAudit struct {
 	counted, duplicate, rejected, voided uint64
 	quarantined                          int64
 	covered                              int64 // 0: no record covers it yet
-	removed, witnessed                   bool
+	removed                              bool
 	listed                               uint64 // number of the close that lists it
 	accepted, open, silent               uint64 // of the last close
-	epoch, seq, taken                    uint64 // of its last seen record
+	witness                              Witness
 	pending                              []pending
 }
 
@@ -27,7 +27,8 @@ type nodeAudit struct {
 type pending struct {
 	time  int64
 	taken uint64
-	seen  bool // by a seen record, else by a close
+	seen  bool  // by a seen record, else by a close
+	owed  int64 // numbers that are short by what was stated then
 }
 
 // pendingMax is how many windows with such a time a node may have open at once

@@ -32,7 +32,12 @@ func (a *Audit) claim(size uint64, root Hash, code string) {
 	cs := &a.claims
 	if at, ok := cs.seen[size]; ok {
 		if first := cs.list[at]; first.Root != root {
-			a.find(code, "size %d with the root %s, record %d says %s", size, root, first.Index, first.Root)
+			const format = "size %d with the root %s, record %d says %s"
+			if code == CodeWitnessAhead {
+				a.findAhead(format, size, root, first.Index, first.Root)
+			} else {
+				a.find(code, format, size, root, first.Index, first.Root)
+			}
 		}
 		return
 	}
@@ -45,6 +50,15 @@ func (a *Audit) claim(size uint64, root Hash, code string) {
 	}
 	cs.seen[size] = len(cs.list)
 	cs.list = append(cs.list, Claim{Index: a.index, Size: size, Root: root, Code: code})
+}
+
+// drop forgets the claims of a code.
+func (cs *claims) drop(code string) {
+	cs.list = slices.DeleteFunc(cs.list, func(c Claim) bool { return c.Code == code })
+	clear(cs.seen)
+	for i, c := range cs.list {
+		cs.seen[c.Size] = i
+	}
 }
 
 // Claims returns the different roots that the records name, ascending by size.

@@ -1,6 +1,10 @@
 package ledger
 
-import "github.com/meterseal/meterseal/events"
+import (
+	"strconv"
+
+	"github.com/meterseal/meterseal/events"
+)
 
 // CloseKey lists an enrolled key in a close.
 type CloseKey struct {
@@ -31,7 +35,23 @@ type CloseNode struct {
 	Silent                                            uint64 // seconds of gaps
 	Witnessed                                         bool   // Epoch, Seq and Taken of its last seen record are given
 	Epoch, Seq, Taken                                 uint64
-	Attrs                                             Attrs
+	Attrs                                             Attrs // short
+}
+
+// Short is by how many of its numbers the node is short as of this close
+// ([Witness]).
+func (r *CloseNode) Short() int64 {
+	s, _ := r.Attrs.Get("short")
+	n, _ := ParseInt(s) // was checked with the record; none is 0
+	return n
+}
+
+// shortAttr is the attribute that says it, if there is anything to say.
+func shortAttr(short int64) Attrs {
+	if short == 0 {
+		return nil
+	}
+	return Attrs{{Name: "short", Value: strconv.FormatInt(short, 10)}}
 }
 
 // Kind returns "close node".
@@ -153,6 +173,10 @@ func parseCloseNode(f *fields) Record {
 	r.Silent = f.uint()
 	r.Witnessed, r.Epoch, r.Seq, r.Taken = f.triple()
 	r.Attrs = f.attrs()
+	if s, ok := r.Attrs.Get("short"); ok {
+		_, err := ParseInt(s)
+		f.check(err)
+	}
 	return r
 }
 

@@ -63,6 +63,9 @@ func (st *State) appendControl(line string) error {
 		if len(fields) > 4 && fields[3] == "#" && fields[4] == "#" {
 			fields[3], fields[4] = strconv.FormatUint(st.frontier.Size(), 10), st.frontier.Root().String()
 		}
+		if b := st.history.behind; b != nil && len(fields) > 6 && fields[5] == "-" {
+			fields[5], fields[6] = strconv.FormatUint(b.Size, 10), b.Root.String()
+		}
 	case "key":
 		st.enrol(fields)
 	}

@@ -195,6 +195,7 @@ func (st *State) closeNodeWindow(n *node, cells []*cell, w, to int64) error {
 		which := "- - -" // an epoch that never ended: how many were lost nobody knows
 		if g.after > g.first {
 			which = fmt.Sprintf("%d %d %d", g.epoch, g.first, g.after)
+			st.explain(n, g.after-g.first)
 		}
 		st.append(fmt.Sprintf("gap %s %d %d spool-lost %s", n.name, w, to, which))
 		n.silent += to - w
@@ -301,6 +302,7 @@ func (st *State) bookCell(c *cell) error {
 	var b strings.Builder
 	switch c.key.kind {
 	case cellAdjust:
+		st.explain(n, c.count)
 		fmt.Fprintf(&b, "adjust %s %s %s %d %d %d %d %s %d %s", n.name, m.def.ID, m.def.Aggregation, c.key.from, to, c.dcount, c.value, c.reason, c.count, root)
 	default:
 		kind := "usage"
@@ -501,15 +503,7 @@ func (st *State) beginTotals() {
 func (st *State) closeLines(now int64) []string {
 	lines := slices.Clone(st.close.keys)
 	slices.Sort(lines)
-	ahead := map[*node]uint64{}
-	for w, cells := range st.byWindow {
-		if w <= now {
-			continue
-		}
-		for _, c := range cells {
-			ahead[c.node] += c.count
-		}
-	}
+	ahead := st.ahead(now)
 	for _, n := range st.byName {
 		covered := "-"
 		if n.covered != 0 {
@@ -518,7 +512,7 @@ func (st *State) closeLines(now int64) []string {
 		accepted := n.taken - ahead[n]
 		dup, rej, quar := n.recorded[classDuplicate], n.recorded[classRejected], n.recorded[classQuarantined]
 		open := accepted - n.counted - dup - rej - quar
-		lines = append(lines, fmt.Sprintf("close node %s %d %d %d %d %d 0 %d %s %d - - -", n.name, accepted, n.counted, dup, rej, quar, open, covered, n.silent))
+		lines = append(lines, fmt.Sprintf("close node %s %d %d %d %d %d 0 %d %s %d %s", n.name, accepted, n.counted, dup, rej, quar, open, covered, n.silent, n.witness.stated()))
 	}
 	var totals []string
 	for _, m := range st.meterList {
@@ -534,6 +528,21 @@ func (st *State) closeLines(now int64) []string {
 	}
 	slices.Sort(totals)
 	return append(lines, totals...)
+}
+
+// ahead returns how many events of each node stand in windows that begin after a
+// time: with a trace clock there are some.
+func (st *State) ahead(now int64) map[*node]uint64 {
+	out := map[*node]uint64{}
+	for w, cells := range st.byWindow {
+		if w <= now {
+			continue
+		}
+		for _, c := range cells {
+			out[c.node] += c.count
+		}
+	}
+	return out
 }
 
 // saltsOpen tells whether an open cell still takes salts of k.

@@ -35,6 +35,9 @@ type effects struct {
 	actions   []groupActions
 	acted     int // how many actions those are
 
+	witnesses []*node // whose statements are new
+	history   bool    // restores, and whether the ledger went back
+
 	records  []bookedRecord
 	tiles    []ledger.Tile
 	signs    []ledger.Checkpoint // sizes whose checkpoint is to be signed and kept
@@ -443,6 +446,10 @@ func (a *applier) control(line string) error {
 		return st.setPool(line)
 	case "seat":
 		return a.seat(line)
+	case "seen":
+		return st.seen(line)
+	case "behind":
+		return st.goBack(line)
 	case "close":
 		return a.close(fields)
 	}

@@ -32,6 +32,7 @@ const (
 	keyCell         = 'o' // kind, node, meter, window … → open cell
 	keyCellPart     = 'O' // as of the cell, kind, 16 bytes → a tag, level or dimension value of it
 	keyUnsigned     = 'p' // size → root of a checkpoint to be signed
+	keyWitness      = 'W' // → restores, and who saw a newer ledger; index → what a node last said
 	keyTag          = 'Q' // meter, window, node, tag → (unique)
 	keyReceipt      = 'r' // size → receipt: the checkpoint with the vendor's cosignature
 	keySize         = 's' // → size, frontier

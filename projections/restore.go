@@ -95,7 +95,7 @@ func (r *Restore) finish() error {
 		st.touchMeter(m)
 	}
 	st.restoredMS, st.fx.core = r.until*1000, true
-	r.s.retired.Store(st.retired)
+	r.s.publish()
 	return nil
 }
 

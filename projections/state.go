@@ -47,6 +47,7 @@ type State struct {
 	retired     bool
 	close       closeState
 	vendor      vendorState
+	history     historyState
 	restoredMS  int64                 // events before it may be in records that were restored: their ids are not known; 0: none are
 	limits      map[string]*limitRule // by meter
 	limitLines  []string              // that gave them
@@ -139,6 +140,8 @@ type node struct {
 	epoch    uint64 // newest epoch
 	next     uint64 // next number in it
 	ended    bool   // the epoch's last batch came; of a node that is not numbered: it is restored
+
+	witness witness
 
 	level map[uint32]int64 // last level of weighted and peak meters, by meter
 	last  []*cell          // newest usage cell by meter, a cache

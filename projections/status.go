@@ -31,6 +31,9 @@ type Status struct {
 	Clocks      []ClockRecord     // newest steps of the clock, oldest first
 	Retire      *RetireRecord     // nil: not retired
 	SiteKeys    []SiteKeyRecord   // oldest first: the last one counts, or will when a receipt covers its record
+	Behind      *Behind           // a node holds a newer checkpoint; nil: none does
+	Restores    []RestoreRecord   // oldest first
+	NodeKeys    []string          // vkeys of nodes that are enrolled
 }
 
 // MeterStatus is one meter with its totals as of the ledger's records.
@@ -51,6 +54,14 @@ type NodeStatus struct {
 	CoveredUntil                                                      time.Time
 	SilentSeconds                                                     int64
 	Epoch, Next                                                       uint64 // numbered events; 0, 0: none
+	Seen                                                              *NodeSeen
+}
+
+// NodeSeen is what a node said last, as it stands in its newest `seen` record.
+type NodeSeen struct {
+	Epoch, Seq uint64 // its events below Seq of Epoch are counted, it was told
+	Size       uint64 // of the checkpoint that it holds
+	Root       ledger.Hash
 }
 
 // Glance is Status without what is counted one by one: Meters, Nodes and
@@ -68,6 +79,7 @@ func (s *Store) glance() Status {
 		Records: st.frontier.Size(), Root: st.frontier.Root(), Boots: st.boots, Closes: st.close.number, Retired: st.retired,
 		RuleBook: st.close.book, IDs: st.ids.live,
 		License: st.vendor.license, Receipt: st.vendor.receipt, Clocks: st.vendor.clocks, Retire: st.vendor.retire, SiteKeys: st.vendor.keys,
+		Behind: st.history.behind, Restores: st.history.restores, NodeKeys: st.nodeKeys(),
 	}
 	if st.origin != "" {
 		out.Opened = unix(st.openedAt)
@@ -89,6 +101,9 @@ func (s *Store) Status() Status {
 			Quarantined: n.recorded[classQuarantined], SilentSeconds: n.silent, Epoch: n.epoch, Next: n.next}
 		if n.heardMS != 0 {
 			ns.LastHeard = time.UnixMilli(n.heardMS).UTC()
+		}
+		if w := &n.witness; w.Known {
+			ns.Seen = &NodeSeen{w.Epoch, w.Seq, w.size, w.root}
 		}
 		ns.CoveredUntil = unix(n.covered)
 		ns.Open = ns.Accepted - ns.Counted - ns.Duplicate - ns.Rejected - ns.Quarantined

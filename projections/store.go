@@ -68,6 +68,9 @@ type Store struct {
 
 	damaged atomic.Bool // Pebble has met a damaged file
 	retired atomic.Bool // the ledger has ended
+	behind  atomic.Pointer[Behind]
+
+	counted, counting []Counted // of nodes by index: as synced, and on the way
 
 	syncMu  sync.Mutex // one Sync at a time
 	pruneMu sync.Mutex // one Prune at a time
@@ -123,7 +126,7 @@ func Open(opts Options) (*Store, error) {
 		_ = db.Close()
 		return nil, err
 	}
-	s.retired.Store(s.st.retired)
+	s.publish()
 	return s, nil
 }
 
@@ -212,7 +215,7 @@ func (s *Store) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([]
 		s.failed = err
 		return dst, err
 	}
-	s.retired.Store(s.st.retired)
+	s.publish()
 	if len(s.claims) > 0 {
 		s.settle(g)
 	}
@@ -248,6 +251,7 @@ func (s *Store) Sync(ctx context.Context) (Synced, error) {
 		s.mu.Unlock()
 		return s.synced, nil
 	}
+	s.counting = s.st.countedNodes(s.counting[:0])
 	due := s.unsigned
 	newest := ledger.Checkpoint{Origin: s.st.origin, Size: next.Size, Root: s.st.frontier.Root()}
 	grown := next.Size != s.synced.Size
@@ -269,6 +273,7 @@ func (s *Store) Sync(ctx context.Context) (Synced, error) {
 	defer s.mu.Unlock()
 	s.unsigned = s.unsigned[len(due):]
 	s.synced = next
+	s.counted, s.counting = s.counting, s.counted
 	return next, nil
 }
 
@@ -439,6 +444,13 @@ func (s *Store) writeState(b *pebble.Batch) {
 	}
 	if fx.vendor {
 		set(b, []byte{keyVendor}, st.vendor.append(nil))
+	}
+	if fx.history {
+		set(b, []byte{keyWitness}, st.history.append(nil))
+	}
+	for _, n := range fx.witnesses {
+		n.witness.dirty = false
+		set(b, key4(keyWitness, n.index), n.witness.append(nil))
 	}
 	cur := st.cursor.append(nil)
 	if string(cur) != string(s.lastCursor) {

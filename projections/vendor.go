@@ -69,6 +69,12 @@ type RetireRecord struct {
 func (st *State) noteRecord(index uint64, rec ledger.Record) error {
 	v := &st.vendor
 	switch r := rec.(type) {
+	case *ledger.Seen:
+		st.noteSeen(r)
+		return nil
+	case *ledger.Restore:
+		st.noteRestore(index, r)
+		return nil
 	case *ledger.License:
 		bound := r.Serial > 0 || r.Size > 0 || v.license != nil && v.license.Bound
 		v.license = &LicenseRecord{index, unix(r.Time), r.ID, r.Serial, r.KeyID, r.Digest, r.Size, bound}
