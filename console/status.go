@@ -85,6 +85,7 @@ type status struct {
 	License       License          `json:"license"`
 	Instances     []instanceStatus `json:"instances" nullable:"false" doc:"every daemon of the cluster"`
 	Ledger        *ledgerStatus    `json:"ledger,omitempty" doc:"absent without a store"`
+	Behind        *behindStatus    `json:"behind,omitempty" doc:"a node holds a checkpoint that this ledger does not lead to"`
 	Settings      *settingsStatus  `json:"settings,omitempty"`
 	Nodes         []nodeStatus     `json:"nodes" nullable:"false"`
 	Meters        []meterStatus    `json:"meters" nullable:"false"`
@@ -112,7 +113,17 @@ type ledgerStatus struct {
 	Boots       uint64     `json:"boots"`
 	Closes      uint64     `json:"closes"`
 	Retired     bool       `json:"retired"`
+	Restores    int        `json:"restores" doc:"how often it was restored"`
 	RuleBook    string     `json:"rulebook,omitempty"`
+}
+
+// behindStatus is why a ledger is rolled_back with the code behind_node.
+type behindStatus struct {
+	Node   string     `json:"node"`
+	Size   uint64     `json:"size" doc:"of the checkpoint that it holds"`
+	Root   string     `json:"root" doc:"base64"`
+	Time   *time.Time `json:"time,omitempty" doc:"when it said so"`
+	Record uint64     `json:"record" doc:"that says so"`
 }
 
 type settingsStatus struct {
@@ -138,6 +149,10 @@ type nodeStatus struct {
 	Open          uint64     `json:"open" doc:"in windows that are not yet closed"`
 	Epoch         uint64     `json:"epoch,omitempty" doc:"numbering of its events, if they are numbered"`
 	Next          uint64     `json:"next,omitempty"`
+	CountedSeq    uint64     `json:"counted_seq,omitempty" doc:"numbers of the epoch below it are counted on disk; the node is told"`
+	SeenEpoch     uint64     `json:"seen_epoch,omitempty" doc:"of its newest seen record"`
+	SeenSeq       uint64     `json:"seen_seq,omitempty" doc:"numbers below it were counted, as it was told by then"`
+	SeenSize      uint64     `json:"seen_size,omitempty" doc:"of the checkpoint that it held then"`
 }
 
 type meterStatus struct {
@@ -195,16 +210,23 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) err
 func (out *status) fill(st projections.Status) {
 	out.Ledger = &ledgerStatus{
 		Origin: st.Origin, Opened: given(st.Opened), Records: st.Records, Root: st.Root.String(), Time: given(st.Time), ClosedUntil: given(st.ClosedUntil),
-		Cursor: st.Cursor.Seq, Events: st.Cursor.Next, IDs: st.IDs, Boots: st.Boots, Closes: st.Closes, Retired: st.Retired, RuleBook: st.RuleBook,
+		Cursor: st.Cursor.Seq, Events: st.Cursor.Next, IDs: st.IDs, Boots: st.Boots, Closes: st.Closes, Retired: st.Retired, Restores: len(st.Restores), RuleBook: st.RuleBook,
+	}
+	if b := st.Behind; b != nil {
+		out.Behind = &behindStatus{b.Node, b.Size, b.Root.String(), given(b.Time), b.Index}
 	}
 	out.Settings = &settingsStatus{int64(st.Settings.Window / time.Second), int64(st.Settings.Lateness / time.Second),
 		int64(st.Settings.Horizon / time.Second), st.Settings.Trace}
 	for _, n := range st.Nodes {
-		out.Nodes = append(out.Nodes, nodeStatus{
+		node := nodeStatus{
 			Name: n.Name, LastHeard: given(n.LastHeard), CoveredUntil: given(n.CoveredUntil), SilentSeconds: n.SilentSeconds,
 			Accepted: n.Accepted, Counted: n.Counted, Duplicate: n.Duplicate, Rejected: n.Rejected,
-			Quarantined: n.Quarantined, Voided: n.Voided, Open: n.Open, Epoch: n.Epoch, Next: n.Next,
-		})
+			Quarantined: n.Quarantined, Voided: n.Voided, Open: n.Open, Epoch: n.Epoch, Next: n.Next, CountedSeq: n.Synced,
+		}
+		if n.Seen != nil {
+			node.SeenEpoch, node.SeenSeq, node.SeenSize = n.Seen.Epoch, n.Seen.Seq, n.Seen.Size
+		}
+		out.Nodes = append(out.Nodes, node)
 	}
 	for _, m := range st.Meters {
 		out.Meters = append(out.Meters, meterStatus{ID: m.Meter.ID, Unit: m.Meter.Unit, Scale: m.Meter.Scale, Aggregation: m.Meter.Aggregation.String(),

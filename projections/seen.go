@@ -212,6 +212,21 @@ func (s *Store) Counted(dst []Counted) (Synced, []Counted) {
 // lock, so that it can be asked for every event.
 func (s *Store) Behind() *Behind { return s.behind.Load() }
 
+// History returns the restores of this ledger and the keys of its site, oldest
+// first.
+func (s *Store) History() ([]RestoreRecord, []SiteKeyRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.history.restores, s.st.vendor.keys
+}
+
+// NodeKeys returns the keys with which nodes cosign checkpoints.
+func (s *Store) NodeKeys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.nodeKeys()
+}
+
 // publish lets those see who take no lock.
 func (s *Store) publish() {
 	s.retired.Store(s.st.retired)

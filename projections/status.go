@@ -33,7 +33,6 @@ type Status struct {
 	SiteKeys    []SiteKeyRecord   // oldest first: the last one counts, or will when a receipt covers its record
 	Behind      *Behind           // a node holds a newer checkpoint; nil: none does
 	Restores    []RestoreRecord   // oldest first
-	NodeKeys    []string          // vkeys of nodes that are enrolled
 }
 
 // MeterStatus is one meter with its totals as of the ledger's records.
@@ -54,6 +53,7 @@ type NodeStatus struct {
 	CoveredUntil                                                      time.Time
 	SilentSeconds                                                     int64
 	Epoch, Next                                                       uint64 // numbered events; 0, 0: none
+	Synced                                                            uint64 // numbers of Epoch below it are counted on disk
 	Seen                                                              *NodeSeen
 }
 
@@ -79,7 +79,7 @@ func (s *Store) glance() Status {
 		Records: st.frontier.Size(), Root: st.frontier.Root(), Boots: st.boots, Closes: st.close.number, Retired: st.retired,
 		RuleBook: st.close.book, IDs: st.ids.live,
 		License: st.vendor.license, Receipt: st.vendor.receipt, Clocks: st.vendor.clocks, Retire: st.vendor.retire, SiteKeys: st.vendor.keys,
-		Behind: st.history.behind, Restores: st.history.restores, NodeKeys: st.nodeKeys(),
+		Behind: st.history.behind, Restores: st.history.restores,
 	}
 	if st.origin != "" {
 		out.Opened = unix(st.openedAt)
@@ -101,6 +101,9 @@ func (s *Store) Status() Status {
 			Quarantined: n.recorded[classQuarantined], SilentSeconds: n.silent, Epoch: n.epoch, Next: n.next}
 		if n.heardMS != 0 {
 			ns.LastHeard = time.UnixMilli(n.heardMS).UTC()
+		}
+		if i := int(n.index); i < len(s.counted) && s.counted[i].Epoch == n.epoch {
+			ns.Synced = s.counted[i].Next
 		}
 		if w := &n.witness; w.Known {
 			ns.Seen = &NodeSeen{w.Epoch, w.Seq, w.size, w.root}

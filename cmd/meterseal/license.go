@@ -258,6 +258,9 @@ func (s *site) facts(st *projections.Status, t *terms) license.Facts {
 	f := license.Facts{Opened: st.Opened, Retired: st.Retired, Superseded: t.lost,
 		Activated: st.Receipt != nil || t.license != nil && t.license.Bound(),
 		Bindings:  t.fit.bindings, VM: t.fit.vm, BindingsSince: t.fit.since}
+	if st.Behind != nil {
+		f.RolledBack = license.CodeBehindNode
+	}
 	if st.Receipt != nil {
 		f.Receipts = []time.Time{st.Receipt.VendorTime}
 	}

@@ -49,6 +49,8 @@ var (
 	descRemaining = desc("remaining_units", "What is left inside the limit.", "meter")
 	descOverage   = desc("overage_remaining_units", "What may be used beyond the limit.", "meter")
 	descConnected = desc("nodes_known", "Nodes of the ledger.")
+	descBehind    = desc("behind_node", "Whether a node holds a checkpoint that this ledger does not lead to.")
+	descSeen      = desc("seen_total", "Statements of nodes by what became of them.", "result")
 )
 
 // maxNodeSeries bounds the series that carry a node's name.
@@ -94,6 +96,14 @@ func (m siteMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descLag, float64(m.gateway.Seq()-min(m.gateway.Seq(), st.Cursor.Seq)))
 	gauge(descIDs, float64(st.IDs))
 	gauge(descConnected, float64(len(st.Nodes)))
+	behind := 0.0
+	if st.Behind != nil {
+		behind = 1
+	}
+	gauge(descBehind, behind)
+	counter(descSeen, float64(m.witnesses.recorded.Load()), "recorded")
+	counter(descSeen, float64(m.witnesses.refused.Load()), "refused")
+	counter(descSeen, float64(m.witnesses.explained.Load()), "before_restore")
 	for _, u := range st.Meters {
 		gauge(descUsage, float64(u.Total), u.Meter.ID, "total")
 		gauge(descUsage, float64(u.SinceClose), u.Meter.ID, "since_close")

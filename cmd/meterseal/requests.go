@@ -11,5 +11,8 @@ func (s *site) startService(ctx context.Context) error {
 	if s.service, err = s.stream.NewService(ctx, maxRequests); err != nil {
 		return err
 	}
+	if err := s.service.Handle("seen.*", true, s.witnesses.seen); err != nil {
+		return err
+	}
 	return s.serveAllow()
 }

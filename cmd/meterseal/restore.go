@@ -39,10 +39,14 @@ With --supersede, if the site key is gone too, the next ledger that begins in
 the folder names the lost one, as the last reply describes it. Its first report
 asks the vendor to put it in the place of that one, which he decides.
 
+With --in-place a ledger of which nodes saw more than it has (behind_node) goes
+on as it is, with a restore record: when nobody has the newer directory.
+
 With --rebuild the projections of an existing directory are folded again from
 its stream, which changes no record.`,
 		Example: `  meterseal restore --from site.backup --data ./meterseal-data
   meterseal restore --keys /safe/keys --reply last.reply --reports *.usage
+  meterseal restore --in-place --cause vm-reverted
   meterseal restore --rebuild --data ./meterseal-data`,
 		Args: cobra.ArbitraryArgs,
 	}
@@ -54,6 +58,7 @@ its stream, which changes no record.`,
 	f.String("checkpoint", "", "newest signed checkpoint that somebody kept")
 	f.String("keys", "", "kept folder keys to copy")
 	f.Bool("supersede", false, "begin anew in the place of the ledger of --reply")
+	f.Bool("in-place", false, "go on from the ledger as it is, after it was put back")
 	f.Bool("rebuild", false, "fold the projections again from the stream")
 	f.String("cause", "disk-lost", "why, one word, for the restore record")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -67,7 +72,12 @@ its stream, which changes no record.`,
 		cause, _ := f.GetString("cause")
 		replies, _ := f.GetStringArray("reply")
 		supersede, _ := f.GetBool("supersede")
+		inPlace, _ := f.GetBool("in-place")
 		switch {
+		case inPlace && !supersede && !rebuild && from == "" && len(reports) == 0:
+			return a.restoreInPlace(cmd.Context(), dir, cause)
+		case inPlace:
+			// falls to the refusal
 		case supersede && from == "" && len(reports) == 0 && !rebuild:
 			return a.supersede(dir, replies)
 		case supersede:
@@ -83,7 +93,7 @@ its stream, which changes no record.`,
 			l.keysFrom, _ = f.GetString("keys")
 			return a.restoreReports(cmd.Context(), l)
 		}
-		return cli.Fail(cli.ExitUsage, "config_invalid", "give one of the four", "restore needs --from FILE, --reports FILE, --supersede or --rebuild")
+		return cli.Fail(cli.ExitUsage, "config_invalid", "give one of the five", "restore needs --from FILE, --reports FILE, --in-place, --supersede or --rebuild")
 	}
 	return cmd
 }
@@ -141,6 +151,22 @@ func (a *app) restore(ctx context.Context, dir, from, cause string) error {
 		return err
 	}
 	_, err = fmt.Fprintf(a.Err, "restored  %s: %s groups\nnext      %s serve --data %s\n", dir, cli.Grouped(groups), a.Called, dir)
+	return err
+}
+
+// restoreInPlace lets a ledger that was put back go on as it is.
+func (a *app) restoreInPlace(ctx context.Context, dir, cause string) error {
+	if !hasHistory(dir) {
+		return cli.Fail(cli.ExitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
+	}
+	keys, err := readKeys(dir)
+	if err == nil {
+		err = a.recordRestore(ctx, keys, dir, "restore @ "+ledger.EscapeValue(cause)+" # # - -")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.Err, "restored  %s as it is; nodes send again what they hold\nnext      %s serve --data %s\n", dir, a.Called, dir)
 	return err
 }
 

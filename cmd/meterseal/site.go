@@ -69,6 +69,9 @@ type site struct {
 
 	clockStop, clockDone chan struct{}
 	published            chan struct{} // closed when the allowances are not published any more
+
+	witnesses    *witnesses
+	witnessesRun chan struct{} // closed when no more statements are recorded
 }
 
 // siteKeys are the site's secrets. They are made at the first start and never
@@ -200,7 +203,8 @@ func hasHistory(dir string) bool {
 // stops it with a code of docs/reference/errors.md; it never starts afresh in silence.
 func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.Logger) (*site, error) {
 	s := &site{cfg: cfg, log: log, clock: newSiteClock(clock), fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		clockStop: make(chan struct{}), clockDone: make(chan struct{}), published: make(chan struct{}), asked: newAskMetrics()}
+		clockStop: make(chan struct{}), clockDone: make(chan struct{}), published: make(chan struct{}), witnessesRun: make(chan struct{}), asked: newAskMetrics()}
+	s.witnesses = newWitnesses(s)
 	if err := s.open(ctx); err != nil {
 		_ = s.closeParts(context.WithoutCancel(ctx)) // err says why; what follows from it would only hide that
 		return nil, err
@@ -209,6 +213,7 @@ func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.L
 	go s.syncLoop()
 	go s.watchClock()
 	go s.publishAllowances()
+	go s.witnesses.run(s.witnessesRun)
 	return s, nil
 }
 
@@ -353,8 +358,12 @@ func (s *site) startGateway(ctx context.Context) error {
 	return err
 }
 
-// refuse says why no event is taken: the ledger has ended (L-08).
+// refuse says why no event is taken: the ledger went back (O-28), or has ended
+// (L-08).
 func (s *site) refuse() *events.Error {
+	if s.store.Behind() != nil {
+		return stream.RefuseRolledBack
+	}
 	if !s.store.Retired() {
 		return nil
 	}
@@ -473,6 +482,7 @@ func (s *site) syncLoop() {
 				return
 			}
 			s.usageDB.synced(synced)
+			s.witnesses.announce(time.Now())
 		}
 	}
 }
@@ -500,13 +510,14 @@ func (s *site) close(ctx context.Context) error {
 	<-s.clockDone
 	<-s.published
 	errs = append(errs, s.service.Close(ctx))
-	s.service = nil
 	if s.gateway != nil {
 		errs = append(errs, s.gateway.Close(ctx))
 		s.gateway = nil
 	}
 	close(s.stop)
 	<-s.done
+	<-s.witnessesRun
+	s.service = nil
 	synced, _ := s.store.Sync(ctx) // what went wrong, closing says again
 	s.usageDB.close(ctx, synced)
 	errs = append(errs, s.closeParts(ctx))

@@ -158,6 +158,9 @@ func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.W
 		line += " now"
 	}
 	line += s.countClose(q.closeNow)
+	if err := s.witnesses.record(ctx, true); err != nil {
+		return nil, nil, fmt.Errorf("record what nodes hold: %w", err)
+	}
 	if _, err := s.gateway.Control(ctx, line); err != nil {
 		return nil, nil, fmt.Errorf("close ledger: %w", err)
 	}
