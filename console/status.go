@@ -149,7 +149,7 @@ type nodeStatus struct {
 	Open          uint64     `json:"open" doc:"in windows that are not yet closed"`
 	Epoch         uint64     `json:"epoch,omitempty" doc:"numbering of its events, if they are numbered"`
 	Next          uint64     `json:"next,omitempty"`
-	CountedSeq    uint64     `json:"counted_seq,omitempty" doc:"numbers of the epoch below it are counted on disk; the node is told"`
+	CountedSeq    uint64     `json:"counted_seq,omitempty" doc:"numbers below it are counted on disk, which the node is told"`
 	SeenEpoch     uint64     `json:"seen_epoch,omitempty" doc:"of its newest seen record"`
 	SeenSeq       uint64     `json:"seen_seq,omitempty" doc:"numbers below it were counted, as it was told by then"`
 	SeenSize      uint64     `json:"seen_size,omitempty" doc:"of the checkpoint that it held then"`
@@ -201,13 +201,18 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) err
 		out.Store = s.Sizes()
 	}
 	if !s.StoreDisabled {
-		out.fill(s.Store.Status())
+		_, counted := s.Store.Counted(nil)
+		out.fill(s.Store.Status(), counted)
 		out.limits()
 	}
 	return s.answer(w, http.StatusOK, out)
 }
 
-func (out *status) fill(st projections.Status) {
+func (out *status) fill(st projections.Status, counted []projections.Counted) {
+	synced := map[string]projections.Counted{}
+	for _, c := range counted {
+		synced[c.Node] = c
+	}
 	out.Ledger = &ledgerStatus{
 		Origin: st.Origin, Opened: given(st.Opened), Records: st.Records, Root: st.Root.String(), Time: given(st.Time), ClosedUntil: given(st.ClosedUntil),
 		Cursor: st.Cursor.Seq, Events: st.Cursor.Next, IDs: st.IDs, Boots: st.Boots, Closes: st.Closes, Retired: st.Retired, Restores: len(st.Restores), RuleBook: st.RuleBook,
@@ -221,7 +226,7 @@ func (out *status) fill(st projections.Status) {
 		node := nodeStatus{
 			Name: n.Name, LastHeard: given(n.LastHeard), CoveredUntil: given(n.CoveredUntil), SilentSeconds: n.SilentSeconds,
 			Accepted: n.Accepted, Counted: n.Counted, Duplicate: n.Duplicate, Rejected: n.Rejected,
-			Quarantined: n.Quarantined, Voided: n.Voided, Open: n.Open, Epoch: n.Epoch, Next: n.Next, CountedSeq: n.Synced,
+			Quarantined: n.Quarantined, Voided: n.Voided, Open: n.Open, Epoch: n.Epoch, Next: n.Next, CountedSeq: synced[n.Name].Next,
 		}
 		if n.Seen != nil {
 			node.SeenEpoch, node.SeenSeq, node.SeenSize = n.Seen.Epoch, n.Seen.Seq, n.Seen.Size

@@ -53,7 +53,6 @@ type NodeStatus struct {
 	CoveredUntil                                                      time.Time
 	SilentSeconds                                                     int64
 	Epoch, Next                                                       uint64 // numbered events; 0, 0: none
-	Synced                                                            uint64 // numbers of Epoch below it are counted on disk
 	Seen                                                              *NodeSeen
 }
 
@@ -101,9 +100,6 @@ func (s *Store) Status() Status {
 			Quarantined: n.recorded[classQuarantined], SilentSeconds: n.silent, Epoch: n.epoch, Next: n.next}
 		if n.heardMS != 0 {
 			ns.LastHeard = time.UnixMilli(n.heardMS).UTC()
-		}
-		if i := int(n.index); i < len(s.counted) && s.counted[i].Epoch == n.epoch {
-			ns.Synced = s.counted[i].Next
 		}
 		if w := &n.witness; w.Known {
 			ns.Seen = &NodeSeen{w.Epoch, w.Seq, w.size, w.root}

@@ -75,6 +75,7 @@ var policy = []may{
 	{"internal/model", "random operations against a small model, for tests",
 		[]string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections", "internal/crashtest", "internal/fakelog", "internal/vectors"},
 		[]string{natsGo + "/...", sumdbNote, pebbleModule + "/...", sqliteDriver}, []string{"console", "license", "portal"}},
+	{"internal/nodetest", "a node played by hand, for tests", []string{"events", "ledger"}, []string{natsGo}, nil},
 	{"internal/postgrestest", "a PostgreSQL server, for tests", nil, []string{"github.com/jackc/pgx/v5/stdlib"}, nil},
 	{"internal/scripttest", "commands of the stories of both programs, for tests", nil, []string{"github.com/rogpeppe/go-internal/testscript"}, nil},
 	{"internal/task", "starts the task runner", nil, nil, nil},
@@ -88,7 +89,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/postgrestest", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "events/stream/streamtest",
+	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",
