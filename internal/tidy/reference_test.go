@@ -324,7 +324,12 @@ func storeKeysOf(list []*source) map[string]string {
 		ast.Inspect(s.file, func(n ast.Node) bool {
 			if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "key") && len(v.Values) == 1 {
 				if lit, ok := v.Values[0].(*ast.BasicLit); ok && lit.Kind == token.CHAR {
-					keys[strings.Trim(lit.Value, "'")] = v.Names[0].Name
+					letter := strings.Trim(lit.Value, "'")
+					if other := keys[letter]; other != "" {
+						keys[letter+letter] = other + " and " + v.Names[0].Name // two of one letter: the page has no such key
+					} else {
+						keys[letter] = v.Names[0].Name
+					}
 				}
 			}
 			return true
@@ -422,6 +427,8 @@ func TestReferenceRulesBite(t *testing.T) {
 	passes(t, checkConfig("## Settings\n| `a.b` | `--a-b` | `METERSEAL_A_B` | `1s` | x |\n| `c` | `--see` | `METERSEAL_C` | | x |\n| `d` | `--d` | `METERSEAL_D` | | x |\n", settingsOf(src)))
 	bites(t, checkCommands("page", "| `meterseal walk` | x |\n", commandsOf(src, "cmd/meterseal")), `the command "fly FILE"`)
 	passes(t, checkCommands("page", "| `meterseal fly FILE` | x |\n", commandsOf(src, "cmd/meterseal")))
+	twice := []*source{parse(t, "projections/keys.go", "package projections\nconst (\nkeyCursor = 'a'\nkeyNew = 'a'\n)\n")}
+	bites(t, checkStoreKeys("| `a` | x |\n", storeKeysOf(twice)), "does not list the key aa (keyCursor and keyNew)")
 	store := []*source{parse(t, "projections/keys.go", "package projections\nconst (\nkeyCursor = 'a'\nkeyNew = 'N'\n)\n")}
 	bites(t, checkStoreKeys("| `a` | x |\n| `b` index(8) | x |\n", storeKeysOf(store)), "lists the key b", "does not list the key N (keyNew)")
 	fields := []*source{parse(t, "export/report.go", "package export\ntype Report struct {\nA int `json:\"one\"`\nB int `json:\"-\"`\nC int `json:\"two,omitempty\"`\n}\n")}
