@@ -25,8 +25,8 @@ import (
 
 // Bounds of holds.
 const (
-	LongestHold  = 24 * time.Hour // the longest
-	MaxHolds = 65_536         // at a time; beyond it none is given
+	LongestHold = 24 * time.Hour // the longest
+	MaxHolds    = 65_536         // at a time; beyond it none is given
 )
 
 // Hold is an amount that is reserved.
