@@ -16,32 +16,37 @@ import (
 // wantRights has each route with what its sender must have. A new one belongs
 // here on purpose.
 var wantRights = map[string]access.Right{
-	"POST /v1/events":                 access.Events,
-	"POST /api/v1/events":             access.Events,
-	"GET /v1/sessions":                access.Read,
-	"POST /v1/sessions/{name}/revert": access.Admin,
-	"GET /v1/usage":                   access.Read,
-	"GET /usageReport":                access.Read,
-	"GET /v1/status":                  access.Read,
-	"GET /v1/checkpoint":              access.Read,
-	"GET /v1/rejected":                access.Read,
-	"GET /v1/license":                 access.Read,
-	"GET /v1/license/history":         access.Read,
-	"GET /metrics":                    access.Read,
-	"DELETE /v1/allow":                access.Allow,
-	"POST /v1/consume":                access.Events,
-	"GET /v1/allow":                   access.Allow,
-	"POST /v1/report":                 access.Report,
-	"POST /v1/reply":                  access.Import,
-	"POST /v1/activation":             access.Import,
-	"POST /v1/prune":                  access.Admin,
-	"POST /v1/keys/rotate":            access.Admin,
-	"POST /v1/deactivate":             access.Admin,
-	"POST /v1/backup":                 access.Admin,
-	"GET /healthz":                    access.Public,
-	"GET /readyz":                     access.Public,
-	"GET /openapi.json":               access.Public,
-	"GET /docs/errors/{code}":         access.Public,
+	"POST /v1/events":                        access.Events,
+	"POST /api/v1/events":                    access.Events,
+	"GET /v1/sessions":                       access.Read,
+	"POST /v1/sessions/{name}/revert":        access.Admin,
+	"GET /v1/usage":                          access.Read,
+	"GET /usageReport":                       access.Read,
+	"GET /v1/status":                         access.Read,
+	"GET /v1/checkpoint":                     access.Read,
+	"GET /v1/rejected":                       access.Read,
+	"GET /v1/license":                        access.Read,
+	"GET /v1/license/history":                access.Read,
+	"GET /metrics":                           access.Read,
+	"DELETE /v1/allow":                       access.Allow,
+	"POST /v1/consume":                       access.Events,
+	"GET /v1/allow":                          access.Allow,
+	"POST /v1/report":                        access.Report,
+	"POST /v1/reply":                         access.Import,
+	"POST /v1/activation":                    access.Import,
+	"POST /v1/prune":                         access.Admin,
+	"POST /v1/keys/rotate":                   access.Admin,
+	"POST /v1/deactivate":                    access.Admin,
+	"POST /v1/backup":                        access.Admin,
+	"GET /v1/seats":                          access.Read,
+	"GET /v1/seats/{pool}":                   access.Read,
+	"PUT /v1/seats/{pool}/{holder}":          access.Seats,
+	"DELETE /v1/seats/{pool}/{holder}":       access.Seats,
+	"POST /v1/seats/{pool}/{holder}/release": access.Admin,
+	"GET /healthz":                           access.Public,
+	"GET /readyz":                            access.Public,
+	"GET /openapi.json":                      access.Public,
+	"GET /docs/errors/{code}":                access.Public,
 }
 
 // everyRoute is a site that serves all routes there are, and wants a token for
@@ -54,10 +59,12 @@ func everyRoute(t *testing.T, change ...func(*console.Options)) (*site, *access.
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { book.Close() })
+	seats := &lender{}
 	s := newSite(t, append([]func(*console.Options){func(o *console.Options) {
-		o.Tokens, o.LoopbackToken = book, true
+		o.Tokens, o.LoopbackToken, o.Seats = book, true, seats
 		o.Licensing = &licensed{license: &license.License{}, now: func() time.Time { return testStart }}
 	}}, change...)...)
+	seats.s = s
 	return s, book
 }
 

@@ -116,6 +116,8 @@ type Options struct {
 	// Licensing answers for the license; nil: this site evaluates, and there are
 	// no routes for one.
 	Licensing Licensing
+	// Seats lends floating seats; nil: pools and holders can only be read here.
+	Seats Seats
 	// Refused is why the daemon refused to start and only holds (on_refusal: hold).
 	// Every route but status, health and documents answers it, and Licensing is
 	// asked for License only. nil: it started.

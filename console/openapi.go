@@ -74,7 +74,7 @@ func (rt *route) operation(registry huma.Registry) *huma.Operation {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: p.name, In: in, Description: p.doc, Required: in == "path", Schema: p.schema()})
 	}
 	if len(rt.body) > 0 {
-		op.RequestBody = &huma.RequestBody{Required: rt.id != "exportReport", Content: map[string]*huma.MediaType{}}
+		op.RequestBody = &huma.RequestBody{Required: !rt.bodyOptional, Content: map[string]*huma.MediaType{}}
 		for _, c := range rt.body {
 			op.RequestBody.Content[c.mediaType] = c.media(registry)
 		}

@@ -26,6 +26,7 @@ type Problem struct {
 	Message string       `json:"message" doc:"what is wrong, with the value at fault"`
 	Hint    string       `json:"hint,omitempty" doc:"the way out"`
 	Errors  []FieldError `json:"errors,omitempty" nullable:"false" doc:"each field at fault"`
+	Seat    *SeatPool    `json:"seat,omitempty" doc:"of a seat that was refused: the pool, and who holds it"`
 
 	reason string // finer than Code, for counters
 }

@@ -27,7 +27,7 @@ func (s *server) reportRoutes() []route {
 			{name: "close_now", kind: kindFlag, doc: "first close the open windows: for demonstrations and tests; needs the right admin too"},
 			{name: "message", doc: "goes to the log of the site, never into the report"},
 		},
-		body:     []content{{mediaType: jsonType, doc: "instead of parameters", of: reportBody{}}},
+		body: []content{{mediaType: jsonType, doc: "instead of parameters", of: reportBody{}}}, bodyOptional: true,
 		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The report; Content-Disposition has its name"}},
 		problems: []int{400, 404, 409, 413, 415, 422, 503},
 		serve:    s.postReport,

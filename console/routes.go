@@ -21,6 +21,7 @@ type route struct {
 	params       []param
 	anyQuery     bool // serve reads the query by itself
 	body         []content
+	bodyOptional bool
 	answers      []content
 	problems     []int // statuses answered with problem details
 	serve        func(w http.ResponseWriter, r *http.Request, q values) error
@@ -55,7 +56,7 @@ const (
 
 func (s *server) routes() []route {
 	var list []route
-	for _, group := range [...]func() []route{s.eventRoutes, s.openMeterRoutes, s.sessionRoutes, s.usageRoutes, s.statusRoutes, s.allowRoutes, s.licenseRoutes, s.reportRoutes, s.docsRoutes, s.healthRoutes} {
+	for _, group := range [...]func() []route{s.eventRoutes, s.openMeterRoutes, s.sessionRoutes, s.seatRoutes, s.usageRoutes, s.statusRoutes, s.allowRoutes, s.licenseRoutes, s.reportRoutes, s.docsRoutes, s.healthRoutes} {
 		list = append(list, group()...)
 	}
 	return list

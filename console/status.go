@@ -89,6 +89,7 @@ type status struct {
 	Settings      *settingsStatus  `json:"settings,omitempty"`
 	Nodes         []nodeStatus     `json:"nodes" nullable:"false"`
 	Meters        []meterStatus    `json:"meters" nullable:"false"`
+	Pools         []PoolStatus     `json:"pools" nullable:"false" doc:"of floating seats; GET /v1/seats has the holders"`
 	Rejected      map[string]int64 `json:"rejected" doc:"refusals that are not yet in a record, by reason"`
 	Store         map[string]int64 `json:"store,omitempty" doc:"sizes in bytes"`
 }
@@ -195,7 +196,7 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) err
 		ServiceStatus: state, Reason: reason, Site: s.Site, Version: s.Version, Time: s.Now().UTC(),
 		License:   s.license(),
 		Instances: []instanceStatus{{s.Instance, state, s.Version, s.Started.UTC()}},
-		Nodes:     []nodeStatus{}, Meters: []meterStatus{}, Rejected: map[string]int64{},
+		Nodes:     []nodeStatus{}, Meters: []meterStatus{}, Pools: []PoolStatus{}, Rejected: map[string]int64{},
 	}
 	if s.Sizes != nil {
 		out.Store = s.Sizes()
@@ -203,6 +204,7 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) err
 	if !s.StoreDisabled {
 		_, counted := s.Store.Counted(nil)
 		out.fill(s.Store.Status(), counted)
+		out.Pools = DescribePools(s.Store.Pools())
 		out.limits()
 	}
 	return s.answer(w, http.StatusOK, out)

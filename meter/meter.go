@@ -81,6 +81,10 @@ type Options struct {
 	// DefaultBatchDelay. In files, what was recorded is synced as often.
 	BatchDelay time.Duration
 
+	// KeepSeats leaves seats to their leases when the Meter closes; else Close
+	// returns those that are not borrowed.
+	KeepSeats bool
+
 	// Refused is told of every event that the daemon refused for good. It must
 	// not call the Meter and should be quick; nil: the log says it.
 	Refused func(Refusal)
@@ -108,6 +112,7 @@ type Meter struct {
 	now    func() time.Time
 	nc     *nats.Conn
 	stats  counters
+	seats  seatBook
 
 	ended chan struct{} // closed when the sender has ended
 	link  chan struct{} // the connection came or went
@@ -368,6 +373,7 @@ func (m *Meter) Close(ctx context.Context) error {
 		m.spool.mu.Lock()
 		m.spool.closed = true
 		m.spool.mu.Unlock()
+		m.closeSeats(ctx)
 		flushed := m.Flush(ctx)
 		close(m.leave)
 		select {

@@ -186,7 +186,7 @@ func (a *applier) seat(line string) error {
 	if n := st.nodes[q.Node]; n != nil {
 		st.heard(n, a.wallMS) // of a node that is not in the ledger yet its events and beats tell
 	}
-	answer := SeatAnswer{Code: SeatUnknownPool}
+	answer := SeatAnswer{Code: CodeUnknownPool}
 	p := st.seats.pools[q.Pool]
 	switch {
 	case st.retired:
@@ -211,7 +211,7 @@ func (st *State) checkout(p *pool, q *SeatRequest) SeatAnswer {
 	now := p.now(st)
 	s := p.seats[q.Holder]
 	if s != nil && !s.isOf(q) {
-		return SeatAnswer{Code: SeatHeldByAnother, Seat: s.describe()}
+		return SeatAnswer{Code: CodeHeldByAnother, Seat: s.describe()}
 	}
 	if q.Refuse != "" {
 		return st.deny(p, q, q.Refuse)
@@ -372,9 +372,9 @@ func (st *State) checkin(p *pool, q *SeatRequest) SeatAnswer {
 	s := p.seats[q.Holder]
 	switch {
 	case s == nil:
-		return SeatAnswer{Code: SeatUnknown}
+		return SeatAnswer{Code: CodeSeatUnknown}
 	case !s.isOf(q):
-		return SeatAnswer{Code: SeatHeldByAnother, Seat: s.describe()}
+		return SeatAnswer{Code: CodeHeldByAnother, Seat: s.describe()}
 	case s.lingering: // the answer was lost, and it is sent again
 		return SeatAnswer{Code: SeatReturned, Seat: s.describe()}
 	}
@@ -395,7 +395,7 @@ func (st *State) checkin(p *pool, q *SeatRequest) SeatAnswer {
 func (st *State) release(p *pool, q *SeatRequest) SeatAnswer {
 	s := p.seats[q.Holder]
 	if s == nil {
-		return SeatAnswer{Code: SeatUnknown}
+		return SeatAnswer{Code: CodeSeatUnknown}
 	}
 	now := p.now(st)
 	c := p.open(st, now)

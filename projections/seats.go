@@ -47,9 +47,9 @@ const (
 	SeatClaimed       = "claimed"
 	SeatRenewed       = "renewed"
 	SeatReturned      = "returned"
-	SeatHeldByAnother = "held_by_another" // the holder's name, by another node, user or host
-	SeatUnknownPool   = "unknown_pool"
-	SeatUnknown       = "seat_unknown"
+	CodeHeldByAnother = "held_by_another" // the holder's name, by another node, user or host
+	CodeUnknownPool   = "unknown_pool"
+	CodeSeatUnknown   = "seat_unknown"
 )
 
 // States of a [Seat].

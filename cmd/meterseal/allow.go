@@ -41,6 +41,9 @@ func (s *site) decide(q license.Request, node, id string, claim int) (d decision
 	l, now := t.shown(), f.Clock.Now
 	var u license.Use
 	u.NodeKnown, u.NodeToday, u.NodesToday = s.store.NodeUse(node, now.UTC().Truncate(24*time.Hour))
+	if q.Pool != "" {
+		u.SeatsTaken = s.seatsTaken(q.Pool)
+	}
 	ask := projections.Question{Node: node, ID: id, Meter: q.Meter, Quantity: max(q.Quantity, 0)}
 	if l != nil && q.Feature != "" {
 		if limit := l.LimitOf(true, q.Feature); limit != nil {

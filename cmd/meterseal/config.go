@@ -18,6 +18,7 @@ import (
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/machine"
+	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -43,6 +44,7 @@ type Config struct {
 	TPMDevice     string       // "": no TPM is asked
 	Bindings      machine.Options
 	Meters        []events.Meter
+	Pools         []license.Pool // of floating seats; they count while there is no license
 	LogFormat     string
 	LogLevel      string
 	License       LicenseConfig
@@ -185,11 +187,12 @@ var settings = []setting{
 	{"log.level", "", "info", "debug, info, warn or error", oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 }
 
-// configFlags adds a flag for each setting, --config and --meter.
+// configFlags adds a flag for each setting, --config, --meter and --seats.
 func configFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.String("config", "", "configuration file (YAML)")
 	f.StringArray("meter", nil, "declare a meter ID:AGGREGATION[:SCALE[:UNIT]]; may repeat")
+	f.StringArray("seats", nil, "declare a pool of floating seats ID:COUNT[:LEASE]; may repeat")
 	for _, s := range settings {
 		doc := s.doc
 		if s.value != "" {
@@ -234,6 +237,7 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 		}
 	}
 	problems = append(problems, c.loadMeters(cmd, file)...)
+	problems = append(problems, c.loadPools(cmd, file)...)
 	problems = append(problems, c.contradictions()...)
 	slices.SortStableFunc(problems, func(a, b string) int { return cmp.Compare(c.lineOf(a), c.lineOf(b)) })
 	if len(problems) > 0 {

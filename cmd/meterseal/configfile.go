@@ -16,10 +16,12 @@ import (
 	"github.com/meterseal/meterseal/events"
 )
 
-// yamlFile is a parsed file: plain keys with their place, and the meters.
+// yamlFile is a parsed file: plain keys with their place, the meters, and the
+// pools of seats.
 type yamlFile struct {
 	plain  map[string]yamlValue
 	meters []yamlMeter
+	pools  []yamlMeter
 }
 
 type yamlValue struct {
@@ -58,7 +60,7 @@ func readYAML(path string) (yamlFile, error) {
 }
 
 // walk collects scalars under their dotted keys.
-func (f *yamlFile) walk(path, key string, n ast.Node) error {
+func (f *yamlFile) walk(path, key string, n ast.Node) (err error) {
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		for _, v := range n.Values {
@@ -69,8 +71,13 @@ func (f *yamlFile) walk(path, key string, n ast.Node) error {
 		return nil
 	case *ast.MappingValueNode:
 		k := strings.TrimPrefix(key+"."+n.Key.GetToken().Value, ".")
-		if k == "meters" {
-			return f.readMeters(path, n.Value)
+		switch k {
+		case "meters":
+			f.meters, err = readList(path, k, n.Value)
+			return err
+		case "seats":
+			f.pools, err = readList(path, k, n.Value)
+			return err
 		}
 		return f.walk(path, k, n.Value)
 	case *ast.SequenceNode:
@@ -95,15 +102,16 @@ func place(path string, n ast.Node) string {
 	return fmt.Sprintf("%s:%d:%d", path, at.Line, at.Column)
 }
 
-func (f *yamlFile) readMeters(path string, n ast.Node) error {
+// readList reads the elements of a list, each with its own keys.
+func readList(path, key string, n ast.Node) (out []yamlMeter, err error) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
-		return fmt.Errorf("%s: meters is not a list", place(path, n))
+		return nil, fmt.Errorf("%s: %s is not a list", place(path, n), key)
 	}
 	for _, item := range list.Values {
 		one := yamlFile{plain: map[string]yamlValue{}}
 		if err := one.walk(path, "", item); err != nil {
-			return err
+			return nil, err
 		}
 		m := yamlMeter{fields: one.plain}
 		for k, v := range one.plain {
@@ -114,9 +122,9 @@ func (f *yamlFile) readMeters(path string, n ast.Node) error {
 			}
 		}
 		slices.SortFunc(m.dims, func(a, b events.MeterDimension) int { return cmp.Compare(a.Name, b.Name) })
-		f.meters = append(f.meters, m)
+		out = append(out, m)
 	}
-	return nil
+	return out, nil
 }
 
 var meterKeys = []string{"id", "unit", "scale", "aggregation", "description", "event_type", "value", "subject", "unique_max", "corrections", "undo", "rulebook"}

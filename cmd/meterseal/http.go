@@ -37,6 +37,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 		}
 		return seq, nil
 	}
+	o.Seats = seats{r.site}
 	o.Ready, o.Metrics, o.Backup = r.site.ready, newMetrics(r.site), r.site.backup
 	return o
 }

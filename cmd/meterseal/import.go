@@ -282,8 +282,5 @@ func (im *importing) takeLicense(next *terms) (lines []string, err error) {
 	}
 	lines = append(append(lines, licenseLine(l, next.trusted)), declared...)
 	lines = append(lines, projections.LimitLines(l)...)
-	if pools := projections.PoolLines(l); !slices.Equal(pools, s.store.PoolsInForce()) {
-		lines = append(lines, pools...)
-	}
-	return lines, nil
+	return append(lines, s.poolLines(l)...), nil
 }

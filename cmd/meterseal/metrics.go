@@ -48,6 +48,9 @@ var (
 	descLimit     = desc("limit_units", "Limit of a meter in the current period.", "meter")
 	descRemaining = desc("remaining_units", "What is left inside the limit.", "meter")
 	descOverage   = desc("overage_remaining_units", "What may be used beyond the limit.", "meter")
+	descSeats     = desc("seats_in_use", "Seats of a pool that are taken, borrowed ones too.", "pool")
+	descSeatLimit = desc("seats_limit", "Seats of a pool.", "pool")
+	descDenied    = desc("seat_denials_total", "Requests for a seat that were refused.", "pool")
 	descConnected = desc("nodes_known", "Nodes of the ledger.")
 	descBehind    = desc("behind_node", "Whether a node holds a checkpoint that this ledger does not lead to.")
 	descSeen      = desc("seen_total", "Statements of nodes by what became of them.", "result")
@@ -107,6 +110,11 @@ func (m siteMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, u := range st.Meters {
 		gauge(descUsage, float64(u.Total), u.Meter.ID, "total")
 		gauge(descUsage, float64(u.SinceClose), u.Meter.ID, "since_close")
+	}
+	for _, p := range m.store.Pools() {
+		gauge(descSeats, float64(p.Taken), p.Name)
+		gauge(descSeatLimit, float64(p.Count), p.Name)
+		counter(descDenied, float64(p.DeniedTotal), p.Name)
 	}
 	m.collectLicense(gauge, &st)
 	for i, n := range st.Nodes {

@@ -1,6 +1,9 @@
 package main
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // maxRequests bounds the requests of applications that are answered at once.
 const maxRequests = 4096
@@ -11,8 +14,5 @@ func (s *site) startService(ctx context.Context) error {
 	if s.service, err = s.stream.NewService(ctx, maxRequests); err != nil {
 		return err
 	}
-	if err := s.service.Handle("seen.*", true, s.witnesses.seen); err != nil {
-		return err
-	}
-	return s.serveAllow()
+	return errors.Join(s.service.Handle("seen.*", true, s.witnesses.seen), s.serveAllow(), s.serveSeats())
 }

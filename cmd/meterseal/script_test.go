@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=10")
 	}
-	testscript.Main(m, map[string]func(){"meterseal": testMain, "vendor": vendorMain})
+	testscript.Main(m, map[string]func(){"meterseal": testMain, "vendor": vendorMain, "holder": holderMain})
 }
 
 // testMain is main with the clocks of the file that METERSEAL_TEST_CLOCK names:

@@ -5,12 +5,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/tpm"
+	"github.com/meterseal/meterseal/license"
 )
 
 // version is that of the program; its documents and records name it.
@@ -122,8 +124,11 @@ func (a *app) configCommand() *cobra.Command {
 		for _, m := range c.Meters {
 			t.Add("meter "+m.ID, "", m.Aggregation.String())
 		}
+		for _, p := range c.Pools {
+			t.Add("seats "+p.Name, "", strconv.FormatUint(p.Count, 10))
+		}
 		if form == "json" {
-			return cli.PrintJSON(a.Out, map[string]any{"settings": rows, "meters": c.Meters})
+			return cli.PrintJSON(a.Out, map[string]any{"settings": rows, "meters": c.Meters, "seats": append([]license.Pool{}, c.Pools...)})
 		}
 		bare, _ := cmd.Flags().GetBool("no-headers")
 		return t.Print(a.Out, form, !bare)

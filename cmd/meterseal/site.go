@@ -412,10 +412,8 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 		if limits := projections.LimitLines(l); !slices.Equal(limits, s.store.LimitsInForce()) {
 			lines = append(lines, limits...)
 		}
-		if pools := projections.PoolLines(l); !slices.Equal(pools, s.store.PoolsInForce()) {
-			lines = append(lines, pools...)
-		}
 	}
+	lines = append(lines, s.poolLines(s.terms.Load().license)...)
 	if s.cfg.Fold.Trace && st.Origin == "" {
 		// The first replay says what time it is; the ledger opens then.
 		go func() {

@@ -102,6 +102,21 @@ func vendor(args []string) error {
 	f.Func("enforcement", "", func(s string) error { f.Enforcement = license.Enforcement(s); return nil })
 	f.Func("type", "", func(s string) error { f.Type = license.Type(s); return nil })
 	f.Func("grace", "", func(s string) (err error) { f.Grace, err = ledger.ParseDur(s); return err })
+	f.Func("outage", "", func(s string) (err error) { f.Outage, err = ledger.ParseDur(s); return err })
+	f.Func("seats", "POOL COUNT OVER LEASE BORROW HOLD SHARE", func(s string) error {
+		p, d := license.Pool{}, [3]string{}
+		if _, err := fmt.Sscan(s, &p.Name, &p.Count, &p.Over, &d[0], &d[1], &d[2], &p.Share); err != nil {
+			return err
+		}
+		for i, to := range []*ledger.Dur{&p.Lease, &p.Borrow, &p.Hold} {
+			var err error
+			if *to, err = ledger.ParseDur(d[i]); err != nil {
+				return err
+			}
+		}
+		f.Seats = append(f.Seats, p)
+		return nil
+	})
 	f.Func("activate-by", "", func(s string) (err error) { f.ActivateBy, err = ledger.ParseDur(s); return err })
 	f.Func("custom", "NAME=TEXT", func(s string) error {
 		name, text, _ := strings.Cut(s, "=")
