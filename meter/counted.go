@@ -79,6 +79,7 @@ func (s *sender) clash(c *counted, epoch uint64) bool {
 			"node", s.m.o.Node, "epoch", epoch, "daemon_epoch", c.Epoch)
 	}
 	s.clashes = clash
+	s.m.stats.clash.Store(clash)
 	return clash
 }
 

@@ -3,6 +3,7 @@ package meter
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func (n *numbered) fold(_ uint64, g *events.Group, dst []events.Disposition) ([]
 				dst = append(dst, events.Duplicate)
 			default:
 				n.next = seq + 1
-				n.sum[r.Events[j].Meter] += r.Events[j].Quantity
+				n.sum[strings.Clone(r.Events[j].Meter)] += r.Events[j].Quantity
 				n.events = append(n.events, cloneEvent(r.Events[j]))
 				dst = append(dst, events.Stored)
 			}
@@ -86,8 +87,10 @@ func (n *numbered) total(meter string) int64 {
 // site is a stream with a gateway, in this process.
 type site struct {
 	*stream.Stream
-	gw   *stream.Gateway
-	fold *numbered
+	gw    *stream.Gateway
+	fold  *numbered
+	book  *book // ledger that tell shows
+	voice *stream.Service
 }
 
 func openSite(tb testing.TB, listen string) *site {

@@ -130,6 +130,8 @@ type Meter struct {
 // counters are what Stats shows.
 type counters struct {
 	recorded, refused, lost, resent, full, batches, behind atomic.Uint64
+
+	clash atomic.Bool
 }
 
 // Stats are counts since Open.
@@ -147,6 +149,10 @@ type Stats struct {
 	Refused  uint64 // events that the daemon refused for good
 	Lost     uint64 // numbers lost by damage to the spool, or refused
 	Behind   uint64 // times the daemon showed a ledger that had gone back
+
+	// NameClash: another process sends under the name of this node, or the spool is
+	// an old copy; nothing is sent until this one has its own Options.Node.
+	NameClash bool
 }
 
 const defaultSegmentBytes, memorySegmentBytes = 8 << 20, 1 << 20
@@ -359,6 +365,7 @@ func (m *Meter) Stats() Stats {
 	s := Stats{SpoolBytes: m.spool.used(), Recorded: c.recorded.Load(), Full: c.full.Load(), Batches: c.batches.Load(),
 		Resent: c.resent.Load(), Refused: c.refused.Load(), Lost: c.lost.Load(), Behind: c.behind.Load()}
 	s.Epoch, s.Next = m.spool.numbers()
+	s.NameClash = c.clash.Load()
 	m.mu.Lock()
 	s.Stored, s.Counted = m.stored, m.counted
 	m.mu.Unlock()

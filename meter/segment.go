@@ -163,6 +163,23 @@ func openSegment(dir, name string) (*segment, error) {
 	return &segment{epoch: epoch, first: first, size: max(st.Size(), segmentHeader), f: f}, nil
 }
 
+// tail walks the frames of a newest segment, b, that begins with event first. next
+// is the number after its last whole frame, and end where that ends.
+func tail(b []byte, first uint64) (next uint64, end int) {
+	next, end = first, segmentHeader
+	for at := min(segmentHeader, len(b)); at < len(b); {
+		event, seq, ok := frame(b[at:])
+		if !ok || seq < next || seq-next >= numberAhead {
+			n, _ := resume(b[at+1:], next)
+			at += 1 + n
+			continue
+		}
+		next, at = seq+1, at+frameHeader+len(event)
+		end = at
+	}
+	return next, end
+}
+
 // recoverTail walks the frames of the newest segment and returns the number
 // after the last one. What follows the last whole frame is a write that was cut
 // short, and goes; what is damaged before it stays, for the reader to report.
@@ -177,19 +194,7 @@ func (s *segment) recoverTail() (next uint64, cut int64, err error) {
 			return 0, 0, err
 		}
 	}
-	next = s.first
-	at := min(segmentHeader, len(b))
-	end := segmentHeader
-	for at < len(b) {
-		event, seq, ok := frame(b[at:])
-		if !ok || seq < next {
-			n, _ := resume(b[at+1:], next)
-			at += 1 + n
-			continue
-		}
-		next, at = seq+1, at+frameHeader+len(event)
-		end = at
-	}
+	next, end := tail(b, s.first)
 	cut = int64(len(b) - end)
 	if cut > 0 {
 		if err := s.f.Truncate(int64(end)); err != nil {

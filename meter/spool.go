@@ -81,9 +81,10 @@ func openSpool(dir string, disk bool, maxBytes, segmentBytes int64, now time.Tim
 	if s.lock, err = lockDir(dir); err != nil {
 		return nil, 0, fmt.Errorf("lock spool folder: %w", err)
 	}
+	opened := s
 	defer func() {
 		if err != nil {
-			s.closeFiles()
+			_ = opened.closeFiles() // nothing was written
 		}
 	}()
 	if err := s.openSegments(); err != nil {
