@@ -229,7 +229,8 @@ func (c *cell) level() (peak, seconds int64, ok bool) {
 	return peak, int64(q), q < 1<<63
 }
 
-// A cellColumns is a usage, late or adjust record as a row of a table.
+// A cellColumns is a usage, late, adjust or seat record as a row of a table. A pool
+// stands as a meter whose value is its peak.
 type cellColumns struct {
 	Kind, Node, Meter, Aggregation string
 	From, To                       int64
@@ -237,13 +238,14 @@ type cellColumns struct {
 	Numbered                       bool // First and Next are given
 	First, Next                    uint64
 	Root                           ledger.Hash
+	Seat                           *ledger.Seat // nil: it is none
 }
 
 // cellRow returns the row of a record line; false for other kinds and for lines
 // that are malformed.
 func cellRow(line string) (cellColumns, bool) {
 	kind, _, _ := strings.Cut(line, " ")
-	if kind != "usage" && kind != "late" && kind != "adjust" {
+	if kind != "usage" && kind != "late" && kind != "adjust" && kind != "seat" {
 		return cellColumns{}, false
 	}
 	rec, err := ledger.ParseRecord(line)
@@ -253,10 +255,13 @@ func cellRow(line string) (cellColumns, bool) {
 	switch r := rec.(type) {
 	case *ledger.Usage:
 		return cellColumns{r.Kind(), r.Node, r.Meter, r.Aggregation.String(), r.From, r.To,
-			int64(r.Count), r.Value, true, r.Q0, r.Q1, r.Root}, true
+			int64(r.Count), r.Value, true, r.Q0, r.Q1, r.Root, nil}, true
 	case *ledger.Adjust:
 		return cellColumns{r.Kind(), r.Node, r.Meter, r.Aggregation.String(), r.From, r.To,
-			r.DCount, r.DValue, false, 0, 0, r.Root}, true
+			r.DCount, r.DValue, false, 0, 0, r.Root, nil}, true
+	case *ledger.Seat:
+		return cellColumns{r.Kind(), ledger.UnknownNode, r.Pool, events.Peak.String(), r.From, r.To,
+			int64(r.Count), int64(r.Peak), false, 0, 0, r.Root, r}, true
 	}
 	return cellColumns{}, false
 }

@@ -220,6 +220,15 @@ func (f *fold) totals() []MeterTotal {
 	return out
 }
 
+// pools returns the totals per pool of seats, ascending.
+func (f *fold) pools() []PoolTotal {
+	out := []PoolTotal{}
+	for _, t := range f.audit.Pools() {
+		out = append(out, PoolTotal{t.Pool, int64(t.Peak), int64(t.Seconds), int64(t.Denied), int64(t.Actions)})
+	}
+	return out
+}
+
 // accounts returns the account per node, ascending.
 func (f *fold) accounts() []Account {
 	out := []Account{}

@@ -147,7 +147,7 @@ func (v *verifier) describe(r *Report) {
 	f := v.fold
 	s := f.audit.State()
 	r.Records, r.Kinds, r.Events = v.index-v.h.base, f.allKinds(), v.cells.total
-	r.Totals, r.Accounts = f.totals(), f.accounts()
+	r.Totals, r.Pools, r.Accounts = f.totals(), f.pools(), f.accounts()
 	r.Days, r.DaysCut = f.days.list(), f.days.cut
 	r.Gaps, r.GapsAll = f.gaps, f.gapsAll
 	if r.Gaps == nil {

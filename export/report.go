@@ -64,6 +64,15 @@ type MeterTotal struct {
 	AllAdjusted int64  `json:"all_adjusted"`
 }
 
+// A PoolTotal is what the records of a report say of a pool of seats.
+type PoolTotal struct {
+	Pool    string `json:"pool"`
+	Peak    int64  `json:"peak"`    // most seats taken at once
+	Seconds int64  `json:"seconds"` // seat-seconds
+	Denied  int64  `json:"denied"`  // refusals
+	Actions int64  `json:"actions"` // claims, returns, ends of leases and refusals
+}
+
 // A DayTotal is what one meter was used on one UTC day, by the day that its
 // windows begin.
 type DayTotal struct {
@@ -191,6 +200,7 @@ type Report struct {
 	Kinds    map[string]uint64 `json:"kinds"`
 	Events   uint64            `json:"events"` // event lines shown
 	Totals   []MeterTotal      `json:"totals"`
+	Pools    []PoolTotal       `json:"pools"`
 	Days     []DayTotal        `json:"days"`
 	DaysCut  bool              `json:"days_cut"` // more than DaysMax
 	Accounts []Account         `json:"accounts"`

@@ -30,6 +30,7 @@ func WriteVerified(w io.Writer, report *Report, err error) error {
 	p.checks(report)
 	p.findings(report)
 	p.totals(report)
+	p.pools(report)
 	p.accounts(report)
 	return p.flush()
 }
@@ -52,6 +53,7 @@ func WriteText(w io.Writer, report *Report) error {
 	p.checks(report)
 	p.findings(report)
 	p.totals(report)
+	p.pools(report)
 	p.accounts(report)
 	p.gaps(report)
 	p.field("sha256", "%s", report.TextSHA256)
@@ -158,6 +160,17 @@ func (p *printer) totals(r *Report) {
 				all = group(*t.AllValue)
 			}
 			row(t.Meter, t.Aggregation, group(t.Count), group(t.Value), group(t.Adjusted), all)
+		}
+	})
+}
+
+func (p *printer) pools(r *Report) {
+	if len(r.Pools) == 0 {
+		return
+	}
+	p.table([]string{"SEATS OF", "PEAK", "SEAT-SECONDS", "REFUSED"}, 1, func(row func(...string)) {
+		for _, t := range r.Pools {
+			row(t.Pool, group(t.Peak), group(t.Seconds), group(t.Denied))
 		}
 	})
 }
