@@ -23,6 +23,8 @@ require (
 	github.com/schollz/progressbar/v3 v3.19.1 // progress of demo, replay and report on a terminal
 	github.com/spf13/cobra v1.10.2 // commands, help and shell completion
 	github.com/transparency-dev/formats v0.1.1 // C2SP checkpoint and proof formats, as witnesses parse them
+	go.opentelemetry.io/otel v1.47.0 // attributes of those metrics
+	go.opentelemetry.io/otel/metric v1.47.0 // metrics of the Go package meter: the interface alone, applications bring the rest
 	golang.org/x/mod v0.42.0 // C2SP signed notes and the tlog tree: sumdb/note, sumdb/tlog
 	golang.org/x/sync v0.25.0 // errgroup: one group of goroutines per binary
 	golang.org/x/sys v0.49.0 // CLOCK_BOOTTIME, the clock that nobody sets

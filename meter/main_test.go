@@ -37,6 +37,7 @@ type numbered struct {
 	lines  []string
 	batch  int
 	dups   int
+	ended  bool // the epoch
 }
 
 func (n *numbered) fold(_ uint64, g *events.Group, dst []events.Disposition) ([]events.Disposition, error) {
@@ -56,6 +57,7 @@ func (n *numbered) fold(_ uint64, g *events.Group, dst []events.Disposition) ([]
 			continue
 		}
 		n.batch++
+		n.ended = n.ended || r.Last
 		if r.Epoch > n.epoch {
 			n.epoch, n.next = r.Epoch, r.First
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/meterseal/meterseal/events"
 )
@@ -88,11 +89,14 @@ type Options struct {
 	// Refused is told of every event that the daemon refused for good. It must
 	// not call the Meter and should be quick; nil: the log says it.
 	Refused func(Refusal)
+	// MeterProvider takes metrics (meterseal.*); nil: none.
+	MeterProvider metric.MeterProvider
 	// Logger takes what goes on; nil: nothing is logged.
 	Logger *slog.Logger
 
 	segmentBytes int64         // of tests; 0: the default
 	answerWait   time.Duration // of tests; how long a batch may have no answer
+	beatEvery    time.Duration // of tests; how long the node may be silent
 }
 
 // A Refusal is an event that does not count, and why.
@@ -123,6 +127,7 @@ type Meter struct {
 	stored    uint64     // numbers below are on the daemon's disk
 	counted   uint64     // numbers below are in a synced projection
 	changed   chan struct{}
+	unobserve func() error
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -198,6 +203,10 @@ func Open(ctx context.Context, o Options) (*Meter, error) {
 		m.nc.Close()
 		return nil, errors.Join(err, m.spool.close())
 	}
+	if m.unobserve, err = m.observe(); err != nil {
+		m.nc.Close()
+		return nil, errors.Join(err, m.spool.close())
+	}
 	go s.run()
 	return m, nil
 }
@@ -212,7 +221,7 @@ func (o *Options) check() (*events.Meters, error) {
 	}
 	o.MaxSpool, o.segmentBytes = orElse(o.MaxSpool, DefaultMaxSpool), orElse(o.segmentBytes, defaultSegmentBytes)
 	o.BatchEvents, o.BatchDelay = orElse(o.BatchEvents, DefaultBatchEvents), orElse(o.BatchDelay, DefaultBatchDelay)
-	o.answerWait = orElse(o.answerWait, 10*time.Second)
+	o.answerWait, o.beatEvery = orElse(o.answerWait, 10*time.Second), orElse(o.beatEvery, 10*time.Second)
 	switch {
 	case !events.ValidNode(o.Node):
 		return nil, wrongOption("Node", "use letters, digits, - and _, at most 128, with a letter or digit first", "%q is no name of a node", o.Node)
@@ -389,7 +398,7 @@ func (m *Meter) Close(ctx context.Context) error {
 		}
 		m.nc.Close()
 		<-m.ended
-		m.closeErr = m.spool.close()
+		m.closeErr = errors.Join(m.unobserve(), m.spool.close())
 		if flushed != nil && m.o.Durability == Memory {
 			m.closeErr = errors.Join(m.closeErr, fmt.Errorf("events in memory are lost: %w", flushed))
 		}

@@ -16,7 +16,6 @@ import (
 const (
 	windowMax  = 8         // batches without an answer
 	batchBytes = 512 << 10 // of events in a batch, before compression
-	beatEvery  = 10 * time.Second
 	backoffMin = 100 * time.Millisecond
 	backoffMax = 15 * time.Second
 )
@@ -37,6 +36,7 @@ type sender struct {
 	witness  *witness
 	backward error  // why the ledger of the daemon was last not accepted
 	clashes  bool   // the daemon has a newer epoch of this node
+	ended    bool   // the daemon was told that this epoch ends
 	doubts   []hole // numbers that the daemon took for repeated ones, and were not
 	opened   uint64 // number of the first event of this process
 
@@ -164,14 +164,14 @@ func (s *sender) step() (wake time.Time) {
 	if s.due.IsZero() && !s.m.spool.wait(s.r.seq) {
 		s.due = now.Add(s.m.o.BatchDelay)
 	}
-	wake = now.Add(beatEvery)
+	wake = now.Add(s.m.o.beatEvery)
 	if !s.due.IsZero() {
 		wake = s.due
 		if !now.Before(s.due) {
 			wake = s.send(now)
 		}
 	}
-	if s.up && now.Sub(s.spoke) >= beatEvery {
+	if s.up && now.Sub(s.spoke) >= s.m.o.beatEvery {
 		s.spoke = now
 		_ = s.m.nc.Publish("beat."+s.m.o.Node, nil) // one that is lost is made good by the next
 	}
@@ -212,7 +212,7 @@ func (s *sender) send(now time.Time) (wake time.Time) {
 			break
 		}
 	}
-	return now.Add(beatEvery) // an answer comes before
+	return now.Add(s.m.o.beatEvery) // an answer comes before
 }
 
 // window is how many batches may be on their way. The first of an epoch goes
@@ -268,7 +268,8 @@ func (s *sender) sendBatch(list []events.Event, now time.Time) bool {
 		list[i].TimeMS = min(list[i].TimeMS, nowMS)
 	}
 	epoch, _ := s.m.spool.numbers()
-	b := events.Batch{Epoch: epoch, First: first, Events: list}
+	b := events.Batch{Epoch: epoch, First: first, Last: s.m.spool.endsAt(s.r.seq), Events: list}
+	s.ended = s.ended || b.Last
 	data, err := events.AppendBatch(s.buf[:0], &b, list[0].TimeMS, true)
 	if err != nil { // too large together
 		s.r.seek(first)
@@ -330,10 +331,19 @@ func (s *sender) watchLink() {
 	s.up = up
 }
 
-// goodbye says that the node leaves.
+// goodbye says that the node leaves, and that an epoch which ends with this
+// process is complete: else its end would be a gap.
 func (s *sender) goodbye() {
-	if s.m.nc.IsConnected() {
-		_ = s.m.nc.Publish("beat."+s.m.o.Node, []byte(`{"leaving":true}`))
-		_ = s.m.nc.FlushTimeout(time.Second) // who does not hear it waits for the next beat
+	if !s.m.nc.IsConnected() {
+		return
 	}
+	if _, next := s.m.spool.numbers(); next > 0 && !s.ended && s.acked >= next && s.m.spool.endsAt(next) {
+		// Only a batch can say so, and a batch has an event: the last one again.
+		s.r.seek(next - 1)
+		if list, _, err := s.r.read(next, 1, batchBytes); err == nil && len(list) == 1 {
+			s.sendBatch(list, time.Now())
+		}
+	}
+	_ = s.m.nc.Publish("beat."+s.m.o.Node, []byte(`{"leaving":true}`))
+	_ = s.m.nc.FlushTimeout(time.Second) // who does not hear it waits for the next beat
 }

@@ -361,6 +361,14 @@ func (s *spool) free(counted uint64) error {
 	}
 }
 
+// endsAt tells whether no event will come from seq on: a spool in memory ends with
+// its process, and its epoch with it.
+func (s *spool) endsAt(seq uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dir == "" && s.closed && s.next == seq
+}
+
 // used returns the bytes that the spool takes.
 func (s *spool) used() int64 {
 	s.mu.Lock()
