@@ -23,10 +23,11 @@ async function ingest(events) {
     } catch (err) {
       // Without a status there was no answer. Then, and with 429 and 503, send
       // everything again: what is stored already counts once.
-      const later = err.statusCode === undefined || [408, 429].includes(err.statusCode) || err.statusCode >= 500;
+      const status = err.status ?? err.statusCode; // of newer and of older releases of the SDK
+      const later = status === undefined || [408, 429].includes(status) || status >= 500;
       if (!later || attempt === 8) {
         // errors has the index of each event that was not taken; the others are stored.
-        throw new Error(`not stored: ${JSON.stringify(err.problem?.errors ?? err.message)}`, { cause: err });
+        throw new Error(`not stored: ${JSON.stringify((err.__raw ?? err.problem)?.errors ?? err.message)}`, { cause: err });
       }
       await pause(250 * attempt);
     }
