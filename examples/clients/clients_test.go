@@ -36,7 +36,7 @@ var clients = []client{
 }
 
 // Every client counts its job once, however often it is run, also after the
-// daemon was killed: what it was told is stored was on the disk.
+// daemon was killed: what it was told is stored was on the disk. (Y-01, YD-4)
 func TestClients(t *testing.T) {
 	s := startSite(t, "meterseal.yaml")
 	t.Run("once", func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestLostAnswers(t *testing.T) {
 	})
 }
 
-// No client takes a refusal for success, or sends it for ever.
+// No client takes a refusal for success, or sends it for ever. (Y-05)
 func TestRefused(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "other.yaml")
 	if err := os.WriteFile(config, []byte("meters:\n  - id: documents.scanned\n"), 0o600); err != nil {

@@ -74,7 +74,7 @@ func (l *licensed) python(t *testing.T, args ...string) (code int, output string
 }
 
 // An application that asks first prints what the license allows and no more,
-// counts each job once, and gives back what was not printed.
+// counts each job once, and gives back what was not printed. (L-16)
 func TestAllow(t *testing.T) {
 	l := startLicensed(t)
 	mark := filepath.Join(l.dir, "printed")
@@ -107,7 +107,7 @@ func TestAllow(t *testing.T) {
 }
 
 // An application holds its seat for as long as it runs, far beyond one lease,
-// nobody else gets it meanwhile, and it is free at once when the application ends.
+// nobody else gets it meanwhile, and it is free at once when it ends. (Y-10, O-17)
 func TestSeat(t *testing.T) {
 	l := startLicensed(t)
 	type pool struct {
