@@ -26,11 +26,11 @@ type site struct {
 	rng    *rand.Rand
 	sizes  []uint64 // of the signed checkpoints
 	until  int64
-	nodes  []string          // that are not removed
-	booked map[string]uint64 // last Q1 per node
-	levels map[string]int64  // start of the level cells, by node and meter
-	seats  int64             // taken when the window begins
-	seen   map[string]uint64 // SEQ, and TAKEN
+	nodes  []string                  // that are not removed
+	booked map[string]uint64         // last Q1 per node
+	levels map[string]int64          // start of the level cells, by node and meter
+	seats  int64                     // taken when the window begins
+	seen   map[string]ledger.Witness // SEQ, and TAKEN
 	boots  int
 }
 
@@ -40,7 +40,7 @@ var aggregations = []string{"count", "sum", "min", "max", "latest", "unique", "w
 // vector a.usage.
 func newSite(seed uint64) *site {
 	s := &site{Ledger: exporttest.NewSite().Ledger, rng: rand.New(rand.NewPCG(seed, 1)), until: exporttest.Start,
-		booked: map[string]uint64{}, levels: map[string]int64{}, seen: map[string]uint64{}, boots: 1, sizes: []uint64{0, 5}}
+		booked: map[string]uint64{}, levels: map[string]int64{}, seen: map[string]ledger.Witness{}, boots: 1, sizes: []uint64{0, 5}}
 	for range 2 + s.rng.IntN(2) {
 		for range 1 + s.rng.IntN(2) {
 			s.window()
@@ -88,10 +88,7 @@ func (s *site) window() {
 	s.pool(from, to)
 	for _, n := range s.nodes {
 		if s.rng.IntN(3) == 0 {
-			s.seen[n]++ // one event each, which the reject below accounts for
-			size := s.sizes[s.rng.IntN(len(s.sizes))]
-			s.add(fmt.Sprintf("seen %d %s 1793700800000 %d %d %d %v -", to-4, n, s.seen[n], s.seen[n], size, s.Root(size)), nil)
-			s.add(fmt.Sprintf("reject %s %d %d rejected unknown_meter 1", n, from, to), nil)
+			s.says(n, from, to)
 		}
 	}
 	if i := len(s.nodes) - 1; s.rng.IntN(6) == 0 {
@@ -101,6 +98,32 @@ func (s *site) window() {
 		delete(s.booked, n)
 		delete(s.seen, n)
 	}
+}
+
+// says adds what a node was told: one more event is taken, which a reject accounts
+// for, and sometimes numbers were lost, which a gap declares before or after.
+func (s *site) says(n string, from, to int64) {
+	w, known := s.seen[n]
+	taken, seq := w.Taken+1, w.Seq+1
+	lost := uint64(0)
+	if known && s.rng.IntN(3) == 0 {
+		lost = 1 + s.rng.Uint64N(3)
+	}
+	gap := fmt.Sprintf("gap %s %d %d spool-lost 1793700800000 %d %d", n, from, to, seq, seq+lost)
+	before := s.rng.IntN(2) == 0
+	if lost > 0 && before {
+		w.Explain(lost)
+		s.add(gap, nil)
+	}
+	size := s.sizes[s.rng.IntN(len(s.sizes))]
+	s.add(fmt.Sprintf("seen %d %s 1793700800000 %d %d %d %v -", to-4, n, seq+lost, taken, size, s.Root(size)), nil)
+	w.Seen(1793700800000, seq+lost, taken)
+	if lost > 0 && !before {
+		w.Explain(lost)
+		s.add(gap, nil)
+	}
+	s.seen[n] = w
+	s.add(fmt.Sprintf("reject %s %d %d rejected unknown_meter 1", n, from, to), nil)
 }
 
 func (s *site) boot(time int64) {

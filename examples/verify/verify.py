@@ -354,7 +354,7 @@ READ = {
     "sig": or_dash(unb64),
     "window": lambda t: window(uint(t)),
 }
-ATTRIBUTES = {"start": uint, "over": uint, "counter": uint, "supersedes": origin,
+ATTRIBUTES = {"start": uint, "over": uint, "counter": uint, "short": integer, "supersedes": origin,
               "supersedes-root": hash_, "supersedes-size": uint}
 
 
@@ -401,7 +401,8 @@ def check_record(r, raw):
     """What a record must be by itself beyond the spelling of its fields."""
     for key, text in r.attr.items():
         if key in ATTRIBUTES and (key, r.kind) not in (("start", "seat"),):
-            known = {"start": ("usage", "late"), "over": ("usage", "late"), "counter": ("boot", "close end")}
+            known = {"start": ("usage", "late"), "over": ("usage", "late"), "counter": ("boot", "close end"),
+                     "short": ("close node",)}
             if r.kind in known.get(key, ("open",)):
                 ATTRIBUTES[key](text)
         if r.kind == "boot" and key.startswith("bind."):
@@ -468,7 +469,12 @@ class Node:
     def __init__(self):
         self.covered, self.silent, self.counted, self.seen = None, 0, 0, (None, None, None)
         self.reject = {"duplicate": 0, "rejected": 0, "quarantined": 0, "voided": 0}
-        self.stated = []  # (time, least account, code): what closes and seen records said before
+        self.stated = []  # (time, least account, code, numbers short): what closes and seen records said before
+        self.short = 0  # by how many numbers seen records are short, less what gap and adjust records explain
+
+    def explain(self, numbers):
+        if self.seen[0] is not None:
+            self.short -= numbers
 
     def account(self):
         """Everything that was accepted but for the events of open windows."""
@@ -516,6 +522,7 @@ class Fold:
         self.nodes, self.meters, self.keys, self.group = {}, {}, set(), []
         self.pools, self.begins = {}, base == 0
         self.added, self.receipts, self.claims, self.named = [], [], [], {0: EMPTY}
+        self.ahead = []  # (index, text): what nodes saw beyond the ledger, unless a restore explains it
         self.restored = self.retired = False
 
     def check(self, condition, code, text):
@@ -534,8 +541,9 @@ class Fold:
                 n.covered, n.silent, n.counted, n.seen = r.COVERED, r.SILENT, r.COUNTED, (r.EPOCH, r.SEQ, r.TAKEN)
                 n.reject = dict(zip(n.reject, (r.DUPLICATE, r.REJECTED, r.QUARANTINED, r.VOIDED)))
                 later = max(prev.TIME, prev.UNTIL)  # windows can be closed early
-                n.stated = [(later, r.ACCEPTED, "records/sequence_gap")]
-                n.stated += [(later, r.TAKEN, "history/witness_ahead")] if r.TAKEN else []
+                n.short = int(r.attr.get("short", "0")) if r.TAKEN is not None else 0
+                n.stated = [(later, r.ACCEPTED, "records/sequence_gap", max(n.short, 0))]
+                n.stated += [(later, r.TAKEN, "history/witness_ahead", 0)] if r.TAKEN else []
             else:
                 m = self.meters[r.METER] = Meter(r.AGG)
                 m.all = Sums(r.ALLCOUNT, r.ALLVALUE or 0, r.ALLDVALUE)
@@ -658,7 +666,7 @@ class Fold:
 
     def do_adjust(self, r):
         self.one_window(r, False)
-        self.node(r.NODE)
+        self.node(r.NODE).explain(r.COUNT)
         m = self.meter(r)
         m.since.dvalue, m.all.dvalue = m.since.dvalue + r.DVALUE, m.all.dvalue + r.DVALUE
         self.check(r.COUNT > 0, "records/totals", "no corrections")
@@ -691,6 +699,8 @@ class Fold:
         everybody = [k for k, n in self.nodes.items() if n.covered is not None]
         for key in everybody if r.NODE == "*" else [r.NODE]:
             self.cover(self.node(key), r)
+            if r.EPOCH is not None and r.NODE != "*":
+                self.node(key).explain(r.SEQ1 - r.SEQ0)
             if r.REASON == "removed":
                 del self.nodes[key]  # if it comes back it begins anew
 
@@ -709,16 +719,21 @@ class Fold:
 
     def claim(self, r, code):
         """A root that a record names: one per size, and at the end compared with the tree's."""
-        self.check(self.named.setdefault(r.SIZE, r.ROOT) == r.ROOT, code, f"another root of size {r.SIZE}")
+        if self.named.setdefault(r.SIZE, r.ROOT) != r.ROOT:
+            text = f"another root of size {r.SIZE}"
+            self.ahead.append((self.size, text)) if r.kind == "seen" else self.find(code, text)
         self.claims.append((self.size, r.SIZE, self.named[r.SIZE], code))
 
     def do_restore(self, r):
         self.check(r.SIZE == self.size, "format/malformed", "SIZE is not the index of restore")
         self.find("explain/restore", r.CAUSE)
+        self.ahead = []
+        self.claims = [c for c in self.claims if c[3] != "history/witness_ahead"]
+        self.named = {0: EMPTY, **{size: root for _, size, root, _ in self.claims}}
         self.claim(r, "history/differs")
         self.restored = True
         for n in self.nodes.values():
-            n.stated, n.seen = [], (None, None, None)
+            n.stated, n.seen, n.short = [], (None, None, None), 0
         for p in self.pools.values():
             p.taken, p.lost = None, True
 
@@ -729,14 +744,19 @@ class Fold:
 
     def do_seen(self, r):
         n = self.node(r.NODE)
+        epoch, seq, taken = n.seen
         if not self.restored:
-            good = r.SIZE <= self.size
-            if n.seen[0] == r.EPOCH and r.SEQ > n.seen[1]:
-                good = good and r.TAKEN - n.seen[2] >= r.SEQ - n.seen[1]
-            self.check(good, "history/witness_ahead", f"{r.NODE} saw more than the ledger has")
+            if r.SIZE > self.size:
+                self.ahead.append((self.size, f"{r.NODE} saw size {r.SIZE}"))
             self.claim(r, "history/witness_ahead")
-        n.seen = (r.EPOCH, r.SEQ, r.TAKEN)
-        n.stated.append((max(r.TIME, self.until), r.TAKEN, "history/witness_ahead"))
+        short = 0
+        if epoch is not None:
+            if r.TAKEN < taken:
+                self.ahead.append((self.size, f"of {r.NODE} {taken} events were taken before"))
+            grown = r.SEQ if r.EPOCH > epoch else r.SEQ - seq if r.EPOCH == epoch else 0
+            short = max(0, grown - max(0, r.TAKEN - taken))
+        n.seen, n.short = (r.EPOCH, r.SEQ, r.TAKEN), n.short + short
+        n.stated.append((max(r.TIME, self.until), r.TAKEN, "history/witness_ahead", short))
 
     def do_key(self, r):
         entry, add = (r.ROLE, r.VKEY), r.ACTION == "add"
@@ -759,7 +779,7 @@ class Fold:
         n = self.node(r.NODE)
         rejects = (r.DUPLICATE, r.REJECTED, r.QUARANTINED, r.VOIDED)
         good = r.COUNTED == n.counted and rejects == tuple(n.reject.values()) and r.ACCEPTED == n.account() + r.OPEN
-        good = good and (self.restored or (r.EPOCH, r.SEQ, r.TAKEN) == n.seen)
+        good = good and (self.restored or (r.EPOCH, r.SEQ, r.TAKEN) == n.seen and int(r.attr.get("short", "0")) >= n.short)
         self.check(good, "records/sequence_gap", f"account of {r.NODE}")
         good = r.COVERED == n.covered and r.SILENT >= n.silent
         self.check(good, "records/window_gap", f"coverage of {r.NODE}")
@@ -794,7 +814,7 @@ class Fold:
         for key, n in self.nodes.items():
             self.end_node(r, key, n)
             if key in accepted:
-                n.stated.append((max(r.TIME, r.UNTIL), accepted[key], "records/sequence_gap"))
+                n.stated.append((max(r.TIME, r.UNTIL), accepted[key], "records/sequence_gap", 0))
         for m in self.meters.values():
             m.since = Sums()
         self.no, self.until, self.newest = r.NO, max(self.until, r.UNTIL), max(self.newest, r.UNTIL)
@@ -803,12 +823,15 @@ class Fold:
     def end_node(self, r, key, n):
         """What a close asks of every node: coverage, and that nothing stated before is missing."""
         self.check(n.covered is None or n.covered >= r.UNTIL, "records/window_gap", f"{key} is not covered")
-        w, later = self.window or 86400, []
-        for time, least, code in n.stated:
-            if time - time % w + w > r.UNTIL:
-                later.append((time, least, code))
-            else:
+        w = self.window or 86400
+        later = [s for s in n.stated if s[0] - s[0] % w + w > r.UNTIL]
+        for time, least, code, _ in n.stated:
+            if time - time % w + w <= r.UNTIL:
                 self.check(n.account() >= least, code, f"{key}: less than was stated before")
+        unexplained = n.short - sum(s[3] for s in later)
+        if len(later) < len(n.stated) and unexplained > 0:
+            self.find("records/sequence_gap", f"{key}: {unexplained} numbers were never taken")
+            n.short -= unexplained
         n.stated = later
 
 
@@ -1179,6 +1202,8 @@ class Report:
         for index, size, root, code in fold.claims:
             if roots.get(size, root) != root:
                 self.find(code, f"another root of size {size}", index)
+        for index, text in fold.ahead:
+            self.find("history/witness_ahead", text, index)
         given = [(i, r) for i, r in fold.receipts if r.SIZE == head.size]
         if self.receipt:
             when, digest = int.from_bytes(self.receipt[4:12], "big"), sha(self.receipt)
