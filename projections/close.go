@@ -197,6 +197,7 @@ func (st *State) closeNodeWindow(n *node, cells []*cell, w, to int64) error {
 			which = fmt.Sprintf("%d %d %d", g.epoch, g.first, g.after)
 			st.explain(n, g.after-g.first)
 		}
+		st.bookSpan(n) // what precedes the gap stands before it
 		st.append(fmt.Sprintf("gap %s %d %d spool-lost %s", n.name, w, to, which))
 		n.silent += to - w
 		n.covered = max(n.covered, to)

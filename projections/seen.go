@@ -45,7 +45,8 @@ type RestoreRecord struct {
 // seen folds "seen @ NODE EPOCH SEQ # SIZE ROOT SIG": a node that numbers its
 // events holds a checkpoint of this ledger, as the daemon has compared, and was
 // told that its events below SEQ are counted. "#" stands for the number of events
-// taken from it. What is not newer than its last statement, or cannot be of this
+// taken from it, without those from SEQ on: a statement may come when the node has
+// long gone on. What is not newer than its last statement, or cannot be of this
 // state, is no record. With a number in the place of "#" it is appended as it is.
 func (st *State) seen(line string) error {
 	f := strings.Split(line, " ")
@@ -64,7 +65,12 @@ func (st *State) seen(line string) error {
 	if st.ahead(max(st.lastTime, floorDiv(st.cursor.WallNS, 1e9)))[n] > 0 {
 		return nil // they are taken and not yet of this time: no account could say so
 	}
-	f[5] = strconv.FormatUint(n.taken, 10)
+	// Of the numbers from SEQ on some may have been lost; so this may say less than
+	// was taken, and then it is for a later statement to say it.
+	if later := n.next - seq; n.taken < later || n.taken-later < n.witness.Taken {
+		return nil
+	}
+	f[5] = strconv.FormatUint(n.taken-(n.next-seq), 10)
 	return st.appendControl(strings.Join(f, " "))
 }
 
