@@ -58,6 +58,9 @@ func FromEvent(e *events.Event) Event {
 	return out
 }
 
+// Control takes one control line at the present time.
+func (s *Site) Control(line string) { s.control(strings.Fields(line)) }
+
 func (s *Site) control(f []string) {
 	number := func(v string) int64 {
 		n, err := strconv.ParseInt(v, 10, 64)

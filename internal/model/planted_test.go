@@ -52,6 +52,9 @@ var plantedBugs = []plantedBug{
 	{26, "ids are forgotten at a restart", []plantedEdit{{"projections/load.go", "s.loadIDs, ", ""}}, ".", wholePath},
 	{27, "the gateway goes on after another one has appended", []plantedEdit{{"events/stream/commit.go", "			g.fail(fmt.Errorf(\"append group %d: %w\", at.seq+1, err))\n", ""}}, ".", wholePath},
 	{28, "a refused event is answered with success", []plantedEdit{{"events/stream/answer.go", "		case d.Refused():\n			run := &p.group.Runs[a.run]\n			w.body", "		case d.Refused() && false:\n			run := &p.group.Runs[a.run]\n			w.body"}}, ".", overNATS},
+	{31, "a lease ends when its group comes, not at its end", []plantedEdit{{"projections/seatfold.go", "			at := max(s.until, p.at)\n", "			at := max(now, p.at)\n"}}, "projections", crashSchedules},
+	{32, "one seat too many", []plantedEdit{{"projections/seatfold.go", "taken < p.terms.count:", "taken <= p.terms.count:"}}, ".", wholePath},
+	{33, "seats are lost at a restart", []plantedEdit{{"projections/seatstore.go", "	if err := s.scan([]byte{keySeat}, s.loadSeat); err != nil {\n		return err\n	}\n", ""}}, "projections", crashSchedules},
 	{30, "records follow retire", []plantedEdit{{"projections/close.go", "	if st.origin == \"\" || st.retired {\n		return nil\n	}\n	due", "	if st.origin == \"\" {\n		return nil\n	}\n	due"}}, "projections", "^TestNothingFollowsRetire$"},
 }
 

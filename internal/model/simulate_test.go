@@ -32,7 +32,7 @@ func TestSimulation(t *testing.T) {
 	crashtest.Seeds(t, 1000, func(t *testing.T, seed uint64, rng *rand.Rand) {
 		simulate(t, rng, seen, newFakePath(t, seed, rng, seen))
 	})
-	check(t, seen, 1000, "crash", "crash within a write", "restart", "fenced", "no room", "answer lost", "report", "same report again", "events shown", "stored", "duplicate", "quarantined", "retired", "license", "receipt", "over a limit",
+	check(t, seen, 1000, "crash", "crash within a write", "restart", "fenced", "no room", "answer lost", "report", "same report again", "events shown", "stored", "duplicate", "quarantined", "retired", "license", "seat", "seats refused", "seats in a report", "receipt", "over a limit",
 		"id_conflict", "unknown_meter", "bad_quantity", "malformed", "time_in_future", "event_too_large", "wrong_node", "unique_full", "overflow", "unknown_ref", "correction_not_allowed", "undo_interval_over")
 }
 
@@ -111,7 +111,9 @@ type simulation struct {
 	reported int   // in the last one
 	receipt  int   // index in accepted of the newest receipt, plus 1
 	serial   int
-	last     struct { // report that was written
+	asked    int                         // requests for seats
+	pooled   map[string]export.PoolTotal // of the accepted reports
+	last     struct {                    // report that was written
 		from  uint64
 		level export.Level
 		text  []byte
@@ -127,7 +129,7 @@ type sent struct {
 
 func simulate(t *testing.T, rng *rand.Rand, seen map[string]int, p path) {
 	s := &simulation{t: t, rng: rng, seen: seen, path: p, model: model.New(), now: t0, past: map[string][]sent{}, times: map[int64]bool{},
-		epoch: map[string]uint64{}, next: map[string]uint64{}}
+		epoch: map[string]uint64{}, next: map[string]uint64{}, pooled: map[string]export.PoolTotal{}}
 	defer p.stop()
 	s.open()
 	for range 25 + rng.IntN(40) {
@@ -215,6 +217,7 @@ func (s *simulation) license() {
 			s.model.Receipted = s.covered[i]
 		}
 	}
+	lines = append(lines, s.pools()...)
 	s.path.control(append(lines, fmt.Sprintf("license @ L-1 %d 0badcafe %s 0", s.serial, digest))...)
 }
 
@@ -230,7 +233,7 @@ func (s *simulation) open() {
 		s.model.Declare(w)
 	}
 	s.path.clock(s.now)
-	s.path.control(s.path.site().opening(d, 1)...)
+	s.path.control(append(s.path.site().opening(d, 1), s.pools()...)...)
 }
 
 func (s *simulation) step() {
@@ -241,6 +244,8 @@ func (s *simulation) step() {
 	s.path.clock(s.now)
 	node := fmt.Sprint("node-", 1+s.rng.IntN(3))
 	switch n := s.rng.IntN(100); {
+	case n < 8:
+		s.seat()
 	case n < 55:
 		for range 1 + s.rng.IntN(4) {
 			s.event(node)
@@ -500,6 +505,7 @@ func (s *simulation) compare() {
 			s.seen["over a limit"]++
 		}
 	}
+	s.compareSeats(store)
 	for _, n := range store.Status().Nodes {
 		w := s.model.Node(n.Name)
 		got := []int64{int64(n.Accepted), int64(n.Counted), int64(n.Duplicate), int64(n.Rejected), int64(n.Quarantined), int64(n.Voided), int64(n.Open)}
@@ -549,6 +555,7 @@ func (s *simulation) report(now bool) {
 	}
 	s.seen["events shown"] += int(r.Events)
 	s.compareReport(r)
+	s.comparePools(r)
 	cut := bytes.Clone(text)
 	cut[s.rng.IntN(len(cut))] ^= 1 << s.rng.IntN(8)
 	if r, err := export.VerifyReport(bytes.NewReader(cut), o); err == nil {
