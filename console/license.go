@@ -174,6 +174,8 @@ type Pruned struct {
 	Record  uint64 `json:"oldest_record" doc:"the oldest record whose line stays"`
 	Groups  uint64 `json:"groups" doc:"groups of raw events that went, or would"`
 	Records uint64 `json:"records" doc:"lines of records that went, or would"`
+	Keys    string `json:"oldest_key" doc:"the oldest month whose key stays, 2026-12; empty: there is no receipt"`
+	Months  uint64 `json:"keys" doc:"months whose keys went, or would: those just before it"`
 }
 
 // KeyRotation is a new site key that waits for a receipt.

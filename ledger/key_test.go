@@ -335,3 +335,50 @@ func FuzzParseVKey(f *testing.F) {
 		}
 	})
 }
+
+// The key of a later month takes the place of salt.key whole, and nothing of the
+// old one is left under any name; also after a crash that left a new file behind.
+func TestReplaceSaltFile(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "keys")
+	path := filepath.Join(folder, "salt.key")
+	old, err := ledger.WriteSecretFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, month, err := ledger.ReadSaltFile(path); err != nil || got != old || month != 0 {
+		t.Errorf("ReadSaltFile = %x, %v, %v, want the key of open", got, month, err)
+	}
+	link := filepath.Join(folder, "blocks") // what stands where the old file stood
+	if err := os.Link(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.WritePrivateFile(path+".new", []byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	secrets := ledger.NewSecrets(old, [32]byte{}, 1793606400)
+	secrets.Forget(must(ledger.ParseMonth("2027-02"))(t))
+	if err := ledger.ReplaceSaltFile(path, secrets.Salt, secrets.Month); err != nil {
+		t.Fatal(err)
+	}
+	got, month, err := ledger.ReadSaltFile(path)
+	if err != nil || got != secrets.Salt || month.String() != "2027-02" {
+		t.Errorf("ReadSaltFile = %x, %v, %v, want the key of 2027-02", got, month, err)
+	}
+	files, err := os.ReadDir(folder)
+	if err != nil || len(files) != 2 {
+		t.Errorf("%v, %v, want the key and the link alone", files, err)
+	}
+	if b, err := os.ReadFile(link); err != nil || !bytes.Equal(b, make([]byte, 32)) {
+		t.Errorf("where the old key stood there is %x, %v, want zeros", b, err)
+	}
+	for name, content := range map[string]string{"no month": string(old[:]) + "2027-13\n", "no line end": string(old[:]) + "2027-02", "cut": string(old[:31]), "empty": ""} {
+		bad := filepath.Join(folder, "bad.key")
+		_ = os.Remove(bad)
+		if err := ledger.WritePrivateFile(bad, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := ledger.ReadSaltFile(bad); !errors.Is(err, ledger.ErrMalformed) {
+			t.Errorf("ReadSaltFile(%s) = %v, want %v", name, err, ledger.ErrMalformed)
+		}
+	}
+}

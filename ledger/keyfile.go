@@ -57,6 +57,56 @@ func ReadSecretFile(path string) (secret [32]byte, err error) {
 	return [32]byte(b), nil
 }
 
+// ReadSaltFile reads salt.key: 32 bytes, the period key of the month in which the
+// ledger was opened; or, once keys were destroyed, 32 bytes and the month that they
+// are of, "2026-12" and LF. month is 0 in the first case.
+func ReadSaltFile(path string) (salt [32]byte, month Month, err error) {
+	b, err := ReadPrivateFile(path)
+	if err != nil {
+		return salt, 0, err
+	}
+	if len(b) > len(salt) {
+		text, ok := strings.CutSuffix(string(b[len(salt):]), "\n")
+		if month, err = ParseMonth(text); err != nil || !ok {
+			return salt, 0, fmt.Errorf("read key %q: %w: what follows the key is no month", path, ErrMalformed)
+		}
+		b = b[:len(salt)]
+	}
+	if len(b) != len(salt) {
+		return salt, 0, fmt.Errorf("read key %q: %w: %d bytes instead of %d", path, ErrMalformed, len(b), len(salt))
+	}
+	return [32]byte(b), month, nil
+}
+
+// ReplaceSaltFile puts the key of a later month in the place of the one in path:
+// after a crash there is the one or the other, whole. Then it overwrites the bytes
+// of the old one where they stood. What the disk itself keeps (snapshots, spare
+// blocks of flash memory) is out of reach.
+func ReplaceSaltFile(path string, salt [32]byte, month Month) error {
+	old, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("replace key: %w", err)
+	}
+	defer old.Close()
+	next := path + ".new"
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a crash
+		return fmt.Errorf("replace key: %w", err)
+	}
+	if err := WritePrivateFile(next, append(salt[:], month.String()+"\n"...)); err != nil {
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return fmt.Errorf("replace key: %w", err)
+	}
+	if err := syncFolder(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("replace key %q: %w", path, err)
+	}
+	if _, err := old.WriteAt(make([]byte, len(salt)), 0); err != nil {
+		return fmt.Errorf("overwrite the old key: %w", err)
+	}
+	return old.Sync()
+}
+
 // WriteSecretFile writes 32 new random bytes as WriteKeyFile does, and returns
 // them.
 func WriteSecretFile(path string) (secret [32]byte, err error) {

@@ -41,6 +41,7 @@ type Secrets struct {
 	Salt  [32]byte // period key of Month
 	Tag   [32]byte
 	Month Month // the month of open; see docs/decisions/0012-period-keys.md
+	Moved bool  // Month is a later one: the keys of those before it are destroyed
 
 	cached   Month
 	cacheKey [32]byte
@@ -74,6 +75,19 @@ func (s *Secrets) PeriodKey(m Month) [32]byte {
 	return key
 }
 
+// Forget moves Salt on to month m. From then on nobody who has only these secrets
+// can make a salt of an earlier month. It does nothing unless m is later than
+// Month.
+func (s *Secrets) Forget(m Month) {
+	if m > s.Month {
+		*s = Secrets{Salt: s.PeriodKey(m), Tag: s.Tag, Month: m, Moved: true}
+	}
+}
+
+// Destroyed reports whether the key that the salts of c derive from is gone. What
+// CellKey returns then is a key, but not that one.
+func (s *Secrets) Destroyed(c Cell) bool { return s.Moved && c.KeyMonth() < s.Month }
+
 func periodStep(key [32]byte, m Month) [32]byte {
 	mac := hmac.New(sha256.New, key[:])
 	mac.Write([]byte("meterseal-period/v1\n" + m.String()))
@@ -87,11 +101,21 @@ type Cell struct {
 	Meter    string // seats: the pool
 	From, To int64
 	Close    uint64 // number of the next close; not used if Kind is "usage"
+	// Base is the oldest month that had a key when the cell was opened. The key of an
+	// earlier one derives from its key; 0: from Salt.
+	Base Month
 }
+
+// KeyMonth returns the month whose key the salts of c derive from: that of From,
+// or Base if From is earlier.
+func (c Cell) KeyMonth() Month { return max(MonthOf(c.From), c.Base) }
 
 // CellKey returns the AES-256 key of a cell's salts.
 func (s *Secrets) CellKey(c Cell) [32]byte {
-	key := s.PeriodKey(MonthOf(c.From))
+	key := s.PeriodKey(c.KeyMonth())
+	if m := MonthOf(c.From); m < c.Base {
+		key = periodStep(key, m)
+	}
 	b := make([]byte, 0, 256)
 	b = append(b, "meterseal-salt/v1\n"...)
 	b = append(b, c.Kind...)

@@ -149,5 +149,7 @@ func (st *State) enrol(fields []string) {
 
 // setMonth tells the secrets in which month the ledger was opened.
 func (st *State) setMonth(opened int64) {
-	*st.secrets = *ledger.NewSecrets(st.secrets.Salt, st.secrets.Tag, opened)
+	if !st.secrets.Moved {
+		*st.secrets = *ledger.NewSecrets(st.secrets.Salt, st.secrets.Tag, opened)
+	}
 }

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -127,10 +128,15 @@ type saltKey struct {
 	close uint64
 }
 
+// saltCell names the salts of c.
+func (c *cell) saltCell(st *State) ledger.Cell {
+	return ledger.Cell{Kind: cellKinds[c.key.kind], Node: c.node.name, Meter: c.meter.def.ID, From: c.key.from, To: c.key.from + st.windowSeconds(),
+		Close: c.close, Base: st.keyBase(cmp.Or(c.firstSeq, st.seq))}
+}
+
 func (c *cell) salt(st *State) *ledger.Salts {
 	if c.salts == nil {
-		k := ledger.Cell{Kind: cellKinds[c.key.kind], Node: c.node.name, Meter: c.meter.def.ID, From: c.key.from, To: c.key.from + st.windowSeconds(), Close: c.close}
-		c.salts = st.secrets.CellSalts(k)
+		c.salts = st.secrets.CellSalts(c.saltCell(st))
 	}
 	return c.salts
 }

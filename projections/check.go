@@ -307,7 +307,7 @@ func (c *checker) rawEvents(ctx context.Context, groups Groups, size uint64) err
 		return fmt.Errorf("%w: the oldest group is %d, want %d: those before it went after a receipt, those from it on did not", ErrHole, first, kept)
 	}
 	gone := func(ref *cellRef) bool {
-		if first != 0 && ref.first >= first {
+		if first != 0 && ref.first >= first && c.s.shredded(ref) == nil {
 			return false
 		}
 		c.r.RawGone++
@@ -380,6 +380,9 @@ func (s *Store) Opening(ctx context.Context, groups Groups, index, pos uint64) (
 	ref, ok, err := s.cellRef(index)
 	if err != nil || !ok {
 		return "", nil, errors.Join(err, fmt.Errorf("record %d has no events: %w", index, ErrNotFound))
+	}
+	if err := s.shredded(&ref); err != nil {
+		return "", nil, err
 	}
 	if first := s.Kept().Group; ref.first < first {
 		return "", nil, fmt.Errorf("raw events of record %d: %w", index, ErrPruned)

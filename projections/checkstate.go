@@ -264,7 +264,7 @@ func (s *Store) checkOpenCells(ctx context.Context, groups Groups, first uint64)
 	values := map[eventPlace]int64{}
 	for _, c := range s.st.cells {
 		k := c.key
-		if first == 0 || c.firstSeq < first {
+		if first == 0 || c.firstSeq < first || s.st.secrets.Destroyed(c.saltCell(s.st)) {
 			continue
 		}
 		refs = append(refs, cellRef{open: true, kind: k.kind, node: c.node.name, meter: c.meter.def.ID, from: k.from, to: k.from + s.st.windowSeconds(),

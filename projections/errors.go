@@ -32,6 +32,9 @@ var (
 	ErrSettings = errors.New("config_invalid")
 	// ErrPruned: it was there, and went after a receipt. It wraps ErrNotFound.
 	ErrPruned = fmt.Errorf("%w: pruned after a receipt", ErrNotFound)
+	// ErrShredded: the key of its month was destroyed, so nobody can open it any
+	// more. It wraps ErrPruned, since its raw events went before.
+	ErrShredded = fmt.Errorf("%w: the key of its month is destroyed", ErrPruned)
 	// ErrForeign: a document is not of this ledger.
 	ErrForeign = errors.New("document is not of this ledger")
 	// ErrOverflow: a sum left int64.

@@ -25,6 +25,7 @@ type effects struct {
 	core    bool // settings, opening, close state
 	vendor  bool // license, receipt, clock, retire
 	limits  bool
+	shreds  bool
 	holds   map[eventName]struct{}
 	salts   bool // numbers of used salts
 
@@ -446,6 +447,8 @@ func (a *applier) control(line string) error {
 		return st.setPool(line)
 	case "seat":
 		return a.seat(line)
+	case "shred":
+		return st.shred(fields)
 	case "seen":
 		return st.seen(line)
 	case "behind":

@@ -25,6 +25,7 @@ const (
 	keyUse          = 'P' // meter → what was used of it by period
 	keyRejects      = 'j' // window, node, class, reason → refusals of an open window
 	keyCore         = 'k' // → settings, opening, close state
+	keyShreds       = 'K' // → when keys of months were given up
 	keyRecord       = 'l' // index → record line
 	keyRange        = 'L' // index → groups that the record's events stand in
 	keyMeter        = 'M' // index → meter and its totals

@@ -63,7 +63,7 @@ func (s *Store) loadCore() error {
 	for _, p := range [...]struct {
 		key    byte
 		decode func([]byte) error
-	}{{keyCore, st.decodeCore}, {keyVendor, st.vendor.decode}, {keyCursor, st.cursor.decode}, {keySalts, st.decodeSalts}} {
+	}{{keyCore, st.decodeCore}, {keyVendor, st.vendor.decode}, {keyCursor, st.cursor.decode}, {keySalts, st.decodeSalts}, {keyShreds, st.decodeShreds}} {
 		v, err := s.get([]byte{p.key})
 		if errors.Is(err, ErrNotFound) {
 			continue

@@ -51,6 +51,12 @@ type cellRef struct {
 	close       uint64
 }
 
+// saltCell names the salts of c; base is the oldest month that had a key when its
+// first event came.
+func (c *cellRef) saltCell(base ledger.Month) ledger.Cell {
+	return ledger.Cell{Kind: cellKinds[c.kind], Node: c.node, Meter: c.meter, From: c.from, To: c.to, Close: c.close, Base: base}
+}
+
 func (c *cellRef) place() eventPlace {
 	return eventPlace{c.kind, c.node, c.meter, c.from, c.session, c.reason}
 }
@@ -61,7 +67,8 @@ const maxOpenSpan = 256
 
 // OpenRecords hands f the events of every usage, late, adjust and seat record with
 // from <= index < to, read again from the stream, in order of index. Records of
-// other kinds are passed over, and those whose raw events were pruned.
+// other kinds are passed over, and those whose raw events were pruned or whose keys
+// are destroyed.
 //
 // Errors: [ErrNotFound] when raw events that must be there are not in the stream;
 // [ErrDamaged] when events do not give the ROOT of their record, naming it.
@@ -94,7 +101,7 @@ func (s *Store) openRecords(ctx context.Context, groups Groups, from, to uint64,
 		if err != nil {
 			return err
 		}
-		if !ok || skip(&c) {
+		if !ok || skip(&c) || s.shredded(&c) != nil {
 			continue
 		}
 		if c.first == 0 {
@@ -172,6 +179,7 @@ func (s *Store) openSpan(ctx context.Context, groups Groups, span []cellRef) ([]
 	o := opener{s: s, span: span, byPlace: byPlace, out: make([][]OpenedEvent, len(span)), salts: make([]*ledger.Salts, len(span))}
 	s.mu.Lock()
 	secrets := *s.st.secrets
+	o.base = s.st.keyBases()
 	o.window = s.st.windowSeconds()
 	o.meters = make(map[string]*meter, len(s.st.meters))
 	for id, m := range s.st.meters {
@@ -216,6 +224,7 @@ type opener struct {
 	out     [][]OpenedEvent
 	salts   []*ledger.Salts
 	secrets *ledger.Secrets
+	base    func(first uint64) ledger.Month // see State.keyBase
 	meters  map[string]*meter
 	reverts []revertOf
 	window  int64
@@ -327,7 +336,7 @@ func (o *opener) place(seq uint64, p eventPlace, e *events.Event, quantity int64
 			continue
 		}
 		if o.salts[i] == nil {
-			o.salts[i] = o.secrets.CellSalts(ledger.Cell{Kind: cellKinds[c.kind], Node: c.node, Meter: c.meter, From: c.from, To: c.to, Close: c.close})
+			o.salts[i] = o.secrets.CellSalts(c.saltCell(o.base(c.first)))
 		}
 		if p.kind == cellUsage {
 			salt = uint64(len(o.out[i]))

@@ -29,6 +29,12 @@ type PruneOptions struct {
 	// Purge removes the groups of the stream before a position; nil: nothing is
 	// removed, and the answer says what would be.
 	Purge func(ctx context.Context, before uint64) error
+	// Shred puts the control line "shred MONTH" into the stream and returns when it
+	// is folded; nil: no keys are destroyed.
+	Shred func(ctx context.Context, m ledger.Month) error
+	// ReplaceKey puts the period key of month m where the one was that the store was
+	// opened with, and leaves nothing of that. Required with Shred.
+	ReplaceKey func(salt [32]byte, m ledger.Month) error
 }
 
 // Pruned is what is left, and what has gone.
@@ -40,6 +46,10 @@ type Pruned struct {
 	Group, Record uint64
 	// Groups and Records are how many went this time.
 	Groups, Records uint64
+	// Keys is the oldest month whose key stays; Months is how many months' keys went
+	// this time, or would: those just before it.
+	Keys   ledger.Month
+	Months uint64
 }
 
 // Kept is what pruning left: the oldest group and record that must be there.
@@ -65,7 +75,9 @@ func (s *Store) Kept() Kept {
 // stream.
 //
 // What will be missing is written down and synced first: a crash leaves more than
-// that, never less.
+// that, never less. Last go the period keys of the months of which nothing is left
+// to open: from then on what was kept of their events elsewhere, such as in an old
+// copy of the store, fits no hash that anybody could show.
 //
 // Errors: [ErrForeign] for a receipt that is not of this ledger; those of Verify
 // and Purge.
@@ -90,6 +102,12 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 	if next.Group == 0 {
 		out.Groups = 0
 	}
+	held, _ := s.KeyMonths()
+	if out.Keys, err = s.keysNeeded(ctx, next, ledger.MonthOf(s.eventsBefore(o))); err != nil {
+		return out, err
+	}
+	out.Keys = max(out.Keys, held)
+	out.Months = uint64(out.Keys - held)
 	if o.Purge == nil {
 		return out, nil
 	}
@@ -102,7 +120,24 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 			return out, fmt.Errorf("purge groups before %d: %w", next.Group, err)
 		}
 	}
-	return out, nil
+	if o.Shred == nil {
+		out.Keys, out.Months = held, 0
+		return out, nil
+	}
+	if out.Months > 0 {
+		err = s.destroyKeys(ctx, out.Keys, o)
+		out.Keys, _ = s.KeyMonths()
+		out.Months = uint64(out.Keys - held)
+	}
+	return out, err
+}
+
+// eventsBefore returns the time before which raw events may go, s.
+func (s *Store) eventsBefore(o PruneOptions) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := floorDiv(s.st.cursor.WallNS, int64(time.Second))
+	return now - int64(max(o.Events, s.st.settings.Horizon)/time.Second)
 }
 
 // verifiedReceipt returns the newest receipt after comparing it with everything
@@ -139,6 +174,7 @@ func (s *Store) verifiedReceipt(verify func([]byte) error) (*ReceiptRecord, erro
 
 // prunable returns what must stay, given a receipt of size.
 func (s *Store) prunable(ctx context.Context, size uint64, o PruneOptions) (Kept, error) {
+	eventsBefore := s.eventsBefore(o)
 	s.mu.Lock()
 	if err := s.commitLocked(); err != nil {
 		defer s.mu.Unlock()
@@ -149,7 +185,6 @@ func (s *Store) prunable(ctx context.Context, size uint64, o PruneOptions) (Kept
 	defer snap.Close()
 	next, all := s.kept, s.st.frontier.Size()
 	now := floorDiv(s.st.cursor.WallNS, int64(time.Second))
-	eventsBefore := now - int64(max(o.Events, s.st.settings.Horizon)/time.Second)
 	recordsBefore := now - int64(max(o.Records, MinRecordsKept)/time.Second)
 	needed := s.st.cursor.Seq // the next group names it
 	for _, c := range s.st.cells {

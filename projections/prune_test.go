@@ -51,17 +51,32 @@ func (w *world) receipt(size uint64) {
 	w.mustApply(control(receiptLine(cp.Checkpoint, w.now)))
 }
 
-// prune prunes as the daily job does: what Purge is told leaves the stream.
+// prune prunes as the daily job does: what Purge is told leaves the stream, and
+// ReplaceKey stands for the file of the key.
 func (w *world) prune(events time.Duration) projections.Pruned {
 	w.t.Helper()
-	p, err := w.store.Prune(context.Background(), projections.PruneOptions{Events: events, Verify: verifyCosigned, Purge: func(_ context.Context, before uint64) error {
-		w.purged = max(w.purged, before)
-		return nil
-	}})
+	p, err := w.store.Prune(context.Background(), w.pruneOptions(events))
 	if err != nil {
 		w.t.Fatalf("prune: %v", err)
 	}
 	return p
+}
+
+func (w *world) pruneOptions(events time.Duration) projections.PruneOptions {
+	return projections.PruneOptions{Events: events, Verify: verifyCosigned,
+		Purge: func(_ context.Context, before uint64) error {
+			w.purged = max(w.purged, before)
+			return nil
+		},
+		Shred: func(_ context.Context, m ledger.Month) error {
+			w.mustApply(control("shred " + m.String()))
+			return nil
+		},
+		ReplaceKey: func(salt [32]byte, m ledger.Month) error {
+			w.keys.Salt, w.keys.Month, w.keys.Moved = salt, m, true
+			return nil
+		},
+	}
 }
 
 // years is a ledger of some days with use every six hours, and late use.

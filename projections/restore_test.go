@@ -24,7 +24,7 @@ import (
 func (w *world) restored() *world {
 	w.t.Helper()
 	w.sync()
-	v := &world{t: w.t, fs: vfs.NewMem(), key: w.key, nonce: w.nonce, now: w.now, term: 1}
+	v := &world{t: w.t, fs: vfs.NewMem(), key: w.key, nonce: w.nonce, now: w.now, term: 1, keys: w.keys}
 	v.open()
 	w.t.Cleanup(func() { v.store.Close() })
 	r, err := v.store.Restore()
@@ -225,7 +225,7 @@ func TestO09RestoreRefuses(t *testing.T) {
 			return l
 		},
 	} {
-		v := &world{t: t, fs: vfs.NewMem(), key: w.key, nonce: w.nonce}
+		v := &world{t: t, fs: vfs.NewMem(), key: w.key, nonce: w.nonce, keys: w.keys}
 		v.open()
 		r, err := v.store.Restore()
 		for _, line := range edit(slices.Clone(lines)) {

@@ -133,7 +133,7 @@ func (st *State) act(c *seatCell, e seatEvent) {
 		c.denied++
 	}
 	if c.salts == nil {
-		c.salts = st.secrets.CellSalts(seatCellOf(e.pool.name, c.from, c.from+st.windowSeconds(), c.close))
+		c.salts = st.secrets.CellSalts(c.saltCell(st, e.pool))
 	}
 	st.lines.hasher.Append(&c.tree, st.lines.seat(&e, st.tagger, c.salts, c.count))
 	c.count++
@@ -145,8 +145,10 @@ func (st *State) act(c *seatCell, e seatEvent) {
 	st.fx.acted++
 }
 
-func seatCellOf(pool string, from, to int64, closeNo uint64) ledger.Cell {
-	return ledger.Cell{Kind: cellKinds[cellSeat], Node: ledger.UnknownNode, Meter: pool, From: from, To: to, Close: closeNo}
+// saltCell names the salts of c, a window of p.
+func (c *seatCell) saltCell(st *State, p *pool) ledger.Cell {
+	ref := cellRef{kind: cellSeat, node: ledger.UnknownNode, meter: p.name, from: c.from, to: c.from + st.windowSeconds(), first: c.firstSeq, close: c.close}
+	return ref.saltCell(st.keyBase(c.firstSeq))
 }
 
 // seat is leaf for an action on a pool: who it was stands in the private line.

@@ -223,7 +223,7 @@ func (o *opener) openSeats() error {
 		if c.kind != cellSeat {
 			continue
 		}
-		salts, tagger := o.secrets.CellSalts(seatCellOf(c.meter, c.from, c.to, c.close)), o.secrets.Tagger()
+		salts, tagger := o.secrets.CellSalts(c.saltCell(o.base(c.first))), o.secrets.Tagger()
 		it, err := o.s.db.NewIter(&pebble.IterOptions{LowerBound: key8(keyActions, c.first), UpperBound: key8(keyActions, c.last+1)})
 		if err != nil {
 			return fmt.Errorf("%w: read store: %w", ErrDamaged, err)

@@ -66,6 +66,7 @@ type State struct {
 	sessionList []*session                   // by index
 	sessionNew  map[sessionSlot]sessionEvent // not yet in the store
 
+	shreds    []shred // when keys of months were given up
 	saltsUsed map[saltKey]uint64
 	lastSalt  uint64 // of the event booked last into a late or adjust cell
 	tagger    *ledger.Tagger

@@ -432,6 +432,9 @@ func (s *Store) writeState(b *pebble.Batch) {
 	if fx.core {
 		set(b, []byte{keyCore}, st.appendCore(nil))
 	}
+	if fx.shreds {
+		set(b, []byte{keyShreds}, st.appendShreds(nil))
+	}
 	if fx.limits {
 		set(b, []byte{keyLimits}, []byte(strings.Join(st.limitLines, "\n")))
 	}

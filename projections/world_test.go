@@ -30,6 +30,7 @@ type world struct {
 	now    time.Time
 	term   uint64
 	purged uint64 // groups before this one are no longer in the stream
+	keys   ledger.Secrets
 }
 
 type fixedRand struct{ n byte }
@@ -44,7 +45,7 @@ func (r *fixedRand) Read(p []byte) (int, error) {
 
 func newWorld(t testing.TB, settings projections.Settings, meters ...string) *world {
 	t.Helper()
-	w := &world{t: t, fs: vfs.NewMem(), now: t0, term: 1}
+	w := &world{t: t, fs: vfs.NewMem(), now: t0, term: 1, keys: ledger.Secrets{Salt: [32]byte{1}, Tag: [32]byte{2}}}
 	var err error
 	if w.key, w.nonce, err = ledger.GenerateSiteKey("eval.invalid", "eval", &fixedRand{}); err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func (w *world) options() projections.Options {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return projections.Options{Dir: "db", FS: w.fs, Secrets: *ledger.NewSecrets([32]byte{1}, [32]byte{2}, 0), MemTableBytes: 1 << 20,
+	return projections.Options{Dir: "db", FS: w.fs, Secrets: w.keys, MemTableBytes: 1 << 20,
 		Sign: func(cp ledger.Checkpoint) ([]byte, error) { return ledger.SignCheckpoint(cp, signer) }}
 }
 

@@ -81,6 +81,8 @@ func codeOf(err error) string {
 		{projections.ErrUnusable, "store_unreachable"},
 		{projections.ErrDamaged, "ledger_damaged"},
 		{projections.ErrSettings, "config_invalid"},
+		{projections.ErrShredded, "key_destroyed"}, // is an ErrPruned too
+		{projections.ErrPruned, "pruned"},
 		{ledger.ErrKeyExposed, "key_file_exposed"},
 	} {
 		if errors.Is(err, k.is) {
@@ -126,5 +128,7 @@ var codes = map[string]struct {
 	license.CodeConflict:       {cli.ExitLicense, "ask the vendor: two licenses have one serial"},
 	license.CodeAlreadyBound:   {cli.ExitLicense, "import the newest reply"},
 	"upgrade_needed":           {cli.ExitVersion, "install the newer version that wrote it; nothing is damaged"},
+	"key_destroyed":            {cli.ExitError, "nobody can open it any more; what was reported of it stands"},
+	"pruned":                   {cli.ExitError, "a backup from before has it, as long as the key of its month is kept"},
 	"busy":                     {cli.ExitError, "try again"},
 }

@@ -194,7 +194,9 @@ func (a *app) pruneCommand() *cobra.Command {
 		Short: "Remove raw events and records that the vendor's receipt covers",
 		Long: `Remove raw events past events.retention and record lines older than two years,
 and only up to what the newest receipt covers. Without a receipt nothing goes.
-Hashes stay, so reports and proofs from the receipt on can still be made.`,
+Hashes stay, so reports and proofs from the receipt on can still be made. The
+keys of months of which no raw event is left are destroyed: from then on nobody
+can open their events, or find them out from the hashes (docs/privacy.md).`,
 		Example: `  meterseal prune --dry-run
   meterseal prune`,
 		Args: cobra.NoArgs,
@@ -232,6 +234,9 @@ Hashes stay, so reports and proofs from the receipt on can still be made.`,
 			gone = "would go"
 		}
 		_, err = fmt.Fprintf(a.Out, "receipt    covers %s records\n%-10s %s of raw events, %s of records\n", cli.Grouped(p.Receipt), gone, cli.Plural(p.Groups, "group"), cli.Plural(p.Records, "line"))
+		if err == nil && p.Months > 0 {
+			_, err = fmt.Fprintf(a.Out, "%-10s keys of %s: of events before %s nothing can be opened any more\n", gone, cli.Plural(p.Months, "month"), p.Keys)
+		}
 		return err
 	}
 	return cmd

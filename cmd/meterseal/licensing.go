@@ -193,14 +193,25 @@ func (l licensing) Prune(ctx context.Context, dryRun bool) (console.Pruned, erro
 	if !dryRun {
 		l.reading.Lock()
 		defer l.reading.Unlock()
-		o.Purge = l.stream.Purge
+		o.Purge, o.ReplaceKey = l.stream.Purge, l.keys.replaceSalt
+		o.Shred = func(ctx context.Context, m ledger.Month) error {
+			_, err := l.gateway.Control(ctx, shredLine(m))
+			return err
+		}
 	}
 	p, err := l.store.Prune(ctx, o)
 	if err != nil {
 		return console.Pruned{}, &console.Problem{Status: 409, Code: "receipt_invalid", Message: err.Error(), Hint: "nothing was removed; import the newest reply again"}
 	}
-	return console.Pruned(p), nil
+	out := console.Pruned{Receipt: p.Receipt, Group: p.Group, Record: p.Record, Groups: p.Groups, Records: p.Records, Months: p.Months}
+	if p.Receipt > 0 {
+		out.Keys = p.Keys.String()
+	}
+	return out, nil
 }
+
+// shredLine tells the fold that the keys of the months before m will go.
+func shredLine(m ledger.Month) string { return "shred " + m.String() }
 
 // verifyReceipt checks both signatures of a receipt: ours, and that of a receipt
 // key of any license that was in force here. A receipt stays valid when the

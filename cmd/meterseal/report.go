@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -132,10 +133,15 @@ func (a *app) describeExport(path string, size int64, text, file []byte) error {
 	}
 	defer f.Close()
 	w := a.Err
-	if r, err := export.VerifyReport(f, export.VerifyOptions{TrustFile: true}); err == nil {
+	var hidden unopened
+	o := export.VerifyOptions{TrustFile: true, Visit: hidden.record, VisitEvent: hidden.event}
+	if r, err := export.VerifyReport(f, o); err == nil {
 		fmt.Fprintf(w, "sealed    windows up to %s, records %s to %s\n", r.Until.Format("2006-01-02 15:04 UTC"), cli.Grouped(r.BaseSize), cli.Grouped(r.Size-1))
 		what := map[export.Level]string{export.Standard: "totals and hashes, no user data", export.Pseudonymous: "events without names", export.Detailed: "every event with all that is known of it"}
 		fmt.Fprintf(w, "level     %s: %s\n", r.Level, what[r.Level])
+		if r.Level > export.Standard && hidden.records > 0 {
+			fmt.Fprintf(w, "          but for %s: raw events pruned [pruned],\n          or the keys of their months destroyed [key_destroyed]\n", cli.Plural(hidden.records, "record"))
+		}
 	}
 	fmt.Fprintf(w, "wrote     %s   %s\n", path, cli.ByteSize(size))
 	fmt.Fprintf(w, "sha256    %x\n", text)
@@ -146,6 +152,24 @@ func (a *app) describeExport(path string, size int64, text, file []byte) error {
 		return nil
 	}
 	fmt.Fprintf(w, "next      read it, then carry it to your vendor:\n          %s report show %s\n", a.Called, path)
+	return nil
+}
+
+// unopened counts the records with events that a report does not show.
+type unopened struct{ records uint64 }
+
+func (u *unopened) record(v *export.Visited) error {
+	switch kind, _, _ := bytes.Cut(v.Line, []byte(" ")); string(kind) {
+	case "usage", "late", "adjust":
+		u.records++
+	}
+	return nil
+}
+
+func (u *unopened) event(e export.VisitedEvent) error {
+	if e.Pos == 0 && e.Line != "" {
+		u.records--
+	}
 	return nil
 }
 

@@ -33,6 +33,7 @@ const (
 	keysDir        = "keys"
 	streamDir      = "stream"
 	projectionsDir = "projections"
+	saltKeyFile    = "salt.key"
 	openingFile    = "opening" // nonce of a ledger that is not open yet
 )
 
@@ -129,7 +130,7 @@ func readKeysWith(dir string, t *tpm.TPM) (*siteKeys, error) {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, keyFailure(err)
 	}
-	salt, err := ledger.ReadSecretFile(filepath.Join(folder, "salt.key"))
+	salt, month, err := ledger.ReadSaltFile(filepath.Join(folder, saltKeyFile))
 	if err != nil {
 		return nil, keyFailure(err)
 	}
@@ -137,8 +138,13 @@ func readKeysWith(dir string, t *tpm.TPM) (*siteKeys, error) {
 	if err != nil {
 		return nil, keyFailure(err)
 	}
-	k.secrets = *ledger.NewSecrets(salt, tag, 0)
+	k.secrets = ledger.Secrets{Salt: salt, Tag: tag, Month: month, Moved: month != 0}
 	return k, k.set(site, next)
+}
+
+// replaceSalt destroys the period keys of the months before m.
+func (k *siteKeys) replaceSalt(salt [32]byte, m ledger.Month) error {
+	return ledger.ReplaceSaltFile(filepath.Join(k.folder, saltKeyFile), salt, m)
 }
 
 // keyFailure says that a key beside a ledger is missing or was damaged: none is
@@ -167,7 +173,7 @@ func (k *siteKeys) ofThisSite(store *projections.Store) error {
 
 // makeKeys writes the site key last: where it exists, all the others do.
 func makeKeys(folder, domain, licenseID string, t *tpm.TPM) error {
-	for _, name := range []string{"salt.key", "tag.key", openingFile} { // left by a crash
+	for _, name := range []string{saltKeyFile, "tag.key", openingFile} { // left by a crash
 		if err := os.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -176,7 +182,7 @@ func makeKeys(folder, domain, licenseID string, t *tpm.TPM) error {
 	if err != nil {
 		return err
 	}
-	if _, err := ledger.WriteSecretFile(filepath.Join(folder, "salt.key")); err != nil {
+	if _, err := ledger.WriteSecretFile(filepath.Join(folder, saltKeyFile)); err != nil {
 		return err
 	}
 	if _, err := ledger.WriteSecretFile(filepath.Join(folder, "tag.key")); err != nil {
@@ -408,6 +414,9 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 	}
 	lines = append(append(append(lines, declared...), s.bootLine(lic)), licensed...)
 	lines = append(lines, s.nextKeyLines(st.SiteKeys)...)
+	if kept, folded := s.store.KeyMonths(); st.Origin != "" && kept > folded { // a store that is older than its keys
+		lines = append(lines, shredLine(kept))
+	}
 	if l := s.terms.Load().license; l != nil {
 		if limits := projections.LimitLines(l); !slices.Equal(limits, s.store.LimitsInForce()) {
 			lines = append(lines, limits...)
