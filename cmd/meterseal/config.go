@@ -38,10 +38,11 @@ type Config struct {
 	Fold          projections.Settings
 	DocumentMeter string
 	Level         export.Level // of reports that ask for none, and of the live copy
-	Database      string       // absolute; "": no live copy
-	WriteInterval uint64       // events between two steps of it
-	OpenMeter     bool         // serve the ingest route of OpenMeter
-	TPMDevice     string       // "": no TPM is asked
+	Keeping       events.Keeping
+	Database      string // absolute; "": no live copy
+	WriteInterval uint64 // events between two steps of it
+	OpenMeter     bool   // serve the ingest route of OpenMeter
+	TPMDevice     string // "": no TPM is asked
 	Bindings      machine.Options
 	Meters        []events.Meter
 	Pools         []license.Pool // of floating seats; they count while there is no license
@@ -157,6 +158,9 @@ var settings = []setting{
 		}
 		return nil
 	}},
+	{"usage.user", "", "keep", "what is stored of users: keep, hash or omit", keeping(func(c *Config) *events.Keep { return &c.Keeping.User })},
+	{"usage.host", "", "keep", "what is stored of hosts: keep, hash or omit", keeping(func(c *Config) *events.Keep { return &c.Keeping.Host })},
+	{"usage.ip", "", "keep", "what is stored of addresses: keep, hash or omit", keeping(func(c *Config) *events.Keep { return &c.Keeping.IP })},
 	{"usage.database", "", "", "file that is kept as an SQLite copy of the unreported records; empty: none", text(func(c *Config) *string { return &c.Database })},
 	{"usage.write_interval", "", "1000", "events after which usage.database is written again", func(c *Config, v string) (err error) {
 		if c.WriteInterval, err = strconv.ParseUint(v, 10, 32); err != nil || c.WriteInterval == 0 {

@@ -350,8 +350,11 @@ func (s *site) checkCursor(ctx context.Context, opened bool) error {
 }
 
 func (s *site) startGateway(ctx context.Context) error {
+	keeping := s.cfg.Keeping
+	keeping.Hash = pseudonyms(s.keys.secrets)
 	o := stream.GatewayOptions{
-		Meters: s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, Logger: s.log,
+		Keeping: &keeping,
+		Meters:  s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, Logger: s.log,
 		Reject: s.keepRejected, Refuse: s.refuse, Now: s.now,
 		Tick:  func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
 		Fatal: s.fail,

@@ -263,6 +263,9 @@ func (r *receiver) usage(s *source, reply, data []byte, in *input) {
 					break
 				}
 			}
+			if _, err = g.keep(e, r.parser.Meters); err != nil {
+				break
+			}
 			if e.ID == "" {
 				p.nameless++
 			}
@@ -291,8 +294,14 @@ func (r *receiver) usage(s *source, reply, data []byte, in *input) {
 // is wrong.
 func (r *receiver) batch(s *source, reply, data []byte, in *input) {
 	g := r.g
-	b, ahead, err := g.checkBatch(data, r.parser.Meters, r.nowMS)
-	if err == nil && ahead {
+	b, rewrite, err := g.checkBatch(data, r.parser.Meters, r.nowMS)
+	for i := 0; err == nil && i < len(b.Events); i++ {
+		changed, e := g.keep(&b.Events[i], r.parser.Meters)
+		if rewrite = rewrite || changed; e != nil {
+			err = asError(e)
+		}
+	}
+	if err == nil && rewrite {
 		data, err = restamp(b, r.nowMS)
 	}
 	if err != nil {
@@ -354,9 +363,18 @@ func (g *Gateway) checkBatch(data []byte, meters *events.Meters, nowMS int64) (b
 	return b, ahead, nil
 }
 
+// keep takes from e what is not to be stored.
+func (g *Gateway) keep(e *events.Event, meters *events.Meters) (changed bool, err error) {
+	if g.opts.Keeping.All() {
+		return false, nil
+	}
+	return g.opts.Keeping.Apply(e, meters.Lookup(e.Meter))
+}
+
 // restamp gives the events of b that are ahead of the gateway its time, as plain
-// events get it, and returns the batch with that. Clocks are seldom ahead, so
-// nearly all batches go into their group as they came.
+// events get it, and returns the batch with that. Clocks are seldom ahead, and
+// most sites keep what they are sent, so nearly all batches go into their group as
+// they came.
 func restamp(b *events.Batch, nowMS int64) ([]byte, *events.Error) {
 	for i := range b.Events {
 		b.Events[i].TimeMS = min(b.Events[i].TimeMS, nowMS)
@@ -378,8 +396,11 @@ func (g *Gateway) refuseMessage(node, meter, reply string, data []byte, in *inpu
 	p.refuse(node, e.Code)
 	g.stats.refuse(e.Code)
 	if g.opts.Reject != nil {
-		p.rejected = append(p.rejected, RejectedEvent{Node: node, Meter: meter, Err: e,
-			Sample: bytes.Clone(data[:min(len(data), 1024)])})
+		r := RejectedEvent{Node: node, Meter: meter, Err: e}
+		if g.opts.Keeping.All() {
+			r.Sample = bytes.Clone(data[:min(len(data), 1024)])
+		}
+		p.rejected = append(p.rejected, r)
 	}
 	size := 64
 	if reply != "" {

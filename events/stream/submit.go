@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -44,7 +43,11 @@ func (g *Gateway) Submit(ctx context.Context, nodeName string, evs []events.Even
 	n := g.nodeOf(nodeName)
 	for i := range own {
 		if w.results[i].Err == nil {
-			if err := g.checkTime(&own[i], now); err != nil {
+			err := g.checkTime(&own[i], now)
+			if err == nil {
+				_, err = g.keep(&own[i], meters)
+			}
+			if err != nil {
 				w.results[i].Err = asError(err)
 			}
 		}
@@ -198,6 +201,6 @@ func (g *Gateway) Refuse(node, meter string, e *events.Error, sample []byte) {
 	if g.refused() != nil || g.acceptLocked(0) != nil {
 		return
 	}
-	g.refuseMessage(node, meter, "", bytes.Clone(sample[:min(len(sample), 1024)]), nil, e)
+	g.refuseMessage(node, meter, "", sample, nil, e)
 	g.wakeLocked()
 }
