@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -162,7 +163,7 @@ func appendEvent(dst []byte, e *Event, rel int64, meter int) []byte {
 func (e *Event) sound(needID bool) *Error {
 	switch {
 	case e.Quantity < 0:
-		return badQuantity("negative", "quantity", "-", 0)
+		return badQuantity("negative", "quantity", strconv.FormatInt(e.Quantity, 10), 0)
 	case needID && e.ID == "":
 		return malformed("missing", "id", "give each event an id", "event of meter %s has no id", shown(e.Meter))
 	case len(e.ID) > MaxIDBytes || e.Detail != nil:

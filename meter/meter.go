@@ -89,6 +89,9 @@ type Options struct {
 	// Refused is told of every event that the daemon refused for good. It must
 	// not call the Meter and should be quick; nil: the log says it.
 	Refused func(Refusal)
+	// StandIn takes the place of the daemon in tests of the application; see package
+	// metertest. Nothing is spooled or sent then.
+	StandIn StandIn
 	// MeterProvider takes metrics (meterseal.*); nil: none.
 	MeterProvider metric.MeterProvider
 	// Logger takes what goes on; nil: nothing is logged.
@@ -178,6 +181,9 @@ func Open(ctx context.Context, o Options) (*Meter, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
+	if o.StandIn != nil {
+		return openStandIn(o, m)
+	}
 	w, err := openWitness(o.Dir, o.Node, o.SiteKey)
 	if err != nil {
 		return nil, err
@@ -227,7 +233,7 @@ func (o *Options) check() (*events.Meters, error) {
 		return nil, wrongOption("Node", "use letters, digits, - and _, at most 128, with a letter or digit first", "%q is no name of a node", o.Node)
 	case o.Durability > Memory:
 		return nil, wrongOption("Durability", "use Process, Disk or Memory", "%d is no durability", o.Durability)
-	case o.Durability != Memory && o.Dir == "":
+	case o.Durability != Memory && o.Dir == "" && o.StandIn == nil:
 		return nil, wrongOption("Dir", "name a folder for the spool, or choose Durability: Memory", "a durable spool needs a folder")
 	case o.Durability == Memory && o.Dir != "":
 		return nil, wrongOption("Dir", "leave it empty, or choose another Durability", "folder %q is given, but Durability is Memory", o.Dir)
@@ -282,6 +288,9 @@ func (m *Meter) Record(meter string, quantity int64, attrs ...Attr) error {
 	if err != nil {
 		s.mu.Unlock()
 		return err
+	}
+	if m.o.StandIn != nil {
+		return m.standIn(e)
 	}
 	if err = s.addUnlock(e); err != nil {
 		m.failed(err)
@@ -391,13 +400,7 @@ func (m *Meter) Close(ctx context.Context) error {
 		m.spool.mu.Unlock()
 		m.closeSeats(ctx)
 		flushed := m.Flush(ctx)
-		close(m.leave)
-		select {
-		case <-m.ended:
-		case <-time.After(2 * time.Second): // it writes to a peer that does not read
-		}
-		m.nc.Close()
-		<-m.ended
+		m.hangUp()
 		m.closeErr = errors.Join(m.unobserve(), m.spool.close())
 		if flushed != nil && m.o.Durability == Memory {
 			m.closeErr = errors.Join(m.closeErr, fmt.Errorf("events in memory are lost: %w", flushed))

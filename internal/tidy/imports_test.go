@@ -59,6 +59,8 @@ var policy = []may{
 	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal"},
 		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/spf13/cobra"}, nil},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/attribute"}, []string{"events/stream"}},
+	{"meter/metertest", "a meter without a daemon, for tests of applications", []string{"events", "meter"}, nil, nil},
+	{"examples/meter", "an application that counts pages", []string{"meter"}, nil, []string{"meter/metertest"}},
 	{"docs", "pages that a daemon serves", nil, nil, nil},
 	{"examples/clients", "applications in other languages, and their tests", nil, nil, nil},
 	{"examples/traces", "recorded traces, for demo and tests", nil, nil, nil},
