@@ -84,7 +84,11 @@ func (st *State) Apply(seq uint64, g *events.Group, dst []events.Disposition) ([
 	// The first group of a restored ledger says that it is one, before any window
 	// of the time without it closes.
 	if !first {
-		st.expireSeats()
+		ran := wall // up to then a daemon ran
+		if g.Term == st.cursor.Term {
+			ran = g.WallNS
+		}
+		st.expireSeats(floorDiv(ran, 1e6))
 		st.bookSeats(st.window(floorDiv(g.WallNS, 1e6)))
 		if err := st.closeDue(); err != nil {
 			return dst, err

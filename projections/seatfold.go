@@ -330,7 +330,7 @@ func (st *State) drop(s *seat) {
 // no earlier.
 func (st *State) leaseFor(s *seat, q *SeatRequest, now int64) (borrows bool) {
 	t := s.pool.terms
-	lease := cmp.Or(t.lease, int64(DefaultLease/time.Second))
+	lease := t.leaseSeconds()
 	if q.Lease > 0 {
 		lease = min(lease, int64(q.Lease/time.Second))
 	}
@@ -407,12 +407,20 @@ func (st *State) release(p *pool, q *SeatRequest) SeatAnswer {
 }
 
 // expireSeats ends every lease that is over by the group's time, each at its own
-// instant: it does not matter how late the group comes.
-func (st *State) expireSeats() {
+// instant: it does not matter how late the group comes. ran is up to when a daemon
+// ran, in ms: whose lease ended later found nobody to renew it, and has one lease
+// more for that.
+func (st *State) expireSeats(ran int64) {
 	now := floorDiv(st.cursor.WallNS, 1e6)
 	for _, p := range st.seats.list {
 		for len(p.ends) > 0 && p.ends[0].until <= now {
 			s := p.ends[0]
+			if s.until > ran && !s.borrowed && !s.lingering {
+				s.until = now + p.terms.leaseSeconds()*1000
+				heap.Fix(&p.ends, s.heapAt)
+				st.touchSeat(s)
+				continue
+			}
 			at := max(s.until, p.at)
 			c := p.open(st, at)
 			st.drop(s)
@@ -420,6 +428,9 @@ func (st *State) expireSeats() {
 		}
 	}
 }
+
+// leaseSeconds is how long a lease is unless its holder asks for less.
+func (t poolTerms) leaseSeconds() int64 { return cmp.Or(t.lease, int64(DefaultLease/time.Second)) }
 
 // endSeats ends all seats with the ledger, and the windows that they stand in:
 // nothing comes after.

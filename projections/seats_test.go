@@ -171,6 +171,40 @@ func TestSeatExpires(t *testing.T) {
 	}
 }
 
+// YD-9: a daemon that starts keeps every end. A lease that ended while none ran
+// has one lease more, since its holder found nobody to renew it; a borrow, and what
+// lingers, had nothing to renew.
+func TestYD9LeasesOfAnOutage(t *testing.T) {
+	d := newDesk(t, license.Soft, editor(5, func(p *license.Pool) { p.Borrow = dur(24 * time.Hour) }))
+	short, borrowed, lingering := checkout("b1"), checkout("c1"), checkout("e1")
+	short.Lease, borrowed.Borrow, lingering.Linger = time.Minute, 8*time.Minute, 8*time.Minute
+	d.want(short, "claimed") // over before the daemon ends
+	d.want(borrowed, "claimed")
+	d.want(lingering, "claimed")
+	d.at(time.Minute).want(checkin("e1"), "returned") // until 9 min
+	d.at(time.Minute).want(checkout("a1"), "claimed") // until 6 min
+	d.at(3*time.Minute).want(checkout("d1"), "claimed")
+	if got, want := d.holders(), "c1 borrowed 8m0s, e1 lingering 9m0s, a1 held 6m0s, d1 held 8m0s"; got != want {
+		t.Fatalf("before the outage: %s, want %s", got, want)
+	}
+	d.term++ // the next daemon
+	d.at(7 * time.Minute).mustApply()
+	if got, want := d.holders(), "c1 borrowed 8m0s, e1 lingering 9m0s, a1 held 12m0s, d1 held 8m0s"; got != want {
+		t.Errorf("after an outage of four minutes: %s, want %s", got, want)
+	}
+	d.term++
+	d.at(30 * time.Minute).mustApply()
+	if got, want := d.holders(), "a1 held 35m0s, d1 held 35m0s"; got != want {
+		t.Errorf("after a long outage: %s, want %s", got, want)
+	}
+	d.at(34*time.Minute).want(checkout("a1"), "renewed")
+	d.at(35 * time.Minute).mustApply() // under the same daemon nothing is spared
+	if got, want := d.holders(), "a1 held 39m0s"; got != want {
+		t.Errorf("a lease after the outage: %s, want %s", got, want)
+	}
+	d.check()
+}
+
 // Due lets a tick come when a lease ends, and when a window with seats does.
 func TestSeatDue(t *testing.T) {
 	d := newDesk(t, license.Hard, editor(1))
