@@ -11,6 +11,10 @@ import (
 // Fold takes a group as the stream has it, and returns what becomes of its
 // events.
 func (s *Site) Fold(g *events.Group) (out []string) {
+	if g.Term != s.seats.term {
+		s.seats.term = g.Term
+		s.Restarted()
+	}
 	s.At(g.WallNS / 1e6)
 	for _, r := range g.Runs {
 		list := make([]Event, len(r.Events))

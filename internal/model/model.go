@@ -159,6 +159,10 @@ func (s *Site) arrival() int64 { return max(s.from(s.NowMS), s.ClosedUntil) }
 
 // At moves the time to that of a group and closes what is over.
 func (s *Site) At(ms int64) {
+	if s.seats.restarted {
+		s.spare(s.NowMS, ms)
+		s.seats.restarted = false
+	}
 	s.NowMS = ms
 	if !s.Open || s.Retired {
 		return

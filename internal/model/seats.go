@@ -37,6 +37,9 @@ type seats struct {
 	claims []*Claim
 	acts   []seatAct
 	seen   map[string]bool // pools that ever were
+	term   uint64          // of the last group
+	// restarted: the next group is the first of its daemon.
+	restarted bool
 	// Answers are the codes of requests, by id.
 	answers map[string]string
 }
@@ -79,6 +82,23 @@ func (s *Site) endSeats(ms int64) {
 	for _, c := range due {
 		c.over = true
 		s.seatAct(c.Pool, c.Until, false)
+	}
+}
+
+// Restarted says that the next group is of another daemon.
+func (s *Site) Restarted() { s.seats.restarted = true }
+
+// spare gives what ended after before and up to now, while no daemon ran, one lease
+// more.
+func (s *Site) spare(before, now int64) {
+	for _, c := range s.seats.claims {
+		if !c.over && c.State == "held" && before < c.Until && c.Until <= now {
+			lease := int64(300)
+			if p := s.seats.pools[c.Pool]; p != nil && p.Lease > 0 {
+				lease = p.Lease
+			}
+			c.Until = now + 1000*lease
+		}
 	}
 }
 
