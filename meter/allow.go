@@ -80,27 +80,51 @@ type question struct {
 	Host       string            `json:"host,omitempty"`
 	IP         string            `json:"ip,omitempty"`
 	Dimensions map[string]string `json:"dimensions,omitempty"`
-
-	built time.Time
 }
 
-func newQuestion(meter string, n int64, attrs []Attr) (q question) {
-	q.Meter, q.Quantity = meter, n
+// wish is the part of a question that a notice can answer.
+type wish struct {
+	feature, meter string
+	n              int64
+	built          time.Time
+}
+
+func newWish(meter string, n int64, attrs []Attr) wish {
+	w := wish{meter: meter, n: n}
 	for i := range attrs {
 		switch a := &attrs[i]; a.kind {
 		case attrFeature:
-			q.Feature = a.value
+			w.feature = a.value
 		case attrBuilt:
-			q.built = a.time
-		case attrID:
-			q.ID = a.value
+			w.built = a.time
 		}
+	}
+	return w
+}
+
+// question is what the daemon is asked about w; whole: with what an event has.
+func (w wish) question(whole bool, attrs []Attr) *question {
+	q := &question{Feature: w.feature, Meter: w.meter, Quantity: w.n}
+	if !w.built.IsZero() {
+		q.Built = w.built.UTC().Format(time.RFC3339)
+	}
+	for i := range attrs {
+		if attrs[i].kind == attrID {
+			q.ID = attrs[i].value
+		}
+	}
+	if q.ID == "" {
+		q.ID = newID()
+	}
+	if whole {
+		q.use(attrs)
 	}
 	return q
 }
 
 // use adds what only the event of a use has.
 func (q *question) use(attrs []Attr) {
+	q.Consume = true
 	for i := range attrs {
 		switch a := &attrs[i]; a.kind {
 		case attrUser:
@@ -148,13 +172,16 @@ func (m *Meter) Allow(ctx context.Context, meter string, n int64, attrs ...Attr)
 	if n < 0 {
 		return Decision{}, negative(n)
 	}
-	q := newQuestion(meter, n, attrs)
-	if d, ok := m.allow.published(&q); ok {
+	w := newWish(meter, n, attrs)
+	if d, ok := m.allow.published(w); ok {
 		return d, nil
 	}
-	a, err := m.ask(ctx, &q, allowWait)
+	if !m.allow.reachable(m) {
+		return m.allow.lastAnswer(w), nil
+	}
+	a, err := m.ask(ctx, w.question(false, nil), allowWait)
 	if errors.Is(err, ErrUnreachable) {
-		return m.allow.lastAnswer(&q), nil
+		return m.allow.lastAnswer(w), nil
 	}
 	return a.Decision, err
 }
@@ -170,19 +197,16 @@ func (m *Meter) ask(ctx context.Context, q *question, wait time.Duration) (a ask
 	if !m.allow.reachable(m) {
 		return a, ErrUnreachable
 	}
-	if !q.built.IsZero() {
-		q.Built = q.built.UTC().Format(time.RFC3339)
-	}
 	body, err := json.Marshal(q)
 	if err != nil {
 		return a, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	within, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	data, err := m.request(ctx, "allow."+m.o.Node, body)
+	data, err := m.request(within, "allow."+m.o.Node, body)
 	if err != nil {
-		if ctx.Err() != context.Canceled { // the application gave up: that says nothing about the daemon
-			m.allow.lost(m)
+		if ctx.Err() == nil { // that the application gave up says nothing about the daemon
+			m.allow.lost()
 		}
 		return a, err
 	}
@@ -228,19 +252,15 @@ func (m *Meter) Consume(ctx context.Context, meter string, n int64, attrs ...Att
 	if n < 0 {
 		return Consumed{}, negative(n)
 	}
-	q := newQuestion(meter, n, attrs)
-	q.use(attrs)
-	q.Consume = true
-	if q.ID == "" {
-		q.ID = newID()
-	}
+	w := newWish(meter, n, attrs)
+	q := w.question(true, attrs)
 	out := Consumed{ID: q.ID, m: m, meter: meter}
-	a, err := m.ask(ctx, &q, consumeWait)
+	a, err := m.ask(ctx, q, consumeWait)
 	if !errors.Is(err, ErrUnreachable) {
 		out.Decision, out.Result = a.Decision, a.Result
 		return out, err
 	}
-	if out.Decision = m.allow.lastAnswer(&q); !out.Allowed {
+	if out.Decision = m.allow.lastAnswer(w); !out.Allowed {
 		return out, nil
 	}
 	if err := m.Record(meter, n, append(attrs[:len(attrs):len(attrs)], ID(q.ID))...); err != nil {
@@ -311,11 +331,9 @@ func (m *Meter) Reserve(ctx context.Context, meter string, n int64, hold time.Du
 	if n < 0 {
 		return Reserved{}, negative(n)
 	}
-	q := newQuestion(meter, n, attrs)
-	if q.Hold = hold.String(); q.ID == "" {
-		q.ID = newID()
-	}
-	a, err := m.ask(ctx, &q, consumeWait)
+	q := newWish(meter, n, attrs).question(false, attrs)
+	q.Hold = hold.String()
+	a, err := m.ask(ctx, q, consumeWait)
 	out := Reserved{Decision: a.Decision, ID: q.ID, m: m}
 	if a.HeldUntil != nil {
 		out.Until = *a.HeldUntil

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -186,7 +187,7 @@ func (b *board) entry(d Decision) *entry {
 }
 
 // published answers from a fresh notice; false: the daemon must be asked.
-func (a *allowances) published(q *question) (Decision, bool) {
+func (a *allowances) published(w wish) (Decision, bool) {
 	b := a.board.Load()
 	if b == nil {
 		return Decision{}, false
@@ -194,38 +195,38 @@ func (a *allowances) published(q *question) (Decision, bool) {
 	if age := time.Since(b.received); age > b.stale || age >= b.valid || age < 0 {
 		return Decision{}, false
 	}
-	if b.BuiltBefore != nil && !q.built.IsZero() && !q.built.Before(*b.BuiltBefore) {
+	if b.BuiltBefore != nil && !w.built.IsZero() && !w.built.Before(*b.BuiltBefore) {
 		return Decision{}, false
 	}
-	return b.answer(q, 2*max(b.Nodes, 1))
+	return b.answer(w, 2*max(b.Nodes, 1))
 }
 
 // answer gives n of what is left, divided by parts.
-func (b *board) answer(q *question, parts int64) (Decision, bool) {
-	if q.Meter == "" && q.Feature == "" {
+func (b *board) answer(w wish, parts int64) (Decision, bool) {
+	if w.meter == "" && w.feature == "" {
 		if b.base == nil {
 			return Decision{}, false
 		}
 		return b.base.give(0, 0)
 	}
 	var d Decision
-	if q.Feature != "" {
-		e := b.features[q.Feature]
+	if w.feature != "" {
+		e := b.features[w.feature]
 		if e == nil {
 			return d, false
 		}
-		f, ok := e.give(q.Quantity, e.room/parts)
-		if !ok || !f.Allowed || q.Meter == "" {
+		f, ok := e.give(w.n, e.room/parts)
+		if !ok || !f.Allowed || w.meter == "" {
 			return f, ok
 		}
 		d = f
 	}
-	e := b.meters[q.Meter]
+	e := b.meters[w.meter]
 	if e == nil {
 		return d, false
 	}
-	x, ok := e.give(q.Quantity, e.room/parts)
-	if !ok || !x.Allowed || q.Feature == "" {
+	x, ok := e.give(w.n, e.room/parts)
+	if !ok || !x.Allowed || w.feature == "" {
 		return x, ok
 	}
 	return both(d, x), true
@@ -269,10 +270,10 @@ func (a *allowances) heard(q *question, d *Decision) {
 }
 
 // lastAnswer answers without a daemon (P-07).
-func (a *allowances) lastAnswer(q *question) Decision {
+func (a *allowances) lastAnswer(w wish) Decision {
 	b := a.board.Load()
 	a.mu.Lock()
-	direct, asked := a.direct[askKey{q.Feature, q.Meter}]
+	direct, asked := a.direct[askKey{w.feature, w.meter}]
 	a.mu.Unlock()
 	var d Decision
 	var ok bool
@@ -280,14 +281,14 @@ func (a *allowances) lastAnswer(q *question) Decision {
 	outage := time.Duration(0)
 	if b != nil {
 		received, outage = b.received, b.outage
-		d, ok = b.answer(q, 1)
+		d, ok = b.answer(w, 1)
 	}
 	if !ok && asked {
 		// What only this node was told; the daemon was there at least until then.
 		if direct.received.After(received) {
 			received = direct.received
 		}
-		d, ok = direct.e.give(q.Quantity, direct.e.room)
+		d, ok = direct.e.give(w.n, direct.e.room)
 	}
 	since := max(time.Since(received), 0)
 	hard := b == nil || b.Enforcement == enforcementHard
@@ -327,8 +328,19 @@ func (a *allowances) reachable(m *Meter) bool {
 	return false
 }
 
+// probe asks for nothing, to hear whether somebody answers.
+func (a *allowances) probe(m *Meter) {
+	ctx, cancel := context.WithTimeout(context.Background(), allowWait)
+	defer cancel()
+	if _, err := m.request(ctx, "allow."+m.o.Node, []byte(`{"release":"-"}`)); err != nil {
+		a.lost()
+		return
+	}
+	a.down.Store(0)
+}
+
 // lost notes that the daemon did not answer.
-func (a *allowances) lost(*Meter) { a.down.Store(max(int64(time.Since(a.began)), 1)) }
+func (a *allowances) lost() { a.down.Store(max(int64(time.Since(a.began)), 1)) }
 
 // keep writes the last answers for the next start of the application, now and
 // then and at the end.

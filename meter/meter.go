@@ -120,6 +120,7 @@ type Meter struct {
 	nc     *nats.Conn
 	stats  counters
 	seats  seatBook
+	allow  allowances
 
 	ended chan struct{} // closed when the sender has ended
 	link  chan struct{} // the connection came or went
@@ -209,7 +210,12 @@ func Open(ctx context.Context, o Options) (*Meter, error) {
 		m.nc.Close()
 		return nil, errors.Join(err, m.spool.close())
 	}
-	if m.unobserve, err = m.observe(); err != nil {
+	if m.unobserve, err = m.observe(); err == nil {
+		if err = m.allow.start(m); err != nil {
+			err = errors.Join(err, m.unobserve())
+		}
+	}
+	if err != nil {
 		m.nc.Close()
 		return nil, errors.Join(err, m.spool.close())
 	}
@@ -401,6 +407,7 @@ func (m *Meter) Close(ctx context.Context) error {
 		m.closeSeats(ctx)
 		flushed := m.Flush(ctx)
 		m.hangUp()
+		m.allow.keep(m, true)
 		m.closeErr = errors.Join(m.unobserve(), m.spool.close())
 		if flushed != nil && m.o.Durability == Memory {
 			m.closeErr = errors.Join(m.closeErr, fmt.Errorf("events in memory are lost: %w", flushed))

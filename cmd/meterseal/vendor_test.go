@@ -45,6 +45,7 @@ type vendorFlags struct {
 	byRole    string
 	meters    []string
 	limits    []string
+	undo      []string
 	pin       uint64
 	noLicense bool
 	vendor    string
@@ -125,6 +126,7 @@ func vendor(args []string) error {
 	})
 	f.Func("feature", "", func(s string) error { f.Features = append(f.Features, s); return nil })
 	f.Func("meter", "ID:AGG[:SCALE[:UNIT]]", func(s string) error { f.meters = append(f.meters, s); return nil })
+	f.Func("undo", "METER=DUR: corrections within it", func(s string) error { f.undo = append(f.undo, s); return nil })
 	f.Func("limit", "METER:LIMIT:OVERAGE:RESET", func(s string) error { f.limits = append(f.limits, s); return nil })
 	if err := f.Parse(args[1:]); err != nil {
 		return err
@@ -189,6 +191,18 @@ func (f *vendorFlags) fill() error {
 			m.Unit = "unit"
 		}
 		f.Meters = append(f.Meters, license.Meter{ID: m.ID, Aggregation: m.Aggregation, Unit: m.Unit, Scale: m.Scale, Undo: ledger.Dur{Unit: 's'}})
+	}
+	for _, s := range f.undo {
+		id, within, _ := strings.Cut(s, "=")
+		m := f.License.Meter(id)
+		if m == nil {
+			return fmt.Errorf("undo of unknown meter %s", id)
+		}
+		var err error
+		if m.Undo, err = ledger.ParseDur(within); err != nil {
+			return err
+		}
+		m.Corrections = true
 	}
 	for _, s := range f.limits {
 		p := strings.Split(s, ":")
