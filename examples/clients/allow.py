@@ -15,13 +15,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from record import NODE, URL, send
+from record import HEADERS, URL, send
 
 
 def ask(method, **query):
     """Returns 200 for yes, 403 for no, anything else where nobody can tell, and
     the answer."""
-    request = urllib.request.Request(f"{URL}/v1/allow?{urllib.parse.urlencode(query)}", method=method, headers={"Meterseal-Node": NODE})
+    request = urllib.request.Request(f"{URL}/v1/allow?{urllib.parse.urlencode(query)}", method=method, headers=HEADERS)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, json.loads(answer.read() or "{}")

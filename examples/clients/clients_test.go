@@ -117,7 +117,8 @@ func each(t *testing.T, f func(t *testing.T, c *client)) {
 }
 
 // run runs the example to its end, in the name of a node that is called as it.
-func (c *client) run(t *testing.T, nats, http, job string) (output string, err error) {
+// env are further variables.
+func (c *client) run(t *testing.T, nats, http, job string, env ...string) (output string, err error) {
 	t.Helper()
 	program, err := exec.LookPath(c.program)
 	if err != nil {
@@ -135,6 +136,7 @@ func (c *client) run(t *testing.T, nats, http, job string) (output string, err e
 	cmd := exec.CommandContext(ctx, program, file, job, printed)
 	cmd.Env = append(os.Environ(), "PATH="+path, "HOME="+t.TempDir(),
 		"NATS_URL="+nats, "METERSEAL_URL="+http, "METERSEAL_NODE="+c.name)
+	cmd.Env = append(cmd.Env, env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = cmd.Run()
@@ -146,16 +148,26 @@ var printed = time.Now().UTC().Add(-time.Minute).Format(time.RFC3339)
 
 // site is the released program at work.
 type site struct {
+	dir        string // of its data
 	args       []string
 	proc       *crashtest.Proc
 	nats, http string
+	token      string // for the questions of the test; empty: none is wanted
 }
 
 // startSite starts a daemon with its data in a folder of the test's.
 func startSite(t *testing.T, config string, args ...string) *site {
 	t.Helper()
-	s := &site{args: append([]string{"serve", "--config", config, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--log-format", "json"}, args...)}
+	s := newSite(t, config, args...)
 	s.start(t)
+	return s
+}
+
+// newSite is startSite without the start.
+func newSite(t *testing.T, config string, args ...string) *site {
+	t.Helper()
+	s := &site{dir: t.TempDir()}
+	s.args = append([]string{"serve", "--config", config, "--data", s.dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--log-format", "json"}, args...)
 	return s
 }
 
@@ -173,7 +185,14 @@ func (s *site) start(t *testing.T) {
 // get asks the daemon.
 func (s *site) get(t *testing.T, path string, answer any) {
 	t.Helper()
-	resp, err := http.Get(s.http + path)
+	r, err := http.NewRequest(http.MethodGet, s.http+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.token != "" {
+		r.Header.Set("Authorization", "Bearer "+s.token)
+	}
+	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

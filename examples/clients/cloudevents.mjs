@@ -5,7 +5,8 @@
 //
 // TIME is when the job was printed. It belongs to the event: one that is sent
 // only tomorrow, after an outage, still counts today. METERSEAL_URL says where
-// the daemon is.
+// the daemon is, METERSEAL_TOKEN_FILE where the token is, if it wants one.
+import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { CloudEvent, HTTP } from "cloudevents";
@@ -13,6 +14,8 @@ import { CloudEvent, HTTP } from "cloudevents";
 const [job, time] = process.argv.slice(2);
 const node = process.env.METERSEAL_NODE ?? hostname().split(".")[0];
 const url = `${process.env.METERSEAL_URL ?? "http://127.0.0.1:8633"}/v1/events`;
+const tokenFile = process.env.METERSEAL_TOKEN_FILE;
+const authorization = tokenFile ? { authorization: `Bearer ${readFileSync(tokenFile, "utf8").trim()}` } : {};
 
 // The type chooses the meters, data has their quantities. source and id together
 // are the id of the event: however often it is sent, it counts once. The source
@@ -24,7 +27,7 @@ const document = (n, pages) =>
 async function send({ headers, body }) {
   for (let attempt = 1; ; attempt++) {
     // 503: as without an answer. Then the events may be stored or not.
-    const answer = await fetch(url, { method: "POST", headers, body, signal: AbortSignal.timeout(10_000) })
+    const answer = await fetch(url, { method: "POST", headers: { ...headers, ...authorization }, body, signal: AbortSignal.timeout(10_000) })
       .catch((err) => new Response(`{"message":"${err.cause?.code ?? err.name}"}`, { status: 503 }));
     const text = await answer.text().catch(() => "{}"); // cut off on the way: 202 holds all the same
     if (answer.status === 202) {

@@ -5,13 +5,20 @@
 #
 # TIME is when the job was printed. It belongs to the event: one that is sent
 # only tomorrow, after an outage, still counts today. METERSEAL_URL says where
-# the daemon is.
+# the daemon is, METERSEAL_TOKEN_FILE where the token is, if it wants one.
 set -eu
 job=$1 time=$2
 node=${METERSEAL_NODE:-$(hostname -s)}
 url=${METERSEAL_URL:-http://127.0.0.1:8633}
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
+
+# The token comes from a file, so that no list of processes shows it.
+if [ -n "${METERSEAL_TOKEN_FILE:-}" ]; then
+	printf 'Authorization: Bearer %s\n' "$(cat "$METERSEAL_TOKEN_FILE")" >"$work/token"
+else
+	: >"$work/token"
+fi
 
 # Each event has an id of its own: however often it is sent, it counts once.
 cat >"$work/events" <<EOF
@@ -23,7 +30,7 @@ EOF
 attempt=1
 while :; do
 	status=$(curl --silent --max-time 10 --output "$work/answer" --dump-header "$work/headers" --write-out '%{http_code}' \
-		--header "Content-Type: application/x-ndjson" --header "Meterseal-Node: $node" \
+		--header "Content-Type: application/x-ndjson" --header "Meterseal-Node: $node" --header "@$work/token" \
 		--data-binary "@$work/events" "$url/v1/events") || status=000
 	case $status in
 	202) break ;;                 # everything that was taken is on the daemon's disk

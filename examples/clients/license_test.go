@@ -34,18 +34,10 @@ func startLicensed(t *testing.T) *licensed {
 	return l
 }
 
-// command runs one of the two programs to its end.
+// command runs one of the two programs to its end, among the files.
 func (l *licensed) command(t *testing.T, name string, args ...string) {
 	t.Helper()
-	path, err := program(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, args...)
-	cmd.Dir = l.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
+	command(t, l.dir, name, args...)
 }
 
 // example is an example of Python, to be run.

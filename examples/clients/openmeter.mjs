@@ -5,14 +5,19 @@
 //
 // TIME is when the job was printed. It belongs to the event: one that is sent
 // only tomorrow, after an outage, still counts today. METERSEAL_URL says where
-// the daemon is.
+// the daemon is, METERSEAL_TOKEN_FILE where the token is, if it wants one.
+import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { OpenMeter } from "@openmeter/sdk";
 
 const [job, time] = process.argv.slice(2);
 const node = process.env.METERSEAL_NODE ?? hostname().split(".")[0];
-const openmeter = new OpenMeter({ baseUrl: process.env.METERSEAL_URL ?? "http://127.0.0.1:8633" });
+const tokenFile = process.env.METERSEAL_TOKEN_FILE;
+const openmeter = new OpenMeter({
+  baseUrl: process.env.METERSEAL_URL ?? "http://127.0.0.1:8633",
+  token: tokenFile && readFileSync(tokenFile, "utf8").trim(),
+});
 
 // ingest returns when every event is on the daemon's disk. source and id together
 // are the id of the event, so give both: the SDK's own id is a new one each time.

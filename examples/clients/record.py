@@ -5,7 +5,7 @@
 
 TIME is when the job was printed. It belongs to the event: one that is sent only
 tomorrow, after an outage, still counts today. METERSEAL_URL says where the
-daemon is.
+daemon is, METERSEAL_TOKEN_FILE where the token is, if it wants one.
 """
 import gzip
 import json
@@ -18,6 +18,10 @@ import urllib.request
 
 URL = os.environ.get("METERSEAL_URL", "http://127.0.0.1:8633")
 NODE = os.environ.get("METERSEAL_NODE", socket.gethostname().split(".")[0])
+HEADERS = {"Meterseal-Node": NODE}
+if "METERSEAL_TOKEN_FILE" in os.environ:
+    with open(os.environ["METERSEAL_TOKEN_FILE"], encoding="ascii") as token:
+        HEADERS["Authorization"] = "Bearer " + token.read().strip()
 
 
 def send(events, attempts=8):
@@ -26,7 +30,7 @@ def send(events, attempts=8):
     body = gzip.compress(json.dumps(events).encode())
     for attempt in range(1, attempts + 1):
         request = urllib.request.Request(URL + "/v1/events", data=body, method="POST", headers={
-            "Content-Type": "application/json", "Content-Encoding": "gzip", "Meterseal-Node": NODE})
+            **HEADERS, "Content-Type": "application/json", "Content-Encoding": "gzip"})
         pause = attempt
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:

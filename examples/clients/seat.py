@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds a floating seat while a command runs, with the standard library alone.
+"""Holds a floating seat while a command runs, with the standard library alone
+and record.py beside it.
 
     python3 seat.py POOL COMMAND...        python3 seat.py editor vi report.txt
 
@@ -17,9 +18,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-URL = os.environ.get("METERSEAL_URL", "http://127.0.0.1:8633")
+from record import HEADERS, URL
+
 HOST = socket.gethostname().split(".")[0]
-NODE = os.environ.get("METERSEAL_NODE", HOST)
 HOLDER = f"{HOST}/{os.getpid()}"  # names one running program
 
 
@@ -28,7 +29,7 @@ def seat(method, pool):
     answer. Both may be repeated at any time."""
     path = "/".join(urllib.parse.quote(part, safe="") for part in (pool, HOLDER))
     request = urllib.request.Request(f"{URL}/v1/seats/{path}", method=method, data=json.dumps({"user": getpass.getuser(), "host": HOST}).encode(),
-                                     headers={"Content-Type": "application/json", "Meterseal-Node": NODE})
+                                     headers={**HEADERS, "Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, json.loads(answer.read() or "{}")

@@ -37,6 +37,22 @@ var programs = sync.OnceValue(func() error {
 // program returns the path of one of them.
 func program(name string) (string, error) { return filepath.Join(work, name), programs() }
 
+// command runs one of them to its end in a folder, and returns what it prints.
+func command(t *testing.T, dir, name string, args ...string) (stdout string) {
+	t.Helper()
+	path, err := program(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v", name, strings.Join(args, " "), failure(err))
+	}
+	return string(out)
+}
+
 // natsCLI builds github.com/nats-io/natscli at the version of tools/nats, or
 // takes it from the cache, and returns the folder of the program nats.
 func natsCLI(t *testing.T) string {
