@@ -26,6 +26,9 @@ func TestSnippets(t *testing.T) {
 			t.Errorf("snippet %q names no file; want ```LANGUAGE FILE", blocks[i])
 			continue
 		}
+		if strings.Contains(file, "/") { // from the root of the repository
+			file = "../../" + file
+		}
 		example, err := os.ReadFile(file)
 		if err != nil {
 			t.Error(err)
