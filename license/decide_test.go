@@ -79,6 +79,8 @@ func TestDecide(t *testing.T) {
 		{"a seat beyond, within OVER", seats, activated, editor, license.Use{SeatsTaken: 2}, "yes! over_limit|yes! over_limit|yes! over_limit"},
 		{"no seat, a new one", seats, activated, editor, license.Use{SeatsTaken: 3, NodeKnown: true}, "yes! no_seat|no no_seat|no no_seat"},
 		{"no seat, one that is held", seats, activated, editor, license.Use{SeatsTaken: 3, SeatHeld: true}, "yes|yes|yes"},
+		{"lines of a pool that add up", policy.and("seats", "editor 1 0 5m 0s 0s none additive").and("seats", "editor 1 1 5m 0s 0s none additive"), activated, editor,
+			license.Use{SeatsTaken: 2}, "yes! over_limit|yes! over_limit|yes! over_limit"},
 		{"no such pool", seats, activated, license.Request{Pool: "viewer"}, in, "no no_seat|no no_seat|no no_seat"},
 
 		{"a node more", policy.with("nodes", "3"), activated, license.Request{}, license.Use{NodesToday: 2}, "yes|yes|yes"},
