@@ -21,14 +21,16 @@ import (
 // Rows 4 and 5: the operator puts the daemon's disk back, or its whole virtual
 // machine; the nodes keep what they know. Copies of the directory stand for both:
 // of a daemon that was ended, and of one that stands still in the middle of its
-// work. What a node says comes in through the control line that will carry it.
-//
-// Not here, since the Go package is not built yet: that nodes refuse the older
-// ledger by themselves, and the state rolled_back with its 503 for events.
+// work.
 func (a *attacks) rollBack(snapshot bool) func(t *testing.T) {
 	return func(t *testing.T) {
 		g := a.newGap(t)
 		p := g.active()
+		b := p.node("node-2")
+		b.Use(3)
+		p.witnessed(b)
+		p.use(1)
+		p.round()
 		backup := p.backup()
 		var old *plant
 		if snapshot {
@@ -37,27 +39,47 @@ func (a *attacks) rollBack(snapshot bool) func(t *testing.T) {
 			p.end()
 			old = p.copied()
 			p.begin()
+			b.Connect(p.d.nats)
 		}
 		p.use(6, 7)
-		size, root := p.checkpoint()
-		seen := func(taken int) string {
-			return fmt.Sprintf("seen @ node-1 %d 3 %d %d %s -", t0.UnixMilli(), taken, size, root)
-		}
+		p.export() // its records are what the node is shown
+		b.Use(3)
+		b.AwaitCounted()
+		b.Says()
 		p.revert(old)
-		p.use(1)
-		p.control(seen(2))
+		b.Connect(p.d.nats)
+		if answer, _ := b.Says(); !strings.Contains(answer, "rolled_back") {
+			t.Fatalf("a node that holds more is answered %s, want rolled_back", answer)
+		}
+		if got := p.publish("node-1", 1); !strings.Contains(got, `"code":503`) || !strings.Contains(got, "rolled_back") {
+			t.Errorf("event: %s, want 503 rolled_back", got)
+		}
+		g.note("rolled_back")
+		a.wants(t, 7, []string{"behind_node"}, "status", "--http", p.d.http)
 		g.refuses(409, "history/witness_ahead", p.export())
 
-		// The way out: a restore by procedure, of which the vendor asks why.
+		// The way out: a restore by procedure, of which the vendor asks why. What the
+		// node has it sends again.
 		p.end()
-		g.must(os.RemoveAll(p.dir))
-		a.wants(t, 0, []string{"restored"}, "restore", "--from", backup, "--data", p.dir)
+		if snapshot {
+			a.wants(t, 0, []string{"restored"}, "restore", "--in-place", "--data", p.dir)
+		} else {
+			g.must(os.RemoveAll(p.dir))
+			a.wants(t, 0, []string{"restored"}, "restore", "--from", backup, "--data", p.dir)
+		}
 		p.begin()
-		p.control(seen(1))
+		b.Connect(p.d.nats)
+		if got := b.Batch(0, 6); got.Error != nil || got.Duplicates != 3 {
+			t.Errorf("events 0 to 5 sent again: %+v, want 3 duplicates", got)
+		}
+		b.AwaitCounted()
+		b.Says()
 		p.use(2)
 		answer := g.accepts(export.Explain, p.export())
 		g.finds(answer, "explain/restore")
 		p.imports(answer)
+		p.use(1)
+		p.round()
 	}
 }
 
@@ -103,9 +125,7 @@ func (a *attacks) restoreOlder(t *testing.T) {
 }
 
 // Row 8: the operator copies the site and runs both. Each start writes a nonce of
-// its own, so their histories part there.
-//
-// Not here: that a node which meets both finds out at once.
+// its own, so their histories part there. A node that meets both shows it at once.
 func (a *attacks) cloneSite(t *testing.T) {
 	for _, c := range []struct {
 		code string
@@ -134,6 +154,14 @@ func (a *attacks) cloneSite(t *testing.T) {
 			if n := strings.Count(string(text), "\n\n— "+vendorDomain+"/"); n != 2 || !strings.Contains(string(text), "at a start of the daemon") {
 				t.Errorf("the evidence has %d signed checkpoints, want 2, and that they part at a start:\n%s", n, text)
 			}
+			n := p.node("node-3")
+			n.Use(1)
+			n.AwaitCounted()
+			n.Connect(clone.d.nats)
+			if answer, _ := n.Says(); !strings.Contains(answer, "rolled_back") {
+				t.Errorf("a node that has met the site tells the clone: %s, want rolled_back", answer)
+			}
+			a.wants(t, 7, []string{"behind_node"}, "status", "--http", clone.d.http)
 			p.use(7) // the other one goes on
 			if a := g.upload(p.export()); a.Refusal != nil {
 				t.Errorf("the site itself: %v, want it accepted", a.Refusal)

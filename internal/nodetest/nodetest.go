@@ -7,6 +7,7 @@ package nodetest
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,6 +115,17 @@ func (n *Node) Use(count int) {
 		n.t.Fatalf("batch of %d events from %d: %+v, want all stored", count, n.Next, a)
 	}
 	n.Next += uint64(count)
+}
+
+// Loses declares the next events lost, as a node does whose spool was damaged.
+func (n *Node) Loses(count int) {
+	n.t.Helper()
+	after := n.Next + uint64(count)
+	answer := n.ask("beat."+n.Name, fmt.Appendf(nil, `{"lost":{"epoch":%d,"first":%d,"after":%d}}`, n.Epoch, n.Next, after))
+	if strings.Contains(string(answer), "error") {
+		n.t.Fatalf("lost events: %s", answer)
+	}
+	n.Next = after
 }
 
 func (n *Node) ask(subject string, data []byte) []byte {
