@@ -124,14 +124,16 @@ func (w *witness) accept(c *counted) error {
 	if v, err := ledger.ParseVKey(key); err != nil || v.Name != cp.Origin {
 		return fmt.Errorf("%w: key %q, checkpoint of %q", ErrLedgerBack, key, cp.Origin)
 	}
-	restored := w.held.Restored
+	restored, shown := w.held.Restored, c.Restore.in(cp.Checkpoint)
 	if w.have {
-		switch err := w.follows(c, cp.Checkpoint); {
-		case errors.Is(err, ErrLedgerBack) && w.restores(c, cp.Checkpoint):
-			restored = c.Restore.Index + 1
-		case err != nil:
+		// What was held may be of the part that was lost. Each restore excuses once.
+		excused := shown && c.Restore.Index >= restored && cp.Origin == w.cp.Origin
+		if err := w.follows(c, cp.Checkpoint); err != nil && !excused {
 			return err
 		}
+	}
+	if shown {
+		restored = max(restored, c.Restore.Index+1)
 	}
 	// A site changes its key by signing with both: the old one was checked above.
 	if c.Key != "" && c.Key != key {
@@ -174,11 +176,9 @@ func (w *witness) follows(c *counted, cp ledger.Checkpoint) error {
 	return nil
 }
 
-// restores tells whether the ledger says in itself that it was restored, at a
-// place below what is held. Each such record excuses once.
-func (w *witness) restores(c *counted, cp ledger.Checkpoint) bool {
-	r := c.Restore
-	if r == nil || r.Index >= w.cp.Size || r.Index < w.held.Restored || cp.Origin != w.cp.Origin {
+// in tells whether the ledger of cp says in itself that it was restored.
+func (r *restore) in(cp ledger.Checkpoint) bool {
+	if r == nil {
 		return false
 	}
 	record, err := ledger.ParseRecord(r.Line)

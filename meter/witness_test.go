@@ -212,4 +212,41 @@ func TestWitnessRestore(t *testing.T) {
 	}
 }
 
+// The ledger may have grown beyond what is held before it was restored; and a
+// restore that a node saw happen excuses nothing later.
+func TestWitnessRestoreFurtherOn(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		w := must(openWitness("", "node-01", ""))
+		if err := w.accept(newBook(1, 12).counted(0)); err != nil {
+			t.Fatal(err)
+		}
+		b := newBook(1, 11)
+		b.grow("other", 5)
+		b.lines = append(b.lines, restoreLine)
+		c := b.counted(0)
+		c.Restore = &restore{Index: 16, Line: restoreLine, Proof: encode(must(b.tree().InclusionProof(16, 17)))}
+		if known {
+			w.held.Restored = 17
+		}
+		if err := w.accept(c); (err != nil) != known {
+			t.Errorf("accept() of another tree with a restore record that is known: %t = %v", known, err)
+		}
+	}
+	b := newBook(1, 10)
+	b.lines = append(b.lines, restoreLine)
+	b.grow("after", 9)
+	w := must(openWitness("", "node-01", ""))
+	whole := b.counted(0)
+	whole.Restore = &restore{Index: 10, Line: restoreLine, Proof: encode(must(b.tree().InclusionProof(10, 20)))}
+	if err := w.accept(whole); err != nil {
+		t.Fatal(err)
+	}
+	b.lines = b.lines[:14]
+	less := b.counted(0)
+	less.Restore = &restore{Index: 10, Line: restoreLine, Proof: encode(must(b.tree().InclusionProof(10, 14)))}
+	if err := w.accept(less); !errors.Is(err, ErrLedgerBack) {
+		t.Errorf("accept() of a step back to after the restore = %v, want a refusal", err)
+	}
+}
+
 const restoreLine = "restore 1793782800 disk-lost 17 +2x2x043jOkU6sLvbYOkQ0blnMwrRJFclFTpUz/Y+v8= - -"
