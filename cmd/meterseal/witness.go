@@ -293,18 +293,14 @@ func (w *witnesses) ours(ctx context.Context, cp ledger.Checkpoint) (bool, error
 	return root == cp.Root, err
 }
 
-// wasLost tells whether a restore explains that cp is not of this ledger: it goes
-// beyond the restore record, and does not show that it holds it.
+// wasLost tells whether a restore explains that cp is not of this ledger: it does
+// not show that it holds the restore record.
 func (w *witnesses) wasLost(cp ledger.Checkpoint, shown *restoreShown) bool {
 	restores, _ := w.s.store.History()
-	i := slices.IndexFunc(restores, func(r projections.RestoreRecord) bool { return r.Index >= cp.Size })
-	if i < 0 {
-		i = len(restores)
-	}
-	if i == 0 {
+	if len(restores) == 0 {
 		return false
 	}
-	newest := restores[i-1]
+	newest := restores[len(restores)-1]
 	if shown == nil || shown.Index != newest.Index {
 		return true
 	}

@@ -184,7 +184,7 @@ func (n *Node) follow(told *Told) error {
 	restored, index := n.restored(told.Restore, cp.Checkpoint)
 	switch was := n.Checkpoint; {
 	case n.Note == nil, cp.Size == was.Size && cp.Root == was.Root:
-	case restored && index < was.Size && index >= n.Adopted: // explains whatever went before
+	case restored && index >= n.Adopted: // explains whatever went before
 	case told.From != was.Size:
 		return nil // it is of a size that this node does not hold: it says so, and is told again
 	default:
