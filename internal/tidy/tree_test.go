@@ -113,7 +113,7 @@ func skipFolder(root, rel string) error {
 	if rel == "." || base == ".ci" {
 		return nil
 	}
-	if strings.HasPrefix(base, ".") || strings.HasPrefix(base, "meterseal-") && path.Dir(rel) != "cmd" {
+	if strings.HasPrefix(base, ".") || base == "node_modules" || strings.HasPrefix(base, "meterseal-") && path.Dir(rel) != "cmd" {
 		return filepath.SkipDir
 	}
 	if _, err := os.Stat(filepath.Join(root, rel, "go.mod")); err == nil {
