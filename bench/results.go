@@ -26,6 +26,7 @@ var metricOrder = []struct {
 }{
 	{perSecond, "events/s", "%.0f"},
 	{recordsSecond, "records/s", "%.0f"},
+	{perRecord, "us/Record", "%.3f"},
 	{serverCPU, "us/event", "%.2f"},
 	{stopCPU, "us/event to stop", "%.2f"},
 	{clientCPU, "us/event of client", "%.2f"},
@@ -69,6 +70,10 @@ var goals = []goal{
 	{"server CPU per batched event, us", "batch", serverCPU, "", true, 1.0},
 	{"bytes on disk per JSON event", "json", diskBytes, "", true, 30},
 	{"bytes on disk per batched event", "batch", diskBytes, "", true, 30},
+	{"Record in memory, us", "record", perRecord, "", true, 1},
+	{"Record in memory without a daemon against with one", "record", perRecord, "record-live", true, 1.2},
+	{"Record that is synced, 2,000 goroutines, us", "record-disk", perRecord, "", true, 5},
+	{"Record that is synced against append and fsync", "record-disk", perRecord, "append-fsync", true, 0.05},
 	{"records verified per second", "verify", recordsSecond, "", false, 1e6},
 	{"memory of the verifier, MiB RssAnon", "verify", rssAnonPeak, "", true, 16},
 	{"seconds to ready with the NASA history", "restart", readySeconds, "", true, 1},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/meterseal/meterseal/meter"
 )
 
 // metric is one figure of a row.
@@ -23,6 +25,7 @@ const (
 	ackMax        metric = "ack_max_ms"
 	fsyncP50      metric = "fsync_p50_ms"
 	fsyncP99      metric = "fsync_p99_ms"
+	perRecord     metric = "us_per_record" // of the Go package meter, in the application
 	recordsSecond metric = "records_per_s"
 	rssAnonPeak   metric = "rss_anon_peak_mib"
 	readySeconds  metric = "ready_s"        // from exec to 200, after a clean stop
@@ -54,6 +57,7 @@ type row struct {
 	job        job     // of the publisher
 	always     bool    // raw JetStream: sync always
 	perTx      int     // SQLite: events a transaction
+	record     recordJob
 	measure    func(*bench, context.Context, *row) (values, error)
 }
 
@@ -73,6 +77,11 @@ var rows = []row{
 	{name: "ack-raw-lazy", what: "raw JetStream, 10,000/s, default sync", durability: unsynced, job: job{Rate: 10_000}, measure: (*bench).rawLatency},
 	{name: "ack-raw-always", what: "raw JetStream, 10,000/s, sync always", durability: fsynced, job: job{Rate: 10_000}, always: true, measure: (*bench).rawLatency},
 	{name: "fsync", what: "append of 128 B and fsync, this disk, one at a time", durability: fsynced, measure: (*bench).fsyncLatency},
+	{name: "record", what: "Record of the Go package, in memory, no daemon", durability: "lost with the process", share: 1, record: recordJob{durability: meter.Memory, goroutines: 1}, measure: (*bench).record},
+	{name: "record-live", what: "the same, with a site that takes the events", durability: "lost with the process", share: 1, record: recordJob{durability: meter.Memory, goroutines: 1, live: true}, measure: (*bench).record},
+	{name: "record-process", what: "Record into a file, one goroutine, no daemon", durability: "lost: synced every 100 ms; kept after kill -9", share: 0.3, record: recordJob{durability: meter.Process, goroutines: 1}, measure: (*bench).record},
+	{name: "record-disk", what: "Record into a synced file, 2,000 goroutines, no daemon", durability: "synced before Record returns", share: 0.3, record: recordJob{durability: meter.Disk, goroutines: 2000}, measure: (*bench).record},
+	{name: "append-fsync", what: "append of 48 B and fsync, one at a time", durability: "synced", measure: (*bench).appendSync},
 	{name: "verify", what: "report verify, a report of 1,000,000 records", measure: (*bench).verifyReport},
 	{name: "restart", what: "serve with the NASA history in place", slow: true, measure: (*bench).restart},
 }

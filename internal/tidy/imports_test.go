@@ -66,7 +66,7 @@ var policy = []may{
 	{"examples/traces", "recorded traces, for demo and tests", nil, nil, nil},
 	{"examples/verify", "a second verifier, in Python, and its tests", nil, nil, []string{"events", "export", "ledger", sumdbNote}},
 	{"examples/year", "one year of an offline license, as a story", nil, nil, []string{"internal/postgrestest"}},
-	{"bench", "canonical workloads and their peers", []string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections"},
+	{"bench", "canonical workloads and their peers", []string{"events", "events/stream", "export", "export/exporttest", "ledger", "meter", "projections"},
 		[]string{natsServer + "/...", natsGo + "/...", sqliteDriver, "github.com/HdrHistogram/hdrhistogram-go"}, nil},
 	{"internal/access", "nodes with their credentials, tokens with their rights", []string{"events", "ledger"}, []string{natsJWT, natsKeys}, nil},
 	{"internal/cli", "what the two programs have in common at the command line", nil, []string{"golang.org/x/term", "github.com/spf13/cobra"}, nil},
