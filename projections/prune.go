@@ -87,6 +87,12 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 	}
 	s.pruneMu.Lock()
 	defer s.pruneMu.Unlock()
+	if o.Purge != nil {
+		// They are no part of the ledger, so no receipt is asked for.
+		if err := s.DropRejected(time.Unix(s.eventsBefore(o), 0)); err != nil {
+			return Pruned{}, err
+		}
+	}
 	receipt, err := s.verifiedReceipt(o.Verify)
 	if err != nil || receipt == nil {
 		return Pruned{}, err

@@ -30,6 +30,34 @@ type Rejected struct {
 	Cut  bool   `json:"cut,omitempty"`
 }
 
+// DropRejected forgets the refused events from before a time: what was sent may
+// name people, so it is kept no longer than raw events are.
+func (s *Store) DropRejected(before time.Time) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyRejected}, UpperBound: []byte{keyRejected + 1}})
+	if err != nil {
+		return fmt.Errorf("%w: read rejected events: %w", ErrDamaged, err)
+	}
+	defer it.Close()
+	var end []byte // after the newest that goes; they are in the order in which they came
+	for ok := it.First(); ok; ok = it.Next() {
+		var r Rejected
+		if err := json.Unmarshal(it.Value(), &r); err != nil {
+			return fmt.Errorf("%w: rejected event: %w", ErrDamaged, err)
+		}
+		if !r.Time.Before(before) {
+			break
+		}
+		end = key8(keyRejected, r.Number+1)
+	}
+	if err := it.Error(); err != nil || end == nil {
+		return err
+	}
+	if err := s.db.DeleteRange([]byte{keyRejected}, end, pebble.NoSync); err != nil {
+		return fmt.Errorf("drop rejected events: %w", err)
+	}
+	return nil
+}
+
 // KeepRejected stores refused events. They are written with the next sync; a
 // crash before it loses samples, never a count.
 func (s *Store) KeepRejected(list []Rejected) error {

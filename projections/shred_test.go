@@ -207,3 +207,42 @@ func TestShredLines(t *testing.T) {
 		}
 	}
 }
+
+// O-12: samples of refused events are kept no longer than raw events.
+func TestO12RejectedAreForgotten(t *testing.T) {
+	w := newWorld(t, defaults, pages)
+	var list []projections.Rejected
+	for i := range 100 {
+		list = append(list, projections.Rejected{Time: t0.Add(time.Duration(i) * day), Node: "n1", Code: "malformed", Data: "ana"})
+	}
+	if err := w.store.KeepRejected(list); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.DropRejected(t0); err != nil {
+		t.Fatal(err)
+	}
+	w.now = t0.Add(99 * day)
+	w.mustApply()
+	if _, err := w.store.Prune(context.Background(), projections.PruneOptions{Events: 40 * day, Verify: verifyCosigned}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.store.Rejected(1000); err != nil || len(got) != 100 {
+		t.Errorf("%d samples after a dry run, %v, want 100", len(got), err)
+	}
+	w.prune(40 * day)
+	got, err := w.store.Rejected(1000)
+	if err != nil || len(got) != 41 || !got[40].Time.Equal(t0.Add(59*day)) {
+		t.Errorf("%d samples, %v, want those of the newest 40 days and no other", len(got), err)
+	}
+	// Numbers go on, also when all are gone.
+	w.reopen()
+	if err := w.store.DropRejected(w.now.Add(day)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.KeepRejected(list[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.store.Rejected(10); err != nil || len(got) != 1 {
+		t.Errorf("samples %v, %v, want the new one", got, err)
+	}
+}

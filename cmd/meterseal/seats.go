@@ -51,6 +51,7 @@ func (s seats) Seat(ctx context.Context, q projections.SeatRequest) (d console.S
 	if e := s.refuse(); e != nil {
 		return d, e
 	}
+	s.keepSeat(&q)
 	if q.Action == projections.SeatCheckout {
 		q.Refuse, d = s.licensed(&q)
 	}

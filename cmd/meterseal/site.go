@@ -56,6 +56,7 @@ type site struct {
 	terms   atomic.Pointer[terms]
 	clock   *siteClock
 
+	keeping events.Keeping
 	usageDB *usageDB // nil: no usage.database
 
 	importing sync.Mutex // one import or deactivation at a time
@@ -350,10 +351,10 @@ func (s *site) checkCursor(ctx context.Context, opened bool) error {
 }
 
 func (s *site) startGateway(ctx context.Context) error {
-	keeping := s.cfg.Keeping
-	keeping.Hash = pseudonyms(s.keys.secrets)
+	s.keeping = s.cfg.Keeping
+	s.keeping.Hash = pseudonyms(s.keys.secrets)
 	o := stream.GatewayOptions{
-		Keeping: &keeping,
+		Keeping: &s.keeping,
 		Meters:  s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, Logger: s.log,
 		Reject: s.keepRejected, Refuse: s.refuse, Now: s.now,
 		Tick:  func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
@@ -481,6 +482,7 @@ func (s *site) syncLoop() {
 	defer close(s.done)
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
+	var dropped int64 // the stream's time when refused events were forgotten last, s
 	for {
 		select {
 		case <-s.stop:
@@ -492,6 +494,12 @@ func (s *site) syncLoop() {
 				return
 			}
 			s.usageDB.synced(synced)
+			if now := synced.Cursor.WallNS / int64(time.Second); now >= dropped+3600 {
+				if err := s.store.DropRejected(time.Unix(now, 0).Add(-s.cfg.Retention)); err != nil {
+					s.log.Error("forget refused events", "err", err)
+				}
+				dropped = now
+			}
 			s.witnesses.announce(time.Now())
 		}
 	}
