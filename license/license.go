@@ -149,6 +149,12 @@ type Credit struct {
 	Amount uint64
 }
 
+// The longest spans of a [Pool]; a site cuts longer ones to them.
+const (
+	MaxBorrow = 8760 * time.Hour
+	MaxHold   = 24 * time.Hour
+)
+
 // Pool is a number of floating seats.
 type Pool struct {
 	Name                string

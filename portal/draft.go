@@ -239,6 +239,9 @@ func (d *draft) compose() (*license.License, error) {
 	if err != nil {
 		return nil, badLicense(err)
 	}
+	if err := checkSeats(l); err != nil {
+		return nil, err
+	}
 	if l.End.IsZero() {
 		if l.Type == license.Perpetual && !d.perpetual {
 			return nil, refuse(CodePerpetual, "license %s would never end", l.ID)
@@ -266,7 +269,17 @@ func (d *draft) composeChanged(set license.Lines) (*license.License, error) {
 	if err != nil {
 		return nil, badLicense(err)
 	}
-	return l, nil
+	return l, checkSeats(l)
+}
+
+// checkSeats refuses spans that a site would cut.
+func checkSeats(l *license.License) error {
+	for _, p := range l.Seats {
+		if p.Borrow.Duration() > license.MaxBorrow || p.Hold.Duration() > license.MaxHold {
+			return refuse(CodeBadRequest, "pool %s: borrow %s and hold %s, at most 8760h and 1440m are possible", p.Name, p.Borrow, p.Hold).with("line", "seats")
+		}
+	}
+	return nil
 }
 
 // checkTerm applies max-term, which the default of is raised for an end that

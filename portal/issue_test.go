@@ -26,6 +26,12 @@ func TestIssuingRefuses(t *testing.T) {
 	}{
 		{portal.CodeTermTooShort, spec(func(s *portal.LicenseSpec) { s.Expires = now.Add(59 * time.Minute).Format(time.RFC3339) })},
 		{portal.CodeTermTooLong, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["max-term"] = "2027-12-31", []string{"366d"} })},
+		{portal.CodeBadRequest, spec(func(s *portal.LicenseSpec) {
+			s.Expires, s.Set["seats"] = "2027-06-01", []string{"editor 5 0 5m 8761h 0s none exclusive"}
+		})},
+		{portal.CodeBadRequest, spec(func(s *portal.LicenseSpec) {
+			s.Expires, s.Set["seats"] = "2027-06-01", []string{"editor 5 0 5m 0s 1441m none exclusive"}
+		})},
 		{portal.CodeTermTooLong, spec(func(s *portal.LicenseSpec) { s.Expires = "9999-12-31" })}, // no max-term says that
 		{portal.CodeAfterContract, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["contract-end"] = "2027-06-01", []string{"2027-05-31"} })},
 		{portal.CodeFeatureUnknown, spec(func(s *portal.LicenseSpec) { s.Expires, s.Set["feature"] = "2027-06-01", []string{"teleport"} })},

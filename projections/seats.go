@@ -62,8 +62,8 @@ const (
 // Bounds of what a license or an application may ask for; more is taken for as
 // much.
 const (
-	MaxBorrow    = 8760 * time.Hour
-	MaxHold      = 24 * time.Hour
+	MaxBorrow    = license.MaxBorrow
+	MaxHold      = license.MaxHold
 	MaxLinger    = MaxHold
 	DefaultLease = 5 * time.Minute
 	maxLease     = MaxBorrow
