@@ -126,6 +126,16 @@ func TestSeatActionsOpen(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("actions (-want +got):\n%s", diff)
 	}
+	// One of them can be opened alone, also the end of a lease.
+	for i, line := range d.records() {
+		if !strings.HasPrefix(line, "seat ") {
+			continue
+		}
+		_, list, err := d.store.Opening(context.Background(), d.read, uint64(i), 2)
+		if err != nil || len(list) != len(want) || !strings.Contains(list[2].Line, " action=expire") {
+			t.Errorf("Opening(%d, 2) = %+v, %v, want the end of the lease", i, list, err)
+		}
+	}
 }
 
 // O-06, O-12: the actions on seats leave with the raw events, and not before.
