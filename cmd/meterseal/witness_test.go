@@ -226,6 +226,26 @@ func TestO28NobodyElseCanSaySo(t *testing.T) {
 	n.AwaitCounted()
 }
 
+// A node goes on while the site key is being replaced: what both keys have signed
+// counts, and so does what only the old one has.
+func TestNodeAcrossRotation(t *testing.T) {
+	s := newTestSite(t)
+	s.start()
+	n := nodetest.New(t, "n1", documents, 1)
+	n.Connect(s.nats)
+	n.Use(1)
+	n.AwaitCounted()
+	older := n.Note
+	mustProgram(t, "keys", "rotate", "--http", s.http)
+	n.Use(1)
+	n.AwaitCounted()
+	for _, note := range [][]byte{older, n.Note} {
+		if answer, told := n.SaysThat(map[string]any{"epoch": 1, "seq": 1, "checkpoint": string(note)}); told == nil {
+			t.Errorf("a checkpoint around the rotation is answered %s", answer)
+		}
+	}
+}
+
 // A node that says nothing is told at once what it asks for, and an idle one that
 // was heard of is told again.
 func TestNodeAsks(t *testing.T) {
