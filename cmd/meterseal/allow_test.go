@@ -236,3 +236,176 @@ func (a answered) must(t *testing.T, err error, status int, code string) answere
 	}
 	return a
 }
+
+// Requirements 3.3: an amount that is reserved is nobody else's, over NATS and
+// HTTP, also after kill -9, until its event comes, it is given back, or it ends.
+func TestReservations(t *testing.T) {
+	l := newLimitedSite(t, "hard", "10:none:monthly")
+	a := l.asker(t)
+	ask := func(node, id string, n int, hold string) (answered, error) {
+		return a.request(node, fmt.Sprintf(`{"meter":%q,"quantity":%d,"id":%q,"hold":%q}`, pages, n, id, hold))
+	}
+	got, err := ask("n1", "r1", 6, "1h")
+	if got = got.must(t, err, 200, "ok"); got.ID != "r1" || got.HeldUntil == nil || got.HeldUntil.Before(time.Now().Add(59*time.Minute)) || *got.Remaining != 10 {
+		t.Fatalf("reservation = %+v, want r1 for an hour", got)
+	}
+	first := *got.HeldUntil
+	for _, tc := range []struct {
+		what   string
+		answer func() (answered, error)
+		status int
+		code   string
+	}{
+		{"the same again", func() (answered, error) { return ask("n1", "r1", 6, "1h") }, 200, "ok"},
+		{"another amount of that name", func() (answered, error) { return ask("n1", "r1", 5, "1h") }, 409, "id_conflict"},
+		{"too much for another", func() (answered, error) { return ask("n2", "r1", 5, "1h") }, 403, "limit_reached"},
+		{"too much without hold", func() (answered, error) {
+			return a.do("GET", "/v1/allow?meter="+pages+"&quantity=5&node=n2", "")
+		}, 403, "limit_reached"},
+		{"what is left", func() (answered, error) {
+			return a.do("GET", "/v1/allow?meter="+pages+"&quantity=4&node=n2&hold=3600&id=r2", "")
+		}, 200, "ok"},
+		{"too much to consume", func() (answered, error) { return a.consume(true, "n3", "c0") }, 403, "limit_reached"},
+		{"longer than a day", func() (answered, error) { return ask("n1", "r9", 0, "25h") }, 400, "malformed"},
+		{"over HTTP too", func() (answered, error) { return a.do("GET", "/v1/allow?meter="+pages+"&hold=86401", "") }, 400, "malformed"},
+		{"of a feature", func() (answered, error) { return a.request("n1", `{"feature":"x","hold":"5s"}`) }, 400, "malformed"},
+		{"an unknown field", func() (answered, error) { return a.request("n1", `{"metre":"x"}`) }, 400, "malformed"},
+		{"nothing", func() (answered, error) { return a.request("n1", `{}`) }, 400, "malformed"},
+		{"no JSON", func() (answered, error) { return a.request("n1", `meter`) }, 400, "malformed"},
+		{"an event without consume", func() (answered, error) { return a.request("n1", `{"meter":"x","user":"ana"}`) }, 400, "malformed"},
+		{"what nobody declared", func() (answered, error) { return a.request("n1", `{"consume":true,"meter":"nope"}`) }, 422, "unknown_meter"},
+	} {
+		got, err := tc.answer()
+		if err != nil || got.Status != tc.status || got.Code != tc.code {
+			t.Errorf("%s: %d %s, %v, want %d %s", tc.what, got.Status, got.Code, err, tc.status, tc.code)
+		}
+	}
+	l.proc.Kill()
+	l.start()
+	a = l.asker(t)
+	got, err = ask("n1", "r1", 6, "1h")
+	if got.must(t, err, 200, "ok"); !got.HeldUntil.Equal(first) {
+		t.Errorf("after a kill it is held until %v, want %v", got.HeldUntil, first)
+	}
+	got, err = a.consume(false, "n3", "c0")
+	got.must(t, err, 403, "limit_reached")
+
+	// Its event ends it, whatever its amount is; what was not used is free.
+	got, err = a.request("n1", fmt.Sprintf(`{"consume":true,"meter":%q,"quantity":5,"id":"r1","user":"ana","dimensions":{"x":"y"}}`, pages))
+	if got.must(t, err, 200, "ok"); got.Result != "stored" {
+		t.Errorf("consume what was reserved = %+v, want stored", got)
+	}
+	got, err = a.consume(true, "n3", "c0")
+	got.must(t, err, 200, "ok")
+	got, err = a.consume(false, "n3", "c1")
+	got.must(t, err, 403, "limit_reached")
+	got, err = a.request("n2", `{"release":"r2"}`)
+	got.must(t, err, 200, "")
+	got, err = a.consume(false, "n3", "c1")
+	got.must(t, err, 200, "ok")
+	if got, err := a.do(http.MethodDelete, "/v1/allow?node=n2&id=r2", ""); err != nil || got.Status != http.StatusNoContent {
+		t.Errorf("DELETE of one that is given back = %d, %v, want 204", got.Status, err)
+	}
+	// The end of its time does too.
+	got, err = ask("n1", "short", 3, "1s")
+	got.must(t, err, 200, "ok")
+	crashtest.Eventually(t, "the reservation to end", func() (bool, string) {
+		got, err := a.request("n2", fmt.Sprintf(`{"meter":%q,"quantity":3}`, pages))
+		return err == nil && got.Allowed, fmt.Sprintf("%+v %v", got, err)
+	})
+	if got := l.total(pages); got != 7 {
+		t.Errorf("counted = %d, want 7", got)
+	}
+	l.stop()
+	mustProgram(t, "ledger", "check", "--data", l.dir)
+}
+
+// O-20: each part of a limit is one line of the log in its period, before the
+// first refusal, and not again after a restart; metrics, status and answers say
+// it too.
+func TestO20Alerts(t *testing.T) {
+	l := newLimitedSite(t, "hard", "10:none:monthly", "--limit", "documents.processed:1000:none:none")
+	a := l.asker(t)
+	var log strings.Builder
+	lines := func() (list []string) {
+		for line := range strings.Lines(log.String() + l.proc.Output()) {
+			var x struct {
+				Msg, Meter string
+				Percent    int
+			}
+			if json.Unmarshal([]byte(line), &x) == nil && x.Msg == "limit reached in part" {
+				list = append(list, fmt.Sprint(x.Meter, " ", x.Percent))
+			}
+		}
+		return list
+	}
+	for i := range 11 {
+		if i == 8 { // a restart in between
+			l.stop()
+			log.WriteString(l.proc.Output())
+			l.start()
+			a = l.asker(t)
+		}
+		got, err := a.consume(i%2 == 0, "n1", fmt.Sprint("e", i))
+		if err != nil || got.Allowed != (i < 10) {
+			t.Fatalf("consume %d = %+v, %v, want yes for the first 10", i, got, err)
+		}
+		if want := []int{0, 0, 0, 0, 0, 50, 50, 50, 80, 90, 100}[i]; got.Alert != want {
+			t.Errorf("alert of consume %d = %d, want %d", i, got.Alert, want)
+		}
+	}
+	l.stop()
+	want := []string{pages + " 50", pages + " 80", pages + " 90", pages + " 100"}
+	if got := lines(); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("log lines = %v, want %v", got, want)
+	}
+	log.WriteString(l.proc.Output())
+	l.start()
+	resp, err := http.Get(l.http + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	metrics, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{`meterseal_limit_units{meter="render.pages"} 10`, `meterseal_usage_units{meter="render.pages",span="period"} 10`,
+		`meterseal_remaining_units{meter="render.pages"} 0`, `meterseal_overage_remaining_units{meter="render.pages"} 0`, "meterseal_allow_seconds_count 0"} {
+		if !strings.Contains(string(metrics), line+"\n") {
+			t.Errorf("/metrics has no %s", line)
+		}
+	}
+	got, err := l.asker(t).request("n1", fmt.Sprintf(`{"meter":%q}`, pages))
+	got.must(t, err, 403, "limit_reached")
+	if got := lines(); len(got) != 4 {
+		t.Errorf("log lines after a restart = %v, want no more", got)
+	}
+	l.stop()
+}
+
+// Limits of features: a feature is used by the events of the meter of its name.
+func TestFeatureLimit(t *testing.T) {
+	terms := []string{"--meter", "pdf:count", "--feature", "pdf", "--limit", "feature/pdf:3:none:daily", "--enforcement", "hard"}
+	l := newLicensedSite(t, terms...)
+	l.start()
+	l.send("first")
+	l.report("first", terms...)
+	l.imports("first")
+	a := l.asker(t)
+	for i := range 4 {
+		got, err := a.request("n1", fmt.Sprintf(`{"consume":true,"meter":"pdf","feature":"pdf","id":"f%d"}`, i))
+		want := 200
+		if i == 3 {
+			want = 403
+		}
+		if err != nil || got.Status != want {
+			t.Errorf("use %d of the feature = %+v, %v, want %d", i, got, err, want)
+		}
+	}
+	got, err := a.do("GET", "/v1/allow?feature=pdf", "")
+	if got.must(t, err, 403, "limit_reached"); *got.Remaining != 0 {
+		t.Errorf("remaining = %d, want 0", *got.Remaining)
+	}
+	l.stop()
+}

@@ -206,7 +206,8 @@ func (f *vendorFlags) fill() error {
 	}
 	for _, s := range f.limits {
 		p := strings.Split(s, ":")
-		l := license.Limit{Name: p[0], Reset: license.Reset(p[3]), Overage: license.Overage{Unlimited: p[2] == "unlimited"}}
+		name, isFeature := strings.CutPrefix(p[0], "feature/")
+		l := license.Limit{Feature: isFeature, Name: name, Reset: license.Reset(p[3]), Overage: license.Overage{Unlimited: p[2] == "unlimited"}}
 		if _, err := fmt.Sscan(p[1], &l.Limit); err != nil {
 			return err
 		}
