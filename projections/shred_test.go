@@ -137,6 +137,14 @@ func TestLateEventOfAShreddedMonth(t *testing.T) {
 	if diff := cmp.Diff(w.recordsOf("late"), replayed.recordsOf("late")); diff != "" {
 		t.Errorf("late records (-live +replayed):\n%s", diff)
 	}
+	// With the keys from January on alone the new cell opens, the one from before not.
+	w.keys.Month = ledger.MonthOf(t0.Unix())
+	w.keys.Forget(month(t, "2027-01"))
+	w.reopen()
+	if r := w.check(); r.Opened != 1 || r.Events != 2 || r.RawGone != 1 {
+		t.Errorf("with the key of January check opened %d records with %d events, %d are gone; want 1 with 2, and 1", r.Opened, r.Events, r.RawGone)
+	}
+	w.keys = replayed.keys
 	// The salts of the new cell come from the key of January.
 	cell := ledger.Cell{Kind: "late", Node: "n2", Meter: "render.pages", From: late.Unix(), To: late.Unix() + 900, Close: 1, Base: month(t, "2027-01")}
 	secrets := ledger.NewSecrets(w.keys.Salt, w.keys.Tag, t0.Unix())
