@@ -47,6 +47,14 @@ var wantRights = map[string]access.Right{
 	"GET /readyz":                            access.Public,
 	"GET /openapi.json":                      access.Public,
 	"GET /docs/errors/{code}":                access.Public,
+	"GET /v1/nodes":                          access.Admin,
+	"POST /v1/nodes":                         access.Admin,
+	"POST /v1/nodes/{name}/rotate":           access.Admin,
+	"DELETE /v1/nodes/{name}":                access.Admin,
+	"GET /v1/tokens":                         access.Admin,
+	"POST /v1/tokens":                        access.Admin,
+	"DELETE /v1/tokens/{name}":               access.Admin,
+	"POST /v1/enroll":                        access.Enroll,
 }
 
 // everyRoute is a site that serves all routes there are, and wants a token for
@@ -62,11 +70,33 @@ func everyRoute(t *testing.T, change ...func(*console.Options)) (*site, *access.
 	seats := &lender{}
 	s := newSite(t, append([]func(*console.Options){func(o *console.Options) {
 		o.Tokens, o.LoopbackToken, o.Seats = book, true, seats
+		o.Accounts = noAccounts{}
 		o.Licensing = &licensed{license: &license.License{}, now: func() time.Time { return testStart }}
 	}}, change...)...)
 	seats.s = s
 	return s, book
 }
+
+// noAccounts is where the routes of nodes and tokens end here: what they do is
+// tested with the daemon.
+type noAccounts struct{ console.Accounts }
+
+func (noAccounts) Nodes() ([]console.Node, error)   { return nil, nil }
+func (noAccounts) Tokens() ([]console.Token, error) { return nil, nil }
+func (noAccounts) AddNode(console.NewNode) (console.NodeCredentials, error) {
+	return console.NodeCredentials{}, nil
+}
+func (noAccounts) RotateNode(string, console.NewCredentials) (console.NodeCredentials, error) {
+	return console.NodeCredentials{}, nil
+}
+func (noAccounts) RevokeNode(string, bool) error { return nil }
+func (noAccounts) Enroll(string, string) (console.NodeCredentials, error) {
+	return console.NodeCredentials{}, nil
+}
+func (noAccounts) AddToken(console.NewToken) (console.NewTokenMade, error) {
+	return console.NewTokenMade{Token: console.Token{Rights: []access.Right{}}}, nil
+}
+func (noAccounts) RevokeToken(string) error { return nil }
 
 func token(t *testing.T, b *access.Book, name, node string, rights ...access.Right) string {
 	t.Helper()

@@ -132,6 +132,8 @@ type Options struct {
 	// private keys, to w; nil: there is no such route.
 	Backup func(ctx context.Context, w io.Writer) error
 
+	// Accounts has nodes and tokens; nil: there are no routes for them.
+	Accounts Accounts
 	// Tokens knows who shows a token; nil: nobody has one.
 	Tokens Tokens
 	// LoopbackToken says that programs of this machine need a token too. Without it

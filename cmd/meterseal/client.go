@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +24,8 @@ import (
 type httpClient struct {
 	base    string
 	timeout time.Duration
+	token   string // "": none is shown
+	http    *http.Client
 }
 
 func httpFlags(cmd *cobra.Command) {
@@ -31,6 +35,8 @@ func httpFlags(cmd *cobra.Command) {
 	}
 	cmd.Flags().String("http", def, "URL of the daemon's HTTP API")
 	cmd.Flags().Duration("timeout", time.Minute, "give up after this time")
+	cmd.Flags().String("token-file", os.Getenv("METERSEAL_TOKEN_FILE"), "file with a token for it")
+	cmd.Flags().String("ca-file", os.Getenv("METERSEAL_CA_FILE"), "who issued its certificate, if not public (PEM)")
 }
 
 func clientOf(cmd *cobra.Command) (*httpClient, error) {
@@ -42,7 +48,22 @@ func clientOf(cmd *cobra.Command) (*httpClient, error) {
 	if u, err := url.Parse(base); err != nil || u.Host == "" {
 		return nil, cli.Fail(cli.ExitUsage, "config_invalid", "give --http http://HOST:PORT", "--http %q is no URL", base)
 	}
-	return &httpClient{base: strings.TrimSuffix(base, "/"), timeout: timeout}, nil
+	c := &httpClient{base: strings.TrimSuffix(base, "/"), timeout: timeout, http: http.DefaultClient}
+	if file, _ := cmd.Flags().GetString("token-file"); file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, cli.Fail(cli.ExitUsage, "config_invalid", "correct --token-file, or METERSEAL_TOKEN_FILE", "read the token: %v", err)
+		}
+		c.token = strings.TrimSpace(string(data))
+	}
+	if file, _ := cmd.Flags().GetString("ca-file"); file != "" {
+		pool, err := readAuthorities(file)
+		if err != nil {
+			return nil, cli.Fail(cli.ExitUsage, "config_invalid", "correct --ca-file, or METERSEAL_CA_FILE", "%v", err)
+		}
+		c.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}}}
+	}
+	return c, nil
 }
 
 // do sends a request and returns the answer if it is a success; the caller
@@ -63,7 +84,10 @@ func (c *httpClient) do(ctx context.Context, method, path string, query url.Valu
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
 	inTime := late.Stop()
 	if err != nil {
 		cancel()
@@ -109,6 +133,26 @@ func problemError(resp *http.Response) error {
 		}
 	}
 	return cli.Fail(cli.ExitError, p.Code, p.Hint, "%s", msg)
+}
+
+// sendJSON sends a JSON document and reads the answer into into, unless it is nil.
+func (c *httpClient) sendJSON(ctx context.Context, method, path string, query url.Values, body, into any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	resp, err := c.do(ctx, method, path, query, "application/json", bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read answer of %s: %w", c.base+path, err)
+	}
+	return nil
 }
 
 // getJSON asks for a JSON document.

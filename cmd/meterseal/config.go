@@ -25,31 +25,31 @@ import (
 // Config is everything that a site can be told. A setting comes from its flag,
 // else its variable, else the file, else its default; config show says which.
 type Config struct {
-	SiteName      string
-	DataDir       string // absolute; "none": no store
-	NATSURL       string
-	SyncAlways    bool // the server at NATSURL has sync_interval: always
-	MaxSizeBytes  int64
-	StartWait     time.Duration
-	HTTPListen    string
-	NATSListen    string
-	Future        time.Duration
-	Retention     time.Duration
-	Fold          projections.Settings
-	DocumentMeter string
-	Level         export.Level // of reports that ask for none, and of the live copy
-	Keeping       events.Keeping
-	Database      string // absolute; "": no live copy
-	WriteInterval uint64 // events between two steps of it
-	OpenMeter     bool   // serve the ingest route of OpenMeter
-	TPMDevice     string // "": no TPM is asked
-	Bindings      machine.Options
-	Meters        []events.Meter
-	Pools         []license.Pool // of floating seats; they count while there is no license
-	LogFormat     string
-	LogLevel      string
-	License       LicenseConfig
-	Hold          bool // a refused start stays up for status and health
+	SiteName                 string
+	DataDir                  string // absolute; "none": no store
+	NATSURL                  string
+	SyncAlways               bool // the server at NATSURL has sync_interval: always
+	MaxSizeBytes             int64
+	StartWait                time.Duration
+	HTTP, NATS               ListenConfig
+	MaxConnections, NodeRate int
+	Future                   time.Duration
+	Retention                time.Duration
+	Fold                     projections.Settings
+	DocumentMeter            string
+	Level                    export.Level // of reports that ask for none, and of the live copy
+	Keeping                  events.Keeping
+	Database                 string // absolute; "": no live copy
+	WriteInterval            uint64 // events between two steps of it
+	OpenMeter                bool   // serve the ingest route of OpenMeter
+	TPMDevice                string // "": no TPM is asked
+	Bindings                 machine.Options
+	Meters                   []events.Meter
+	Pools                    []license.Pool // of floating seats; they count while there is no license
+	LogFormat                string
+	LogLevel                 string
+	License                  LicenseConfig
+	Hold                     bool // a refused start stays up for status and health
 
 	path   string            // of the file; "": none
 	values map[string]string // as given, by key
@@ -76,6 +76,27 @@ func (s setting) variable() string {
 
 func text(p func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, v string) error { *p(c) = v; return nil }
+}
+
+func yesNo(p func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*p(c) = v == "true"
+		if v != "true" && v != "false" {
+			return fmt.Errorf("is %q, want true or false", v)
+		}
+		return nil
+	}
+}
+
+func count(p func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		n, err := strconv.ParseUint(v, 10, 31)
+		if err != nil {
+			return fmt.Errorf("is %q, want a whole number", v)
+		}
+		*p(c) = int(n)
+		return nil
+	}
 }
 
 func oneOf(p func(*Config) *string, words ...string) func(*Config, string) error {
@@ -111,12 +132,12 @@ func span(p func(*Config) *time.Duration) func(*Config, string) error {
 
 func address(p func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, v string) error {
-		host, _, err := net.SplitHostPort(v)
-		if err != nil {
+		host, port, err := net.SplitHostPort(v)
+		if err != nil || port == "" {
 			return fmt.Errorf("is %q, want HOST:PORT", v)
 		}
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return fmt.Errorf("is %q: listeners beyond loopback need TLS and credentials, which this version does not have", v)
+		if host == "" {
+			return fmt.Errorf("is %q, want HOST:PORT; 0.0.0.0 is every address", v)
 		}
 		*p(c) = v
 		return nil
@@ -144,8 +165,25 @@ var settings = []setting{
 		c.License.VendorKeys, err = parseVendorKeys(v)
 		return err
 	}},
-	{"http.listen", "http", "127.0.0.1:8633", "address of the HTTP API", address(func(c *Config) *string { return &c.HTTPListen })},
-	{"nats.listen", "nats", "127.0.0.1:4222", "address of the embedded NATS server", address(func(c *Config) *string { return &c.NATSListen })},
+	{"http.listen", "http", "127.0.0.1:8633", "address of the HTTP API", address(func(c *Config) *string { return &c.HTTP.Address })},
+	{"http.tls.cert_file", "", "", "certificate of the HTTP API (PEM); read again on SIGHUP", text(func(c *Config) *string { return &c.HTTP.CertFile })},
+	{"http.tls.key_file", "", "", "its private key", text(func(c *Config) *string { return &c.HTTP.KeyFile })},
+	{"http.insecure", "", "false", "allow http.listen beyond this machine without TLS: something else encrypts", yesNo(func(c *Config) *bool { return &c.HTTP.Insecure })},
+	{"http.loopback", "", "open", "open: programs of this machine need no token; token: they do", func(c *Config, v string) error {
+		c.HTTP.LoopbackNeedsProof = v == "token"
+		return oneOf(func(*Config) *string { return new(string) }, "open", "token")(c, v)
+	}},
+	{"nats.listen", "nats", "127.0.0.1:4222", "address of the embedded NATS server", address(func(c *Config) *string { return &c.NATS.Address })},
+	{"nats.tls.cert_file", "", "", "certificate of the NATS server (PEM); read again on SIGHUP", text(func(c *Config) *string { return &c.NATS.CertFile })},
+	{"nats.tls.key_file", "", "", "its private key", text(func(c *Config) *string { return &c.NATS.KeyFile })},
+	{"nats.tls.client_ca_file", "", "", "who issues client certificates of nodes; their common name is the node", text(func(c *Config) *string { return &c.NATS.ClientCAFile })},
+	{"nats.insecure", "", "false", "allow nats.listen beyond this machine without TLS: something else encrypts", yesNo(func(c *Config) *bool { return &c.NATS.Insecure })},
+	{"nats.loopback", "", "open", "open: programs of this machine need no credentials; credentials: they do", func(c *Config, v string) error {
+		c.NATS.LoopbackNeedsProof = v == "credentials"
+		return oneOf(func(*Config) *string { return new(string) }, "open", "credentials")(c, v)
+	}},
+	{"nats.max_connections", "", "10000", "connections of the NATS server in all", count(func(c *Config) *int { return &c.MaxConnections })},
+	{"events.node_rate", "", "0", "events a second that one node may send, then it is busy; 0: any number", count(func(c *Config) *int { return &c.NodeRate })},
 	{"events.future", "", "5m", "how far ahead the time of an event may be", span(func(c *Config) *time.Duration { return &c.Future })},
 	{"events.id_horizon", "", "35d", "how long event ids are remembered", span(func(c *Config) *time.Duration { return &c.Fold.Horizon })},
 	{"events.retention", "", "90d", "how long raw events are kept at least", span(func(c *Config) *time.Duration { return &c.Retention })},
@@ -291,10 +329,23 @@ func (c *Config) makeAbsolute() (err error) {
 			return err
 		}
 	}
-	if c.License.KeyFile != "" {
-		c.License.KeyFile, err = c.absolute("license.key_file", strings.ReplaceAll(c.License.KeyFile, "${CREDENTIALS_DIRECTORY}", os.Getenv("CREDENTIALS_DIRECTORY")))
+	for _, f := range []struct {
+		key  string
+		path *string
+	}{
+		{"license.key_file", &c.License.KeyFile},
+		{"http.tls.cert_file", &c.HTTP.CertFile}, {"http.tls.key_file", &c.HTTP.KeyFile},
+		{"nats.tls.cert_file", &c.NATS.CertFile}, {"nats.tls.key_file", &c.NATS.KeyFile}, {"nats.tls.client_ca_file", &c.NATS.ClientCAFile},
+	} {
+		if *f.path == "" {
+			continue
+		}
+		given := strings.ReplaceAll(*f.path, "${CREDENTIALS_DIRECTORY}", os.Getenv("CREDENTIALS_DIRECTORY"))
+		if *f.path, err = c.absolute(f.key, given); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (c *Config) absolute(key, path string) (string, error) {
@@ -328,6 +379,8 @@ func (c *Config) contradictions() []string {
 		at(key, "events.retention %s is below events.id_horizon %s: repeated events could not be compared", c.values["events.retention"], c.values["events.id_horizon"])
 	}
 	c.licenseContradictions(at)
+	c.HTTP.contradictions("http", at)
+	c.NATS.contradictions("nats", at)
 	if c.Future < 0 || c.Future > 24*time.Hour {
 		at("events.future", "events.future %s is not 0 s to 24 h", c.values["events.future"])
 	}

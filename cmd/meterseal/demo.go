@@ -70,7 +70,7 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	cfg := &Config{
-		SiteName: "demo", DataDir: filepath.Join(d.dir, "data"), MaxSizeBytes: 8 << 30, HTTPListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
+		SiteName: "demo", DataDir: filepath.Join(d.dir, "data"), MaxSizeBytes: 8 << 30, HTTP: ListenConfig{Address: "127.0.0.1:0"}, NATS: ListenConfig{Address: "127.0.0.1:0"},
 		Future: 5 * time.Minute, Retention: 90 * 24 * time.Hour, LogFormat: "text", LogLevel: "warn",
 		Meters: []events.Meter{{ID: demoMeter, Unit: "document", Aggregation: events.Count, Description: "Documents worked on"}},
 	}

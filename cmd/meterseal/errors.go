@@ -9,6 +9,7 @@ import (
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/export"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
@@ -21,12 +22,15 @@ func describeError(err error) *cli.Failure {
 	var ev *events.Error
 	var doc *export.Error
 	var lic *license.Error
+	var who *access.Error
 	var conflict *projections.MeterConflictError
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &ev):
 		return &cli.Failure{Code: ev.Code, Message: ev.Message, Hint: ev.Hint, Exit: cli.ExitError}
+	case errors.As(err, &who):
+		return &cli.Failure{Code: who.Code, Message: who.Message, Hint: who.Hint, Exit: cli.ExitError}
 	case errors.As(err, &doc):
 		return documentFailure("", doc)
 	case errors.As(err, &lic):
@@ -83,6 +87,7 @@ func codeOf(err error) string {
 		{projections.ErrSettings, "config_invalid"},
 		{projections.ErrShredded, "key_destroyed"}, // is an ErrPruned too
 		{projections.ErrPruned, "pruned"},
+		{access.ErrInUse, "store_in_use"},
 		{ledger.ErrKeyExposed, "key_file_exposed"},
 	} {
 		if errors.Is(err, k.is) {

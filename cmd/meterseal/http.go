@@ -19,8 +19,8 @@ import (
 // consoleOptions wires the HTTP API to the site.
 func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.Options {
 	o := console.Options{
-		DocumentMeter: cfg.DocumentMeter, Hosts: []string{cfg.HTTPListen, r.httpAddr}, Site: cfg.SiteName, Version: version, Started: time.Now(), Log: log,
-		StoreDisabled: r.site == nil, OpenMeter: cfg.OpenMeter,
+		DocumentMeter: cfg.DocumentMeter, Hosts: []string{cfg.HTTP.Address, r.httpAddr}, Site: cfg.SiteName, Version: version, Started: time.Now(), Log: log,
+		StoreDisabled: r.site == nil, OpenMeter: cfg.OpenMeter, LoopbackToken: cfg.HTTP.LoopbackNeedsProof,
 	}
 	if r.site == nil {
 		return o
@@ -28,6 +28,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 	if !cfg.Fold.Trace {
 		o.Future = cfg.Future
 	}
+	o.Tokens, o.Accounts, o.OnRefusal = r.site.book, accounts{r.site.book, r.site}, r.site.refusals.Note
 	o.Licensing, o.Now = licensing{r.site}, r.site.clock.Wall
 	o.Intake, o.Reporter, o.Store, o.Meters = intake{r.site}, reporter{r.site}, r.site.store, r.site.meters.Load
 	o.Control = func(ctx context.Context, line string) (uint64, error) {

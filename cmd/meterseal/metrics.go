@@ -51,6 +51,7 @@ var (
 	descSeats     = desc("seats_in_use", "Seats of a pool that are taken, borrowed ones too.", "pool")
 	descSeatLimit = desc("seats_limit", "Seats of a pool.", "pool")
 	descDenied    = desc("seat_denials_total", "Requests for a seat that were refused.", "pool")
+	descRefused   = desc("refused_total", "What a listener refused, by reason.", "listener", "reason")
 	descConnected = desc("nodes_known", "Nodes of the ledger.")
 	descBehind    = desc("behind_node", "Whether a node holds a checkpoint that this ledger does not lead to.")
 	descSeen      = desc("seen_total", "Statements of nodes by what became of them.", "result")
@@ -83,6 +84,9 @@ func (m siteMetrics) Collect(ch chan<- prometheus.Metric) {
 	gw := m.gateway.Stats()
 	for code, n := range gw.Events {
 		counter(descEvents, float64(n), code)
+	}
+	for what, n := range m.refusals.Counts() {
+		counter(descRefused, float64(n), what[0], what[1])
 	}
 	counter(descGroups, float64(gw.Groups))
 	counter(descBytes, float64(gw.GroupBytes))

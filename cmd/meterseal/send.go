@@ -14,11 +14,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
 )
 
 func serverFlag(cmd *cobra.Command) {
 	cmd.Flags().String("server", "nats://127.0.0.1:4222", "NATS server of the site")
+	cmd.Flags().String("creds", "", `credentials file of the node, from "meterseal node add"`)
+	cmd.Flags().String("ca-file", os.Getenv("METERSEAL_CA_FILE"), "who issued its certificate, if not public (PEM)")
+}
+
+// nodeOptions are those with which a node shows who it is, as its flags say.
+func nodeOptions(cmd *cobra.Command, node string) (list []nats.Option) {
+	if creds, _ := cmd.Flags().GetString("creds"); creds != "" {
+		list = append(list, nats.UserCredentials(creds), nats.CustomInboxPrefix(access.InboxPrefix(node)))
+	}
+	if ca, _ := cmd.Flags().GetString("ca-file"); ca != "" {
+		list = append(list, nats.RootCAs(ca))
+	}
+	return list
 }
 
 // connect connects like any application does. Errors of the connection come back
@@ -26,6 +40,9 @@ func serverFlag(cmd *cobra.Command) {
 func connect(url, name string, more ...nats.Option) (*nats.Conn, error) {
 	nc, err := nats.Connect(url, append(more, nats.Name(name), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.Timeout(5*time.Second), nats.ReconnectWait(250*time.Millisecond))...)
 	if err != nil {
+		if errors.Is(err, nats.ErrAuthorization) {
+			return nil, cli.Fail(cli.ExitError, "not_authenticated", `give --creds FILE of "meterseal node add"; the log of the daemon says why`, "the NATS server at %s does not let this node in", url)
+		}
 		return nil, cli.Fail(cli.ExitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --server`, "no NATS server at %s: %v", url, err)
 	}
 	return nc, nil
@@ -96,12 +113,13 @@ func (a *app) sendCommand() *cobra.Command {
 			return cli.Fail(cli.ExitUsage, "config_invalid", "a meter is named as in documents.processed", "%q is no name of a meter", args[0])
 		}
 		url, _ := f.GetString("server")
-		return a.send(cmd, url, "usage."+*node+"."+args[0], &e)
+		return a.send(cmd, url, *node, args[0], &e)
 	}
 	return cmd
 }
 
-func (a *app) send(cmd *cobra.Command, url, subject string, e *sentEvent) error {
+func (a *app) send(cmd *cobra.Command, url, node, meter string, e *sentEvent) error {
+	subject := "usage." + node + "." + meter
 	form, err := cli.OutputForm(cmd)
 	if err != nil {
 		return err
@@ -110,7 +128,7 @@ func (a *app) send(cmd *cobra.Command, url, subject string, e *sentEvent) error 
 	if err != nil {
 		return err
 	}
-	nc, err := connect(url, "meterseal send")
+	nc, err := connect(url, "meterseal send", nodeOptions(cmd, node)...)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (a *app) tellReady(cfg *Config, r *running) {
 		origin = r.site.keys.origin()
 	}
 	if cfg.LogFormat == "json" {
-		newLog(a.Err, cfg).Info("ready", "version", version, "ledger", origin, "path", cfg.DataDir, "nats", r.natsURL(), "http", "http://"+r.httpAddr, "meters", len(cfg.Meters))
+		newLog(a.Err, cfg).Info("ready", "version", version, "ledger", origin, "path", cfg.DataDir, "nats", r.natsURL(), "http", r.httpURL(), "meters", len(cfg.Meters))
 		return
 	}
 	fmt.Fprintf(a.Err, "meterseal %s\n", version)
@@ -76,7 +76,7 @@ func (a *app) tellReady(cfg *Config, r *running) {
 	if r.site != nil {
 		fmt.Fprintf(a.Err, "nats    %s\n", r.natsURL())
 	}
-	fmt.Fprintf(a.Err, "http    http://%s\n", r.httpAddr)
+	fmt.Fprintf(a.Err, "http    %s\n", r.httpURL())
 	switch {
 	case r.site == nil:
 		fmt.Fprintln(a.Err, "ready   no store: events are refused (store.dir is none)")
@@ -105,8 +105,17 @@ func newLog(w io.Writer, cfg *Config) *slog.Logger {
 
 // running is a daemon that serves.
 type running struct {
-	site     *site
-	httpAddr string
+	site             *site
+	httpAddr         string
+	httpTLS, natsTLS bool
+}
+
+// httpURL is where the HTTP API is.
+func (r *running) httpURL() string {
+	if r.httpTLS {
+		return "https://" + r.httpAddr
+	}
+	return "http://" + r.httpAddr
 }
 
 // natsURL is where applications connect.
@@ -117,6 +126,9 @@ func (r *running) natsURL() string {
 	addr := r.site.stream.Addr()
 	u, err := url.Parse(addr)
 	if err != nil || u.Host == "" {
+		if r.natsTLS {
+			return "tls://" + addr
+		}
 		return "nats://" + addr
 	}
 	u.User = nil // credentials are not for the log
@@ -127,23 +139,27 @@ func (r *running) natsURL() string {
 // the order of an event's path and closes them in the reverse.
 func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err error) {
 	log := newLog(a.Err, cfg)
-	listener, err := net.Listen("tcp", cfg.HTTPListen)
+	listener, err := net.Listen("tcp", cfg.HTTP.Address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return cli.Fail(cli.ExitUsage, "listen_address_in_use", "stop what listens there, or choose another --http", "http.listen %s is taken", cfg.HTTPListen)
+		return cli.Fail(cli.ExitUsage, "listen_address_in_use", "stop what listens there, or choose another --http", "http.listen %s is taken", cfg.HTTP.Address)
 	}
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", cfg.HTTPListen, err)
+		return fmt.Errorf("listen on %s: %w", cfg.HTTP.Address, err)
 	}
 	defer listener.Close()
-	r := &running{httpAddr: listener.Addr().String()}
+	certs, err := readCertificates(&cfg.HTTP)
+	if err != nil {
+		return err
+	}
+	r := &running{httpAddr: listener.Addr().String(), httpTLS: certs != nil, natsTLS: cfg.NATS.CertFile != ""}
 	if err := cfg.checkStoreGiven(); err != nil && cfg.Hold {
-		return a.hold(ctx, cfg, listener, err, log)
+		return a.hold(ctx, cfg, listener, certs, err, log)
 	} else if err != nil {
 		return err
 	}
 	if cfg.DataDir != "none" {
 		if r.site, err = openSite(ctx, cfg, a.clock, log); err != nil && cfg.Hold {
-			return a.hold(ctx, cfg, listener, err, log)
+			return a.hold(ctx, cfg, listener, certs, err, log)
 		} else if err != nil {
 			return err
 		}
@@ -156,7 +172,13 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 	}
 	srv := console.NewServer(console.New(a.consoleOptions(cfg, r, log)))
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(listener) }()
+	if cfg.HTTP.guarded() && r.site != nil {
+		listener = newBoundedListener(listener, r.site.refusals.Note)
+	}
+	go func() { failed <- serveHTTP(srv, listener, certs) }()
+	if r.site != nil {
+		rereadOnHangup(ctx, log, certs, r.site.certificates)
+	}
 	defer func() {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
@@ -183,16 +205,16 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 // hold serves status, health and documents of a daemon that refused to start,
 // until ctx ends: an orchestrator that restarts for ever would only hide why. Its
 // exit code is that of the refusal then.
-func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, refused error, log *slog.Logger) error {
+func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, certs *certificates, refused error, log *slog.Logger) error {
 	f := describeError(refused)
 	f.Print(&a.Program)
 	log.Error("refused to start, holding", "code", f.Code, "http", "http://"+listener.Addr().String())
 	srv := console.NewServer(console.New(console.Options{
-		Site: cfg.SiteName, Version: version, Started: time.Now(), Hosts: []string{cfg.HTTPListen, listener.Addr().String()}, Log: log,
-		Licensing: heldLicense{refused: f}, Refused: &console.Problem{Status: http.StatusServiceUnavailable, Code: f.Code, Message: f.Message, Hint: f.Hint},
+		Site: cfg.SiteName, Version: version, Started: time.Now(), Hosts: []string{cfg.HTTP.Address, listener.Addr().String()}, Log: log,
+		LoopbackToken: cfg.HTTP.LoopbackNeedsProof, Licensing: heldLicense{refused: f}, Refused: &console.Problem{Status: http.StatusServiceUnavailable, Code: f.Code, Message: f.Message, Hint: f.Hint},
 	}))
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(listener) }()
+	go func() { failed <- serveHTTP(srv, listener, certs) }()
 	select {
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

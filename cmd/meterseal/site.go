@@ -21,6 +21,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/machine"
 	"github.com/meterseal/meterseal/internal/tpm"
@@ -57,6 +58,12 @@ type site struct {
 	clock   *siteClock
 
 	keeping events.Keeping
+
+	book         *access.Book // who may do what
+	refusals     *access.Refusals
+	strays       chan stream.Refusal // events in the name of other nodes
+	certificates *certificates       // of the NATS server; nil: it is plain
+
 	usageDB *usageDB // nil: no usage.database
 
 	importing sync.Mutex // one import or deactivation at a time
@@ -210,7 +217,8 @@ func hasHistory(dir string) bool {
 // stops it with a code of docs/reference/errors.md; it never starts afresh in silence.
 func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.Logger) (*site, error) {
 	s := &site{cfg: cfg, log: log, clock: newSiteClock(clock), fatal: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		clockStop: make(chan struct{}), clockDone: make(chan struct{}), published: make(chan struct{}), witnessesRun: make(chan struct{}), asked: newAskMetrics()}
+		clockStop: make(chan struct{}), clockDone: make(chan struct{}), published: make(chan struct{}), witnessesRun: make(chan struct{}), asked: newAskMetrics(),
+		refusals: access.NewRefusals(log, nil), strays: make(chan stream.Refusal, 64)}
 	s.witnesses = newWitnesses(s)
 	if err := s.open(ctx); err != nil {
 		_ = s.closeParts(context.WithoutCancel(ctx)) // err says why; what follows from it would only hide that
@@ -241,6 +249,12 @@ func (s *site) open(ctx context.Context) error {
 	}
 	if s.tpm != nil && exists(filepath.Join(cfg.DataDir, keysDir, siteKeyFile)) {
 		s.log.Warn("the site key is in the clear: seal it with meterseal keys seal", "path", cfg.DataDir)
+	}
+	if s.book, err = access.Open(cfg.DataDir, filepath.Join(cfg.DataDir, keysDir), nil); err != nil {
+		return err
+	}
+	if s.certificates, err = readCertificates(&cfg.NATS); err != nil {
+		return err
 	}
 	s.readBindings(ctx)
 	opened := s.keys.opening == nil
@@ -329,7 +343,11 @@ func (s *site) streamOptions() stream.Options {
 		o.URL, o.SyncAlways = s.cfg.NATSURL, s.cfg.SyncAlways
 		return o
 	}
-	o.Dir, o.Listen = filepath.Join(s.cfg.DataDir, streamDir), s.cfg.NATSListen
+	o.Dir, o.Listen = filepath.Join(s.cfg.DataDir, streamDir), s.cfg.NATS.Address
+	o.Authorize, o.Refused, o.TLS, o.MaxConnections = s.authorize, s.noteClient, s.certificates.config(), s.cfg.MaxConnections
+	if s.cfg.NATS.guarded() {
+		o.Strangers = strangersPerAddress
+	}
 	return o
 }
 
@@ -364,7 +382,9 @@ func (s *site) startGateway(ctx context.Context) error {
 		o.Clock = stream.ClockTrace
 	}
 	var err error
-	s.gateway, err = stream.NewGateway(ctx, s.stream, o)
+	if s.gateway, err = stream.NewGateway(ctx, s.stream, o); err == nil {
+		go s.keepStrays(s.gateway)
+	}
 	return err
 }
 
@@ -555,6 +575,9 @@ func (s *site) closeParts(ctx context.Context) error {
 	}
 	if s.stream != nil {
 		errs = append(errs, s.stream.Close())
+	}
+	if s.book != nil {
+		errs = append(errs, s.book.Close())
 	}
 	if s.tpm != nil {
 		errs = append(errs, s.tpm.Close())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 )
 
 // Caps of the embedded server.
@@ -65,10 +66,9 @@ func startEmbedded(o Options) (*embedded, error) {
 	}
 	e.door.alive = func(id uint64) bool { return e.srv.GetClient(id) != nil }
 	e.srv.SetLogger(e.log, false, false)
-	go e.srv.Start()
-	if !e.srv.ReadyForConnections(o.StartWait) {
+	if err := e.start(o.StartWait); err != nil {
 		e.close()
-		return nil, fmt.Errorf("%w: embedded server is not ready after %v, see the log", ErrUnreachable, o.StartWait)
+		return nil, err
 	}
 	if e.out != nil {
 		go e.out.serve(e.dialAddr())
@@ -76,7 +76,36 @@ func startEmbedded(o Options) (*embedded, error) {
 	return e, nil
 }
 
+// start returns when the server takes connections and has its streams. Reading
+// them can take for ever where the disk has damaged them.
+func (e *embedded) start(wait time.Duration) error {
+	deadline := time.Now().Add(wait)
+	late := fmt.Errorf("%w: embedded server is not ready after %v, see the log", ErrUnreachable, wait)
+	go e.srv.Start()
+	if !e.srv.ReadyForConnections(wait) {
+		return late
+	}
+	// A server that trusts operators waits for them to say who may have streams.
+	ready := make(chan error, 1)
+	go func() { ready <- e.srv.GlobalAccount().EnableJetStream(nil, nil) }()
+	select {
+	case err := <-ready:
+		if err != nil {
+			return fmt.Errorf("%w: start JetStream: %w", ErrUnreachable, err)
+		}
+		return nil
+	case <-time.After(time.Until(deadline)):
+		return late
+	}
+}
+
 func (e *embedded) options(o Options) (*server.Options, error) {
+	trusted, err := nobody()
+	if err != nil {
+		return nil, err
+	}
+	system := server.NewAccount(server.DEFAULT_SYSTEM_ACCOUNT)
+	system.Issuer = trusted[0] // else the server would not take its own
 	so := &server.Options{
 		ServerName: "meterseal", StoreDir: o.Dir,
 		JetStream: true, SyncAlways: true,
@@ -95,6 +124,7 @@ func (e *embedded) options(o Options) (*server.Options, error) {
 		DisableJetStreamBanner: true,
 		// The daemon's own connections are plain. The doorman sees which are.
 		AllowNonTLS: true, AlwaysEnableNonce: true, CustomClientAuthentication: e.door,
+		TrustedKeys: trusted, SystemAccount: system.Name, Accounts: []*server.Account{system},
 		TLSConfig: o.TLS, TLSTimeout: whoMust,
 	}
 	if o.InProcess {
@@ -121,6 +151,18 @@ func (e *embedded) options(o Options) (*server.Options, error) {
 		return so, nil
 	}
 	return so, probeListen(listen)
+}
+
+// nobody is the key of an operator that does not exist. A server that trusts none
+// throws the JWT of a client away before the doorman sees it. Whom it trusts says
+// nothing where a doorman decides.
+func nobody() ([]string, error) {
+	pair, err := nkeys.CreateOperator()
+	if err != nil {
+		return nil, err
+	}
+	key, err := pair.PublicKey()
+	return []string{key}, err
 }
 
 // openFront listens in the server's place.

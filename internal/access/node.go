@@ -45,6 +45,9 @@ func (k *NodeKey) ends() time.Time {
 	return k.Expires
 }
 
+// Ended tells whether k is not good any more.
+func (k *NodeKey) Ended(now time.Time) bool { return over(k.ends(), now) }
+
 // Credentials are what a node gets to prove who it is.
 type Credentials struct {
 	Node string

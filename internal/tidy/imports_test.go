@@ -44,7 +44,7 @@ var policy = []may{
 	{"export", "usage reports: write, verify, render; replies and codes", []string{"events", "ledger", "license"},
 		[]string{sumdbNote, zstdPackage, sqliteDriver, "filippo.io/age", "github.com/boombuler/barcode/qr"}, nil},
 	{"export/exporttest", "a ledger in memory, for tests", []string{"events", "ledger", "export"}, []string{sumdbNote}, nil},
-	{"events/stream", "keeps events durably in one order", []string{"events"}, []string{natsServer + "/...", natsGo + "/..."}, nil},
+	{"events/stream", "keeps events durably in one order", []string{"events"}, []string{natsServer + "/...", natsGo + "/...", natsKeys}, nil},
 	{"events/stream/streamtest", "streams in virtual time, for tests", nil, []string{natsServer + "/..."}, []string{"events", "events/stream"}},
 	{"projections", "folds batches into totals, windows, quotas", []string{"events", "ledger", "license", "internal/durablefs"},
 		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"events/stream"}},
@@ -121,7 +121,7 @@ var sole = []struct {
 	{"github.com/prometheus/client_golang", []string{"cmd/..."}, "parts hand out counters; how they are exposed is the program's"},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}, "only a program talks to a terminal"},
 	{natsJWT, []string{"internal/access"}, "one place makes and judges credentials of nodes"},
-	{natsKeys, []string{"internal/access"}, "one place makes and judges credentials of nodes"},
+	{natsKeys, []string{"internal/access", "events/stream"}, "one place makes and judges credentials of nodes; the server is given the key of nobody"},
 	{goTPM, []string{"internal/tpm"}, "what the daemon asks of a TPM is a key and a counter"},
 	{huma, []string{"console"}, "it writes the schemas of the OpenAPI document and nothing else"},
 }

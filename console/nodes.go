@@ -1,0 +1,242 @@
+package console
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/meterseal/meterseal/internal/access"
+)
+
+// Accounts has the nodes and tokens of the site and changes them. Errors of type
+// *access.Error are answered as such.
+type Accounts interface {
+	Nodes() ([]Node, error)
+	AddNode(n NewNode) (NodeCredentials, error)
+	RotateNode(name string, n NewCredentials) (NodeCredentials, error)
+	// RevokeNode ends all that is good of a node and closes its connections; unseen
+	// says that it need not have been added.
+	RevokeNode(name string, unseen bool) error
+	// Enroll is AddNode for whoever has a token for it.
+	Enroll(secret, node string) (NodeCredentials, error)
+	Tokens() ([]Token, error)
+	AddToken(t NewToken) (NewTokenMade, error)
+	RevokeToken(name string) error
+}
+
+// Node is a node that may prove who it is, or that the ledger knows.
+type Node struct {
+	Name        string     `json:"name"`
+	State       string     `json:"state" enum:"good,expired,revoked,none" doc:"of its credentials; none: it has not been given any, and sends from the machine of the daemon or with a certificate"`
+	Added       *time.Time `json:"added,omitempty"`
+	Revoked     *time.Time `json:"revoked,omitempty"`
+	Keys        []NodeKey  `json:"keys" nullable:"false" doc:"public keys of its credentials"`
+	LastSeen    *time.Time `json:"last_seen,omitempty" doc:"when something of it was stored last"`
+	Connections int        `json:"connections" doc:"with its credentials, at present"`
+	Refused     string     `json:"refused,omitempty" doc:"why it was refused last, since the start"`
+	RefusedAt   *time.Time `json:"refused_at,omitempty"`
+	Hint        string     `json:"hint,omitempty" doc:"what to do about it"`
+}
+
+// NodeKey is the public half of credentials.
+type NodeKey struct {
+	Key     string     `json:"key"`
+	Added   time.Time  `json:"added"`
+	Expires *time.Time `json:"expires,omitempty"`
+	Until   *time.Time `json:"until,omitempty" doc:"it was replaced, and is good until then"`
+}
+
+// NewNode is a node to be added.
+type NewNode struct {
+	Name    string `json:"name" maxLength:"128"`
+	Expires uint64 `json:"expires_seconds,omitempty" doc:"how long its credentials are good; for ever if not given"`
+}
+
+// NewCredentials are those that replace the ones of a node.
+type NewCredentials struct {
+	Grace   uint64 `json:"grace_seconds,omitempty" doc:"how long the old ones are still good"`
+	Expires uint64 `json:"expires_seconds,omitempty" doc:"how long the new ones are good; for ever if not given"`
+}
+
+// NodeCredentials are what a node gets. Nobody can tell them later.
+type NodeCredentials struct {
+	Node        string `json:"node"`
+	Credentials string `json:"credentials" doc:"a credentials file of NATS: user JWT and seed"`
+	Key         string `json:"key" doc:"the public key in it"`
+	InboxPrefix string `json:"inbox_prefix" doc:"what the client has to set as its inbox prefix"`
+}
+
+// Token is what is known of a token.
+type Token struct {
+	Name    string         `json:"name"`
+	Rights  []access.Right `json:"rights" nullable:"false"`
+	Node    string         `json:"node,omitempty" doc:"the only node that it may speak for"`
+	Added   time.Time      `json:"added"`
+	Expires *time.Time     `json:"expires,omitempty"`
+	Uses    int            `json:"uses,omitempty" doc:"of the right enroll: nodes that it may still add"`
+	Again   bool           `json:"again,omitempty" doc:"of the right enroll: also nodes that are there"`
+}
+
+// NewToken is a token to be added.
+type NewToken struct {
+	Name    string         `json:"name" maxLength:"128"`
+	Rights  []access.Right `json:"rights" nullable:"false" doc:"events, allow, seats, read, report, import, enroll, admin"`
+	Node    string         `json:"node,omitempty" maxLength:"128" doc:"the only node that it may speak for"`
+	Expires uint64         `json:"expires_seconds,omitempty" doc:"how long it is good; for ever if not given"`
+	Uses    int            `json:"uses,omitempty" doc:"of the right enroll: how many nodes it may add"`
+	Again   bool           `json:"again,omitempty" doc:"of the right enroll: it may replace credentials of nodes that are there"`
+}
+
+// NewTokenMade is a token with its secret. Nobody can tell it later.
+type NewTokenMade struct {
+	Token
+	Secret string `json:"token" doc:"send it as Authorization: Bearer"`
+}
+
+// NodeList is the answer of GET /v1/nodes.
+type NodeList struct {
+	Nodes []Node `json:"nodes" nullable:"false"`
+}
+
+// TokenList is the answer of GET /v1/tokens.
+type TokenList struct {
+	Tokens []Token `json:"tokens" nullable:"false"`
+}
+
+// enrollBody asks for credentials.
+type enrollBody struct {
+	Node string `json:"node" maxLength:"128" doc:"its name"`
+}
+
+func (s *server) nodeRoutes() []route {
+	if s.Accounts == nil {
+		return nil
+	}
+	name := param{name: "name", in: "path", doc: "the node"}
+	credentials := content{status: http.StatusOK, mediaType: jsonType, doc: "Its credentials, this once", of: NodeCredentials{}}
+	return []route{{
+		method: http.MethodGet, path: "/v1/nodes", id: "getNodes", right: access.Admin,
+		summary:  "Nodes and what is known of them",
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "By name", of: NodeList{}}},
+		problems: []int{400},
+		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+			list, err := s.Accounts.Nodes()
+			if err != nil {
+				return err
+			}
+			return s.answer(w, http.StatusOK, NodeList{append([]Node{}, list...)})
+		},
+	}, {
+		method: http.MethodPost, path: "/v1/nodes", id: "addNode", right: access.Admin,
+		summary:  "Add a node",
+		doc:      "Makes credentials, which the node shows to the NATS server, and answers them this once. They count at once.",
+		body:     []content{{mediaType: jsonType, of: NewNode{}}},
+		answers:  []content{credentials},
+		problems: []int{400, 409, 413, 415},
+		serve: withBody(s, func(w http.ResponseWriter, _ *http.Request, n NewNode) error {
+			out, err := s.Accounts.AddNode(n)
+			return s.handOut(w, out, err, "node added", "node", n.Name)
+		}),
+	}, {
+		method: http.MethodPost, path: "/v1/nodes/{name}/rotate", id: "rotateNode", right: access.Admin,
+		summary:  "Replace the credentials of a node",
+		doc:      "The old ones end at once, or after the grace; connections with them are closed then.",
+		params:   []param{name},
+		body:     []content{{mediaType: jsonType, of: NewCredentials{}}},
+		answers:  []content{credentials},
+		problems: []int{400, 404, 413, 415},
+		serve: withBody(s, func(w http.ResponseWriter, r *http.Request, n NewCredentials) error {
+			out, err := s.Accounts.RotateNode(r.PathValue("name"), n)
+			return s.handOut(w, out, err, "credentials of node replaced", "node", out.Node)
+		}),
+	}, {
+		method: http.MethodDelete, path: "/v1/nodes/{name}", id: "revokeNode", right: access.Admin,
+		summary:  "End the credentials of a node",
+		doc:      "Its connections are closed. A client certificate with its name is not good any more either. What it has sent stays counted.",
+		params:   []param{name, {name: "unseen", kind: kindFlag, doc: "also a node that was never added, so that no certificate may use the name"}},
+		answers:  []content{{status: http.StatusNoContent, doc: "It is revoked"}},
+		problems: []int{400, 404},
+		serve: func(w http.ResponseWriter, r *http.Request, q values) error {
+			return s.gone(w, s.Accounts.RevokeNode(r.PathValue("name"), q.flag["unseen"]), "node revoked", "node", r.PathValue("name"))
+		},
+	}, {
+		method: http.MethodPost, path: "/v1/enroll", id: "enroll", right: access.Enroll,
+		summary:  "Get credentials for one more node",
+		doc:      "For fleets: the token says how many nodes may come with it. A name that is taken is refused, unless the token allows it again.",
+		body:     []content{{mediaType: jsonType, of: enrollBody{}}},
+		answers:  []content{credentials},
+		problems: []int{400, 409, 413, 415},
+		serve: withBody(s, func(w http.ResponseWriter, r *http.Request, n enrollBody) error {
+			secret, _ := bearer(r)
+			out, err := s.Accounts.Enroll(secret, n.Node)
+			return s.handOut(w, out, err, "node enrolled", "node", n.Node)
+		}),
+	}}
+}
+
+func (s *server) tokenRoutes() []route {
+	if s.Accounts == nil {
+		return nil
+	}
+	return []route{{
+		method: http.MethodGet, path: "/v1/tokens", id: "getTokens", right: access.Admin,
+		summary:  "Tokens and their rights",
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "By name, without the secrets", of: TokenList{}}},
+		problems: []int{400},
+		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+			list, err := s.Accounts.Tokens()
+			if err != nil {
+				return err
+			}
+			return s.answer(w, http.StatusOK, TokenList{append([]Token{}, list...)})
+		},
+	}, {
+		method: http.MethodPost, path: "/v1/tokens", id: "addToken", right: access.Admin,
+		summary:  "Add a token",
+		doc:      "Its secret is answered this once; the site keeps a hash.",
+		body:     []content{{mediaType: jsonType, of: NewToken{}}},
+		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The token, this once", of: NewTokenMade{}}},
+		problems: []int{400, 409, 413, 415},
+		serve: withBody(s, func(w http.ResponseWriter, _ *http.Request, t NewToken) error {
+			out, err := s.Accounts.AddToken(t)
+			return s.handOut(w, out, err, "token added", "token", t.Name)
+		}),
+	}, {
+		method: http.MethodDelete, path: "/v1/tokens/{name}", id: "revokeToken", right: access.Admin,
+		summary:  "End a token",
+		params:   []param{{name: "name", in: "path", doc: "the token"}},
+		answers:  []content{{status: http.StatusNoContent, doc: "It is gone"}},
+		problems: []int{400, 404},
+		serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+			return s.gone(w, s.Accounts.RevokeToken(r.PathValue("name")), "token revoked", "token", r.PathValue("name"))
+		},
+	}}
+}
+
+// withBody reads a body of JSON, which may be left out where all of it may.
+func withBody[T any](s *server, serve func(http.ResponseWriter, *http.Request, T) error) func(http.ResponseWriter, *http.Request, values) error {
+	return func(w http.ResponseWriter, r *http.Request, _ values) error {
+		var body T
+		if _, err := readJSON(r, &body); err != nil {
+			return err
+		}
+		return serve(w, r, body)
+	}
+}
+
+// handOut answers what was made, and notes in the log that it was.
+func (s *server) handOut(w http.ResponseWriter, out any, err error, what, key, name string) error {
+	if err != nil {
+		return err
+	}
+	s.Log.Info(what, key, name)
+	return s.answer(w, http.StatusOK, out)
+}
+
+func (s *server) gone(w http.ResponseWriter, err error, what, key, name string) error {
+	if err != nil {
+		return err
+	}
+	s.Log.Info(what, key, name)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
