@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/events/stream/streamtest"
 )
 
 // seatSite is a daemon with pools and no license.
@@ -233,4 +235,67 @@ func (s *testSite) metrics() []byte {
 		s.t.Fatal(err)
 	}
 	return b
+}
+
+// Two daemons never give away the same last seat: both follow one stream, whose
+// order decides. The second one takes the lead, and what the first one still
+// promises has to get into that order too, or it is no promise.
+func TestTwoDaemonsOneLastSeat(t *testing.T) {
+	url := streamtest.Server(t, streamtest.ServerOptions{})
+	first := seatSite(t, "editor:2:1h")
+	first.args = append(first.args, "--nats-url", url, "--store-sync-always", "true")
+	first.start()
+	first.takes(201, "a", "")
+	first.stop()
+	second := seatSite(t)
+	second.args = first.args
+	copyTree(t, first.dir, second.dir)
+	first.start()
+
+	var done sync.WaitGroup
+	var mu sync.Mutex
+	claimed := map[string]bool{}
+	stop := make(chan struct{})
+	ask := func(s *testSite, name string) {
+		for i := 0; ; i++ {
+			holder := fmt.Sprintf("%s-%d", name, i)
+			r, err := http.NewRequest(http.MethodPut, s.http+"/v1/seats/editor/"+holder+"?node=n2", nil)
+			if err != nil {
+				panic(err)
+			}
+			resp, err := http.DefaultClient.Do(r)
+			if err == nil {
+				resp.Body.Close()
+				if resp.StatusCode/100 == 2 {
+					mu.Lock()
+					claimed[holder] = true
+					mu.Unlock()
+				}
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err != nil { // that daemon has ended
+				return
+			}
+		}
+	}
+	second.start()
+	if !first.proc.Running() {
+		t.Fatal("the first daemon has ended before anybody asked it")
+	}
+	for i := range 4 {
+		done.Go(func() { ask(first, fmt.Sprint("first", i)) })
+		done.Go(func() { ask(second, fmt.Sprint("second", i)) })
+	}
+	until(t, "the last seat, and the end of the first daemon", func() bool { return len(second.holders()) == 2 && !first.proc.Running() })
+	close(stop)
+	done.Wait()
+	got := second.holders()
+	if len(got) != 2 || got[0] != "a" || len(claimed) != 1 || !claimed[got[1]] {
+		t.Errorf("holders are %v, and %v were told that they have the last seat; want a and the one", got, claimed)
+	}
+	second.stop()
 }
