@@ -94,7 +94,7 @@ func (d *Double) On(kind string, f func(subject string, request map[string]any) 
 }
 
 // Refuse has every question of a kind refused with a status and code, such as
-// "seat", 409, "no_seat".
+// "seat", 410, "no_seat".
 func (d *Double) Refuse(kind string, status int, code string) {
 	d.On(kind, func(string, map[string]any) any {
 		return map[string]any{"status": status, "allowed": false, "code": code, "message": "refused by the test"}
@@ -157,7 +157,7 @@ func (s standIn) yes(kind, subject string, request map[string]any) any {
 			a["state"], a["until"] = "borrowed", now.Add(8*time.Hour)
 		}
 		if request["action"] == "checkin" {
-			a["status"], a["code"] = 200, "returned"
+			a["status"], a["code"] = 204, "returned"
 		}
 		return a
 	}

@@ -57,7 +57,7 @@ func TestDoubleSeats(t *testing.T) {
 	if err := seat.Checkin(ctx); err != nil {
 		t.Errorf("Checkin() = %v", err)
 	}
-	d.Refuse("seat", 409, "no_seat")
+	d.Refuse("seat", 410, "no_seat")
 	var no *meter.SeatError
 	if _, err := d.Checkout(ctx, "editors", meter.SeatOptions{}); !errors.As(err, &no) || no.Code != "no_seat" {
 		t.Errorf("Checkout() = %v, want no_seat", err)
