@@ -201,6 +201,12 @@ func (a *allowances) published(w wish) (Decision, bool) {
 	return b.answer(w, 2*max(b.Nodes, 1))
 }
 
+// has tells whether the notice has an answer for every node. Where it has, what
+// it says is left is the only amount that this node gives of.
+func (b *board) has(w wish) bool {
+	return (w.meter == "" || b.meters[w.meter] != nil) && (w.feature == "" || b.features[w.feature] != nil) && (w.meter+w.feature != "" || b.base != nil)
+}
+
 // answer gives n of what is left, divided by parts.
 func (b *board) answer(w wish, parts int64) (Decision, bool) {
 	if w.meter == "" && w.feature == "" {
@@ -283,7 +289,7 @@ func (a *allowances) lastAnswer(w wish) Decision {
 		received, outage = b.received, b.outage
 		d, ok = b.answer(w, 1)
 	}
-	if !ok && asked {
+	if asked && (b == nil || !b.has(w)) {
 		// What only this node was told; the daemon was there at least until then.
 		if direct.received.After(received) {
 			received = direct.received
