@@ -165,7 +165,7 @@ func (a *Audit) malformed(line []byte) {
 // restore explains it that may stand in any record after it.
 func (a *Audit) Finish() {
 	for _, f := range a.ahead {
-		a.Find(f.Code, f.Index, "%s", f.Detail)
+		a.findings.insert(f)
 	}
 	a.ahead = nil
 	if !a.ended && !a.retired {

@@ -1,6 +1,10 @@
 package ledger
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // Codes of findings that refuse a report, once its root holds.
 const (
@@ -77,6 +81,15 @@ func (fs *findings) full(code string) bool {
 	fs.total++
 	v := Finding{Code: code}.Verdict()
 	return len(fs.list) >= FindingsMax && v <= fs.worst
+}
+
+// insert adds a finding that was held back where it would have come.
+func (fs *findings) insert(f Finding) {
+	if fs.full(f.Code) {
+		return
+	}
+	fs.add(f)
+	slices.SortStableFunc(fs.list, func(x, y Finding) int { return cmp.Compare(x.Index, y.Index) })
 }
 
 func (fs *findings) add(f Finding) {

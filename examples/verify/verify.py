@@ -1204,6 +1204,7 @@ class Report:
                 self.find(code, f"another root of size {size}", index)
         for index, text in fold.ahead:
             self.find("history/witness_ahead", text, index)
+            self.findings.sort(key=lambda f: f[1])  # where it would have come
         given = [(i, r) for i, r in fold.receipts if r.SIZE == head.size]
         if self.receipt:
             when, digest = int.from_bytes(self.receipt[4:12], "big"), sha(self.receipt)
