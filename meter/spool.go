@@ -63,9 +63,18 @@ type spool struct {
 
 // A group is what one commit writes.
 type group struct {
-	buf  []byte
-	done bool // err is final; protected by spool.io
-	err  error
+	buf     []byte
+	done    bool          // err is final; protected by spool.io
+	written chan struct{} // closed then; nil: only one waits. Protected by spool.mu
+	err     error
+}
+
+// end tells those who wait for the group what became of it; io and mu are held.
+func (g *group) end(err error) {
+	g.done, g.err = true, err
+	if g.written != nil {
+		close(g.written)
+	}
 }
 
 // openSpool opens or begins the spool in dir; "" keeps it in memory. cut is how
@@ -189,9 +198,18 @@ func (s *spool) addUnlock(e *events.Event) error {
 		s.mu.Unlock()
 		return err
 	}
+	if at > 0 { // somebody else began this group, and writes it
+		if g.written == nil {
+			g.written = make(chan struct{})
+		}
+		written := g.written
+		s.mu.Unlock()
+		<-written
+		return g.err
+	}
 	s.mu.Unlock()
 
-	// Whoever comes first writes for all that came until then.
+	// All that come until the write before has ended are in this one.
 	s.io.Lock()
 	defer s.io.Unlock()
 	if !g.done {
@@ -226,7 +244,6 @@ func (s *spool) commit() {
 	first := s.committed
 	s.mu.Unlock()
 
-	g.done = true
 	rotated, err := s.write(tail, first, g.buf)
 	if rotated != nil {
 		tail = rotated
@@ -248,12 +265,14 @@ func (s *spool) commit() {
 	if err != nil {
 		// Nothing of this group nor of those behind it was promised: their numbers
 		// are given out again.
-		g.err = fmt.Errorf("write spool: %w", err)
-		s.pending.done, s.pending.err = true, g.err
+		err = fmt.Errorf("write spool: %w", err)
+		g.end(err)
+		s.pending.end(err)
 		s.bytes -= int64(len(g.buf) + len(s.pending.buf))
 		s.pending, s.next, s.failed = &group{}, first, failed
 		return
 	}
+	g.end(nil)
 	tail.size += int64(len(g.buf))
 	s.committed = next
 	if s.disk {
