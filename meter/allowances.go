@@ -318,7 +318,7 @@ func (a *allowances) lastAnswer(w wish) Decision {
 // reachable tells whether to ask the daemon. When it did not answer a moment ago
 // nobody waits for it: one request in the background finds out that it is back.
 func (a *allowances) reachable(m *Meter) bool {
-	if !m.nc.IsConnected() {
+	if !m.connected() {
 		return false
 	}
 	down := a.down.Load()

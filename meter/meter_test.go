@@ -68,3 +68,24 @@ func TestRecordRefuses(t *testing.T) {
 		t.Errorf("refused events took %d numbers", st.Next)
 	}
 }
+
+// P-22: an operation counts what the rule book says, as with every other way in,
+// and the gateway agrees.
+func TestOperationsCountByTheRuleBook(t *testing.T) {
+	s := openSite(t, "127.0.0.1:0")
+	m := open(t, Options{URL: s.url(), Durability: Memory, Meters: declared().All()})
+	want := int64(0)
+	for _, r := range events.LookupRuleBook("documents/3").Rules {
+		if err := m.Record("documents", 1, Operation(r.Operation)); err != nil {
+			t.Fatal(err)
+		}
+		want += r.Quantity * 100 // its scale is 2
+	}
+	flush(t, m)
+	if got := s.fold.total("documents"); got != want {
+		t.Errorf("total(documents) = %d, want %d", got, want)
+	}
+	if st := m.Stats(); st.Refused != 0 {
+		t.Errorf("Stats() = %+v, want nothing refused", st)
+	}
+}

@@ -80,7 +80,7 @@ func TestRefusedEvent(t *testing.T) {
 func TestDaemonLosesItsStream(t *testing.T) {
 	s := openSite(t, "127.0.0.1:0")
 	l := newLink(t)
-	m := open(t, Options{URL: l.url(), Dir: t.TempDir(), BatchEvents: 10})
+	m := open(t, Options{URL: l.url(), Dir: t.TempDir(), BatchEvents: 10, segmentBytes: 1 << 9})
 	record := func(n int) {
 		t.Helper()
 		for range n {

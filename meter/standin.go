@@ -26,7 +26,7 @@ func openStandIn(o Options, m *Meter) (*Meter, error) {
 	}
 	m.spool, m.unobserve = s, func() error { return nil }
 	close(m.ended)
-	return m, nil
+	return m, m.allow.start(m)
 }
 
 // standIn hands e, which is the spool's scratch, to the stand-in; the spool's mu is

@@ -70,3 +70,24 @@ func TestDoubleSeats(t *testing.T) {
 		t.Errorf("Record() without a daemon = %v", err)
 	}
 }
+
+func TestDoubleQuestions(t *testing.T) {
+	d, ctx := metertest.New(t), context.Background()
+	if a, err := d.Allow(ctx, "pages", 5); err != nil || !a.Allowed {
+		t.Errorf("Allow() = %+v, %v, want a yes", a, err)
+	}
+	if _, err := d.Consume(ctx, "pages", 5); err != nil {
+		t.Errorf("Consume() = %v", err)
+	}
+	if got := d.Total("pages"); got != 5 {
+		t.Errorf(`Total("pages") = %d, want 5`, got)
+	}
+	asked := ""
+	d.On("allow", func(subject string, request map[string]any) any {
+		asked, _ = request["meter"].(string)
+		return map[string]any{"status": 403, "allowed": false, "code": "limit_reached", "state": "active", "enforcement": "hard"}
+	})
+	if a, err := d.Allow(ctx, "calls", 1); err != nil || a.Allowed || a.Code != "limit_reached" || asked != "calls" {
+		t.Errorf("Allow() = %+v, %v, asked for %q, want a no for calls", a, err, asked)
+	}
+}
