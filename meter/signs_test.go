@@ -27,9 +27,9 @@ func TestBeats(t *testing.T) {
 		}
 		return n
 	}
-	crashtest.Eventually(t, "a sign of life", func() (bool, string) { return beats() == 1, fmt.Sprint(s.fold.lines) })
+	crashtest.Eventually(t, "a sign of life", func() (bool, string) { n := beats(); return n == 1, fmt.Sprint(n) })
 	closeMeter(t, m)
-	crashtest.Eventually(t, "the last sign", func() (bool, string) { return beats() == 2, fmt.Sprint(s.fold.lines) })
+	crashtest.Eventually(t, "the last sign", func() (bool, string) { n := beats(); return n == 2, fmt.Sprint(n) })
 }
 
 // An epoch in memory that ends as it should says so, whether the last events are
