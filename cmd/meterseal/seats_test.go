@@ -68,7 +68,7 @@ func (s *testSite) takes(status int, holder, body string) console.SeatAnswer {
 // pool returns the pool editor.
 func (s *testSite) pool() (p console.PoolStatus) {
 	s.t.Helper()
-	if err := (&httpClient{base: s.http, timeout: time.Minute}).getJSON(context.Background(), "/v1/seats/editor", nil, &p); err != nil {
+	if err := (&httpClient{base: s.http, http: http.DefaultClient, timeout: time.Minute}).getJSON(context.Background(), "/v1/seats/editor", nil, &p); err != nil {
 		s.t.Fatal(err)
 	}
 	return p
