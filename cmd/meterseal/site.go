@@ -373,7 +373,7 @@ func (s *site) startGateway(ctx context.Context) error {
 	s.keeping.Hash = pseudonyms(s.keys.secrets)
 	o := stream.GatewayOptions{
 		Keeping: &s.keeping,
-		Meters:  s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, Logger: s.log,
+		Meters:  s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, NodeRate: s.cfg.NodeRate, Logger: s.log,
 		Reject: s.keepRejected, Refuse: s.refuse, Now: s.now,
 		Tick:  func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
 		Fatal: s.fail,

@@ -97,6 +97,9 @@ type GatewayOptions struct {
 	// being folded; beyond it clients are answered `busy` at once. 0: 262,144
 	// events, 64 MiB.
 	PendingEvents, PendingBytes int
+	// NodeRate is how many events a second one node may send, and at once after a
+	// pause of a second; beyond it it is answered `busy`. 0: any number.
+	NodeRate int
 	// GroupEvents and GroupBytes bound a group; 0: 16,384 events, 960 KiB.
 	GroupEvents, GroupBytes int
 
@@ -200,6 +203,9 @@ type node struct {
 	gather  uint64 // serial number of the pending group that run belongs to
 	run     int    // its run of plain events there
 	aliveMS int64  // newest `alive` line
+
+	left   float64 // of NodeRate
+	leftNS int64   // as of then; 0: all of it
 }
 
 // NewGateway folds what the log holds after o.Cursor and then serves: the

@@ -295,6 +295,36 @@ func TestOversize(t *testing.T) {
 	}
 }
 
+// Row 30: a node that sends more a second than one may is busy, and others are not.
+func TestNodeRate(t *testing.T) {
+	var now atomic.Int64
+	now.Store(time.Now().UnixNano())
+	s := openSite(t, t.TempDir(), func(o *stream.GatewayOptions) {
+		o.NodeRate, o.Now = 10, func() time.Time { return time.Unix(0, now.Load()) }
+	})
+	nc := s.client(t)
+	send := func(node string, n int) (stored int) {
+		for i := range n {
+			if a := ask(t, nc, &nats.Msg{Subject: "usage." + node + ".render.pages", Data: event(fmt.Sprint(now.Load(), i), 1)}); a.Error == nil {
+				stored++
+			} else if a.Error.Code != 429 {
+				t.Errorf("%s: %+v, want 429", node, a.Error)
+			}
+		}
+		return stored
+	}
+	if got := send("n1", 15); got != 10 {
+		t.Errorf("%d of 15 at once are stored, want 10", got)
+	}
+	if got := send("n2", 5); got != 5 {
+		t.Errorf("%d of 5 of another node are stored, want all", got)
+	}
+	now.Add(int64(time.Second) / 2)
+	if got := send("n1", 15); got != 5 {
+		t.Errorf("half a second later %d are stored, want 5", got)
+	}
+}
+
 // Beyond the bound on what is pending clients are told at once, and what was
 // taken is stored.
 func TestBusy(t *testing.T) {

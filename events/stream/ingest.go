@@ -189,6 +189,18 @@ func (r *receiver) message(subject, reply, hdr, data []byte, in *input) {
 			return
 		}
 	}
+	if g.opts.NodeRate > 0 && s.kind != sourceBeat {
+		if s.n == nil {
+			s.n = g.nodeOf(s.node)
+		}
+		if !g.within(s.n, 1) {
+			g.stats.refuse(events.CodeBusy)
+			if len(reply) > 0 {
+				g.intake.reply(alias(reply), appendError(nil, errRate))
+			}
+			return
+		}
+	}
 	switch s.kind {
 	case sourceUsage:
 		r.usage(s, reply, data, in)
@@ -230,7 +242,25 @@ func (g *Gateway) unwilling(bytes int) *events.Error {
 	return nil
 }
 
+// within takes n events from what n may send, and says whether there were any
+// left: a batch may go beyond, and is waited for then.
+func (g *Gateway) within(from *node, n int) bool {
+	now, rate := g.opts.Now().UnixNano(), float64(g.opts.NodeRate)
+	if from.leftNS == 0 {
+		from.left = rate
+	} else {
+		from.left = min(rate, from.left+rate*float64(max(now-from.leftNS, 0))/1e9)
+	}
+	if from.leftNS = now; from.left < 1 {
+		return false
+	}
+	from.left -= float64(n)
+	return true
+}
+
 var (
+	errRate = &events.Error{Code: events.CodeBusy, Message: "the node sends more events a second than one may",
+		Hint: "send again a little later"}
 	errBusy = &events.Error{Code: events.CodeBusy, Message: "more events are pending than may be",
 		Hint: "send again a little later, or fewer at once"}
 	errUnavailable = &events.Error{Code: events.CodeStoreUnavailable, Message: "the stream cannot be written now",
@@ -315,6 +345,9 @@ func (r *receiver) batch(s *source, reply, data []byte, in *input) {
 	run := p.addRun(s.node, events.FormBatch)
 	run.Raw, run.Epoch, run.First, run.Last, run.Events = data, b.Epoch, b.First, b.Last, b.Events
 	s.n.gather = 0 // events after it form a new run
+	if g.opts.NodeRate > 0 {
+		s.n.left -= float64(len(b.Events) - 1) // the message itself was taken
+	}
 	p.count += len(b.Events)
 	p.use(in)
 	if len(reply) > 0 {

@@ -41,6 +41,11 @@ func (g *Gateway) Submit(ctx context.Context, nodeName string, evs []events.Even
 	}
 	now := g.nowMS()
 	n := g.nodeOf(nodeName)
+	if g.opts.NodeRate > 0 && !g.within(n, len(own)) {
+		g.stats.refuseN(events.CodeBusy, uint64(len(own)))
+		g.mu.Unlock()
+		return nil, ErrBusy
+	}
 	for i := range own {
 		if w.results[i].Err == nil {
 			err := g.checkTime(&own[i], now)

@@ -279,6 +279,42 @@ func (a *attacks) publishAsAnotherNode(t *testing.T) {
 	}
 	d.Stop()
 	t.Run("permissions", a.permissions)
+	t.Run("credentials", a.credentials)
+}
+
+// credentials: the same with credentials that the site gives its nodes.
+func (a *attacks) credentials(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	creds := filepath.Join(t.TempDir(), "n1.creds")
+	a.wants(t, 0, []string{"wrote"}, "node", "add", "n1", "--data", dir, "--out", creds)
+	d := a.serve(t, dir, "--meter", "pages:sum", "--nats-loopback", "credentials")
+	if nc, err := nats.Connect(d.nats); !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("without credentials: %v, %v, want %v", nc, err, nats.ErrAuthorization)
+	}
+	denied := make(chan error, 8)
+	nc, err := nats.Connect(d.nats, nats.UserCredentials(creds), nats.CustomInboxPrefix("_INBOX.n1"),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if got := ask(t, nc, "usage.n1.pages", []byte(`{"id":"own","quantity":2}`)); !strings.Contains(got, `"seq"`) {
+		t.Errorf("own subject: %s, want a PubAck", got)
+	}
+	if err := nc.Publish("usage.n2.pages", []byte(`{"id":"x","quantity":5}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-denied; !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Errorf("publish as n2: %v, want %v", err, nats.ErrPermissionViolation)
+	}
+	crashtest.Eventually(t, "it is kept as rejected", func() (bool, string) {
+		got := d.get(t, "/v1/rejected")
+		return strings.Contains(got, "wrong_node") && strings.Contains(got, "node n1 published to usage.n2.pages"), got
+	})
+	if got := d.total(t, "pages"); got != 2 {
+		t.Errorf("total = %d, want 2", got)
+	}
+	d.Stop()
 }
 
 // permissions: the same with an external NATS server that has a user per node.
