@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -227,10 +228,14 @@ func (s *segment) remove() ([]byte, error) {
 	if s.f == nil {
 		return s.data[:0], nil
 	}
-	return nil, errors.Join(os.Remove(s.f.Name()), s.f.Close())
+	return nil, errors.Join(s.f.Close(), os.Remove(s.f.Name()))
 }
 
+// syncDir makes names in dir durable.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // a folder cannot be opened for it
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
