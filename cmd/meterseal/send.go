@@ -20,6 +20,10 @@ import (
 
 func serverFlag(cmd *cobra.Command) {
 	cmd.Flags().String("server", "nats://127.0.0.1:4222", "NATS server of the site")
+}
+
+// nodeFlags are those with which a node shows who it is.
+func nodeFlags(cmd *cobra.Command) {
 	cmd.Flags().String("creds", "", `credentials file of the node, from "meterseal node add"`)
 	cmd.Flags().String("ca-file", os.Getenv("METERSEAL_CA_FILE"), "who issued its certificate, if not public (PEM)")
 }
@@ -75,6 +79,7 @@ func (a *app) sendCommand() *cobra.Command {
 		Args: cobra.RangeArgs(1, 2),
 	}
 	serverFlag(cmd)
+	nodeFlags(cmd)
 	cli.FormFlags(cmd)
 	f := cmd.Flags()
 	var e sentEvent
