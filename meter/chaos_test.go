@@ -219,3 +219,35 @@ func TestChaos(t *testing.T) {
 	t.Logf("%d events; %s", want, a.proc.Output())
 	d.check()
 }
+
+// Attack row 2: what a daemon refuses, and a spool that is deleted, hold up nothing,
+// and the ledger that has their gaps checks.
+func TestGaps(t *testing.T) {
+	d := startDaemon(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	dir := filepath.Join(t.TempDir(), "spool")
+	var told refusals
+	for round := range 2 {
+		m := open(t, Options{URL: d.nats, Dir: dir, Refused: told.take})
+		for _, name := range []string{"pages", "unknown", "pages"} {
+			if err := m.Record(name, 21); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.Counted(ctx); err != nil {
+			t.Fatalf("round %d: Counted() = %v; %+v", round, err, m.Stats())
+		}
+		closeMeter(t, m)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := d.total("pages"), int64(84); got != want {
+		t.Errorf("total(pages) = %d, want %d", got, want)
+	}
+	if len(told.list) != 2 {
+		t.Errorf("told of %+v, want one refusal in each round", told.list)
+	}
+	d.check()
+}
