@@ -177,9 +177,9 @@ func parseSpan(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
-// AnswerSeat tells at now what was decided about q. It asks seats who holds the
-// pool when there is none left.
-func AnswerSeat(q *projections.SeatRequest, a *SeatDecision, now time.Time, seats func(pool string) []projections.Seat) SeatAnswer {
+// AnswerSeat tells at now what was decided about q. It asks firstToEnd who holds
+// the pool when there is none left.
+func AnswerSeat(q *projections.SeatRequest, a *SeatDecision, now time.Time, firstToEnd func(pool string, most int) []projections.Seat) SeatAnswer {
 	out := SeatAnswer{Code: a.Code, Time: now.UTC(),
 		SeatPool: SeatPool{Pool: q.Pool, Holder: q.Holder, Limit: &a.Count, Over: a.Over, Taken: &a.Taken, NextEnd: given(a.NextEnd)}}
 	switch a.Code {
@@ -206,7 +206,7 @@ func AnswerSeat(q *projections.SeatRequest, a *SeatDecision, now time.Time, seat
 		out.Status = http.StatusNotFound
 		out.Message, out.Hint = "nobody holds seat "+shown(q.Holder)+" of pool "+q.Pool, "it was returned, or its lease has ended"
 	case license.CodeNoSeat:
-		out.Status, out.Seats = http.StatusGone, firstToEnd(seats(q.Pool), maxSeatsShown)
+		out.Status, out.Seats = http.StatusGone, describeSeats(firstToEnd(q.Pool, maxSeatsShown))
 		out.Message = fmt.Sprintf("all %d seats of pool %s are taken", a.Count+a.Over, q.Pool)
 		out.Hint = "wait until one is returned"
 		if out.NextEnd != nil {
@@ -235,17 +235,11 @@ func ListSeats(store *projections.Store, pool string, now time.Time) SeatAnswer 
 	i := slices.IndexFunc(pools, func(p projections.PoolUse) bool { return p.Name == pool })
 	if i < 0 {
 		q := projections.SeatRequest{Pool: pool}
-		return AnswerSeat(&q, &SeatDecision{SeatAnswer: projections.SeatAnswer{Code: projections.CodeUnknownPool}}, now, store.Seats)
+		return AnswerSeat(&q, &SeatDecision{SeatAnswer: projections.SeatAnswer{Code: projections.CodeUnknownPool}}, now, store.SeatsToEnd)
 	}
 	p := &pools[i]
 	return SeatAnswer{Status: http.StatusOK, Code: license.CodeOK, Time: now.UTC(), SeatPool: SeatPool{Pool: pool, Limit: &p.Count, Over: p.Over, Taken: &p.Taken,
-		NextEnd: given(p.NextEnd), Seats: firstToEnd(store.Seats(pool), maxSeatsListed)}}
-}
-
-// firstToEnd describes the seats that end first, most at the most.
-func firstToEnd(list []projections.Seat, most int) []Seat {
-	slices.SortStableFunc(list, func(a, b projections.Seat) int { return a.Until.Compare(b.Until) })
-	return describeSeats(list[:min(len(list), most)])
+		NextEnd: given(p.NextEnd), Seats: describeSeats(store.SeatsToEnd(pool, maxSeatsListed))}}
 }
 
 func describeSeats(list []projections.Seat) []Seat {

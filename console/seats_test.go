@@ -258,12 +258,11 @@ func TestSeatAnswersAreBounded(t *testing.T) {
 	q := projections.SeatRequest{Pool: "editor", Holder: "late"}
 	many := make([]projections.Seat, 5000)
 	for i := range many {
-		many[i] = projections.Seat{Pool: "editor", Holder: strings.Repeat("h", 128), User: strings.Repeat("u", 128), Host: strings.Repeat("o", 128), Node: strings.Repeat("n", 128),
-			Until: testStart.Add(time.Duration((i*7919)%5000) * time.Second)}
+		many[i] = projections.Seat{Pool: "editor", Holder: strings.Repeat("h", 128), User: strings.Repeat("u", 128), Host: strings.Repeat("o", 128), Node: strings.Repeat("n", 128), Until: testStart}
 	}
-	a := console.AnswerSeat(&q, &console.SeatDecision{SeatAnswer: projections.SeatAnswer{Code: "no_seat", Count: 5000, Taken: 5000}}, testStart, func(string) []projections.Seat { return many })
-	if len(a.Seats) != 100 || !a.Seats[0].Until.Equal(testStart) || !a.Seats[99].Until.Equal(testStart.Add(99*time.Second)) {
-		t.Errorf("%d seats, %v to %v; want the 100 that end first", len(a.Seats), a.Seats[0].Until, a.Seats[len(a.Seats)-1].Until)
+	a := console.AnswerSeat(&q, &console.SeatDecision{SeatAnswer: projections.SeatAnswer{Code: "no_seat", Count: 5000, Taken: 5000}}, testStart, func(_ string, most int) []projections.Seat { return many[:most] })
+	if len(a.Seats) != 100 {
+		t.Errorf("%d seats, want 100", len(a.Seats))
 	}
 	if list := console.ListSeats(s.store, "editor", testStart); list.Status != http.StatusOK || *list.Limit != 2 {
 		t.Errorf("list = %+v, want 200 and the limit", list)

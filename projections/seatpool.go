@@ -102,6 +102,29 @@ func (h *seatHeap) Pop() any {
 	return s
 }
 
+// first returns the n seats that end first, in that order.
+func (h seatHeap) first(n int) []*seat {
+	var out []*seat
+	next := []int{0} // who ends after those in out; nobody ends before its parent
+	for len(out) < min(n, len(h)) {
+		k := 0
+		for i := range next {
+			if h.Less(next[i], next[k]) {
+				k = i
+			}
+		}
+		at := next[k]
+		out = append(out, h[at])
+		next = slices.Delete(next, k, k+1)
+		for _, child := range [...]int{2*at + 1, 2*at + 2} {
+			if child < len(h) {
+				next = append(next, child)
+			}
+		}
+	}
+	return out
+}
+
 func (t poolTerms) line(name string) string {
 	return fmt.Sprintf("pool %s %d %d %d %d %d %s %s", name, t.count, t.over, t.lease, t.borrow, t.hold, t.share, t.enforcement)
 }

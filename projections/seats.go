@@ -308,6 +308,44 @@ func (s *Store) Seats(pool string) []Seat {
 	return out
 }
 
+// SeatsToEnd returns the seats of a pool that end first, in that order, most at
+// the most. It costs nothing that grows with how many are taken.
+func (s *Store) SeatsToEnd(name string, most int) []Seat {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.st.seats.pools[name]
+	if p == nil {
+		return nil
+	}
+	var out []Seat
+	for _, x := range p.ends.first(most) {
+		out = append(out, x.describe())
+	}
+	return out
+}
+
+// Seat returns the seat of a holder, if it is taken.
+func (s *Store) Seat(name, holder string) (Seat, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.st.seats.pools[name]; p != nil {
+		if x := p.seats[holder]; x != nil {
+			return x.describe(), true
+		}
+	}
+	return Seat{}, false
+}
+
+// SeatsTaken returns how many seats of a pool are taken.
+func (s *Store) SeatsTaken(name string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.st.seats.pools[name]; p != nil {
+		return p.taken()
+	}
+	return 0
+}
+
 // Pools returns every pool that is in force or was used, by name.
 func (s *Store) Pools() []PoolUse {
 	s.mu.Lock()

@@ -42,7 +42,7 @@ func (s *site) decide(q license.Request, node, id string, claim int) (d decision
 	var u license.Use
 	u.NodeKnown, u.NodeToday, u.NodesToday = s.store.NodeUse(node, now.UTC().Truncate(24*time.Hour))
 	if q.Pool != "" {
-		u.SeatsTaken = s.seatsTaken(q.Pool)
+		u.SeatsTaken = int64(s.store.SeatsTaken(q.Pool))
 	}
 	ask := projections.Question{Node: node, ID: id, Meter: q.Meter, Quantity: max(q.Quantity, 0)}
 	if l != nil && q.Feature != "" {

@@ -105,19 +105,8 @@ func (s seats) licensed(q *projections.SeatRequest) (refuse string, d console.Se
 
 // holds tells whether q is about a seat that its sender has.
 func (s seats) holds(q *projections.SeatRequest) bool {
-	return slices.ContainsFunc(s.store.Seats(q.Pool), func(x projections.Seat) bool {
-		return x.Holder == q.Holder && x.Node == q.Node && (q.User == "" || x.User == q.User) && (q.Host == "" || x.Host == q.Host)
-	})
-}
-
-// seatsTaken is how many seats of a pool are taken.
-func (s *site) seatsTaken(pool string) int64 {
-	for _, p := range s.store.Pools() {
-		if p.Name == pool {
-			return int64(p.Taken)
-		}
-	}
-	return 0
+	x, ok := s.store.Seat(q.Pool, q.Holder)
+	return ok && x.Node == q.Node && (q.User == "" || x.User == q.User) && (q.Host == "" || x.Host == q.Host)
 }
 
 // seatError gives what keeps a request from being decided its code.
@@ -151,5 +140,5 @@ func (s seats) answer(ctx context.Context, node, pool string, data []byte) conso
 	if err != nil {
 		return console.RefuseSeat(err, s.now())
 	}
-	return console.AnswerSeat(&q, &d, s.now(), s.store.Seats)
+	return console.AnswerSeat(&q, &d, s.now(), s.store.SeatsToEnd)
 }
