@@ -29,7 +29,7 @@ type SeatAnswer struct {
 	Code   string `json:"code" doc:"claimed, renewed, returned, or why not"`
 	SeatPool
 	State    string     `json:"state,omitempty" enum:"held,borrowed,lingering"`
-	Time     time.Time  `json:"time" doc:"of the daemon: until less time is how long the seat is held"`
+	Time     time.Time  `json:"time" doc:"of the decision: until less time is how long the seat is held, whatever clocks show"`
 	Since    *time.Time `json:"since,omitempty"`
 	Until    *time.Time `json:"until,omitempty" doc:"at this instant the seat is free, unless it is renewed before"`
 	Outage   *time.Time `json:"outage_until,omitempty" doc:"last second at which who reaches no daemon may go on; absent: without bound"`
@@ -177,10 +177,10 @@ func parseSpan(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
-// AnswerSeat tells at now what was decided about q. It asks firstToEnd who holds
-// the pool when there is none left.
-func AnswerSeat(q *projections.SeatRequest, a *SeatDecision, now time.Time, firstToEnd func(pool string, most int) []projections.Seat) SeatAnswer {
-	out := SeatAnswer{Code: a.Code, Time: now.UTC(),
+// AnswerSeat tells what was decided about q. It asks firstToEnd who holds the pool
+// when there is none left.
+func AnswerSeat(q *projections.SeatRequest, a *SeatDecision, firstToEnd func(pool string, most int) []projections.Seat) SeatAnswer {
+	out := SeatAnswer{Code: a.Code, Time: a.Time,
 		SeatPool: SeatPool{Pool: q.Pool, Holder: q.Holder, Limit: &a.Count, Over: a.Over, Taken: &a.Taken, NextEnd: given(a.NextEnd)}}
 	switch a.Code {
 	case projections.SeatClaimed, projections.SeatRenewed:
@@ -235,7 +235,7 @@ func ListSeats(store *projections.Store, pool string, now time.Time) SeatAnswer 
 	i := slices.IndexFunc(pools, func(p projections.PoolUse) bool { return p.Name == pool })
 	if i < 0 {
 		q := projections.SeatRequest{Pool: pool}
-		return AnswerSeat(&q, &SeatDecision{SeatAnswer: projections.SeatAnswer{Code: projections.CodeUnknownPool}}, now, store.SeatsToEnd)
+		return AnswerSeat(&q, &SeatDecision{SeatAnswer: projections.SeatAnswer{Code: projections.CodeUnknownPool, Time: now.UTC()}}, store.SeatsToEnd)
 	}
 	p := &pools[i]
 	return SeatAnswer{Status: http.StatusOK, Code: license.CodeOK, Time: now.UTC(), SeatPool: SeatPool{Pool: pool, Limit: &p.Count, Over: p.Over, Taken: &p.Taken,

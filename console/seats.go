@@ -161,7 +161,7 @@ func (s *server) seat(w http.ResponseWriter, r *http.Request, v values, q projec
 	if err != nil {
 		return err
 	}
-	out := AnswerSeat(&q, &d, s.Now(), s.Store.SeatsToEnd)
+	out := AnswerSeat(&q, &d, s.Store.SeatsToEnd)
 	switch {
 	case out.Status == http.StatusNoContent && q.Action == projections.SeatRelease:
 		out.Status = http.StatusOK

@@ -260,7 +260,7 @@ func TestSeatAnswersAreBounded(t *testing.T) {
 	for i := range many {
 		many[i] = projections.Seat{Pool: "editor", Holder: strings.Repeat("h", 128), User: strings.Repeat("u", 128), Host: strings.Repeat("o", 128), Node: strings.Repeat("n", 128), Until: testStart}
 	}
-	a := console.AnswerSeat(&q, &console.SeatDecision{SeatAnswer: projections.SeatAnswer{Code: "no_seat", Count: 5000, Taken: 5000}}, testStart, func(_ string, most int) []projections.Seat { return many[:most] })
+	a := console.AnswerSeat(&q, &console.SeatDecision{SeatAnswer: projections.SeatAnswer{Code: "no_seat", Count: 5000, Taken: 5000}}, func(_ string, most int) []projections.Seat { return many[:most] })
 	if len(a.Seats) != 100 {
 		t.Errorf("%d seats, want 100", len(a.Seats))
 	}

@@ -34,7 +34,9 @@ func (a *applier) seat(line string) error {
 	case p.inForce:
 		answer = st.checkout(p, &q)
 	}
+	answer.Time = time.Unix(0, st.cursor.WallNS).UTC()
 	if p != nil {
+		answer.Time = time.UnixMilli(p.now(st)).UTC()
 		answer.Count, answer.Over, answer.Taken = p.terms.count, p.terms.over, p.taken()
 		answer.NextEnd = p.nextEnd()
 	}

@@ -203,7 +203,8 @@ type Seat struct {
 // afterwards.
 type SeatAnswer struct {
 	Code               string
-	Seat               Seat // that was claimed, renewed or returned, or that another holds
+	Time               time.Time // at which it was decided: what ends are counted from, whatever the wall clock shows since
+	Seat               Seat      // that was claimed, renewed or returned, or that another holds
 	Count, Over, Taken uint64
 	NextEnd            time.Time // when the next lease of the pool ends; zero: none is taken
 	Warning            string    // over_limit or no_seat: granted beyond the count

@@ -140,5 +140,5 @@ func (s seats) answer(ctx context.Context, node, pool string, data []byte) conso
 	if err != nil {
 		return console.RefuseSeat(err, s.now())
 	}
-	return console.AnswerSeat(&q, &d, s.now(), s.store.SeatsToEnd)
+	return console.AnswerSeat(&q, &d, s.store.SeatsToEnd)
 }
