@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -159,7 +160,7 @@ func (d *demo) tell(ctx context.Context, r *running) error {
 		return fmt.Errorf("stored %d of %d events: duplicates %d, refused %v", res.Stored, traces.NASARequests, res.Duplicates, res.Refused)
 	}
 
-	client := &httpClient{base: "http://" + r.httpAddr, timeout: time.Minute}
+	client := &httpClient{base: "http://" + r.httpAddr, timeout: time.Minute, http: http.DefaultClient}
 	fmt.Fprintf(d.Out, "3. Usage per day\n")
 	if err := d.usage(ctx, client); err != nil {
 		return err

@@ -271,6 +271,7 @@ func (s *simulation) step() {
 		s.report(s.rng.IntN(2) == 0)
 	default:
 		if s.path.restart() {
+			s.model.Restarted()
 			s.model.At(s.now.UnixMilli()) // the boot record is a group too
 		}
 	}
