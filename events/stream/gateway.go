@@ -68,9 +68,9 @@ type GatewayOptions struct {
 	// of them is their answer.
 	Refuse func() *events.Error
 	// Keeping says what is stored of users, hosts and addresses; nil: all of it. What
-	// it takes away never reaches the stream, and no sample of a refused event is
-	// handed to Reject, since nobody can say what stands in it. Its Hash is called
-	// with the gateway locked.
+	// it takes away never reaches the stream. Of a refused event neither a sample
+	// nor what the refusal quotes is handed to Reject, since nobody can say what
+	// stands in it. Its Hash is called with the gateway locked.
 	Keeping *events.Keeping
 	// Tick is asked about every second without events whether a group for the
 	// time alone is wanted, since something can close by wallNS; nil: never.

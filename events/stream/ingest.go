@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"errors"
+	"regexp"
 	"strings"
 	"unsafe"
 
@@ -432,6 +433,8 @@ func (g *Gateway) refuseMessage(node, meter, reply string, data []byte, in *inpu
 		r := RejectedEvent{Node: node, Meter: meter, Err: e}
 		if g.opts.Keeping.All() {
 			r.Sample = bytes.Clone(data[:min(len(data), 1024)])
+		} else {
+			r.Err = unquoted(e)
 		}
 		p.rejected = append(p.rejected, r)
 	}
@@ -444,6 +447,19 @@ func (g *Gateway) refuseMessage(node, meter, reply string, data []byte, in *inpu
 		size += len(body)
 	}
 	g.hold(p, 1, size)
+}
+
+var quotedText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"…?`)
+
+// unquoted is e without the values of the event that its message quotes, since
+// a user may stand in any. Names of meters and nodes are kept anyhow.
+func unquoted(e *events.Error) *events.Error {
+	if e.Code == events.CodeUnknownMeter || e.Code == events.CodeWrongNode {
+		return e
+	}
+	c := *e
+	c.Message = quotedText.ReplaceAllString(e.Message, `"…"`)
+	return &c
 }
 
 // asError makes an *events.Error of whatever the parser says.
