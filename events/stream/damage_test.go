@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -96,6 +97,32 @@ func (w *written) check(t *testing.T, dir string) (atCursor, audit error) {
 		t.Fatalf("%d of %d groups are given out, without an error", n, last)
 	}
 	return atCursor, nil
+}
+
+// A flipped bit of a sequence stops the start: the server would take it for so
+// many deleted messages that memory ends.
+func TestDamagedSequence(t *testing.T) {
+	w := writeStream(t, 5)
+	dir := w.copy(t)
+	for _, path := range files(t, dir, "*.blk") {
+		b := must(os.ReadFile(path))
+		second := binary.LittleEndian.Uint32(b) &^ (1 << 31) // where it begins; the bit says that there are headers
+		b[second+4+5] ^= 0x08                                // 2^43 more
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := stream.Open(context.Background(), stream.Options{Dir: dir, Listen: "127.0.0.1:0"}); !errors.Is(err, stream.ErrDamaged) {
+		if err == nil {
+			s.Close()
+		}
+		t.Errorf("Open: %v, want %v", err, stream.ErrDamaged)
+	}
+	if s, err := stream.Open(context.Background(), stream.Options{Dir: w.copy(t), Listen: "127.0.0.1:0"}); err != nil {
+		t.Errorf("Open of an undamaged copy: %v", err)
+	} else {
+		s.Close()
+	}
 }
 
 // Attack row 10: damage to the files of the stream is found by our own checks.

@@ -53,6 +53,10 @@ func startEmbedded(o Options) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkBlocks(o.Dir); err != nil {
+		lock.Close()
+		return nil, err
+	}
 	e := &embedded{door: newDoorman(o), lock: lock}
 	e.log = &serverLog{log: o.Logger, door: e.door}
 	so, err := e.options(o)
