@@ -3,7 +3,6 @@ package model_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -177,37 +176,6 @@ func (p *plant) backup() string {
 	file := filepath.Join(p.t.TempDir(), "site.backup")
 	p.wants(p.t, 0, []string{"site.backup"}, "backup", "--http", p.d.http, "--keys", "--data", p.dir, "--out", file)
 	return file
-}
-
-// control puts lines into the site as its daemon would: through the gateway, into
-// stream and ledger.
-func (p *plant) control(lines ...string) {
-	p.t.Helper()
-	p.end()
-	r := &realPath{dir: p.dir}
-	r.init(p.t, 1, map[string]int{})
-	r.clock(p.wall)
-	folder := filepath.Join(p.dir, "keys")
-	key, err := ledger.ReadKeyFile(filepath.Join(folder, "site.key"))
-	p.must(err)
-	salt, err1 := ledger.ReadSecretFile(filepath.Join(folder, "salt.key"))
-	tag, err2 := ledger.ReadSecretFile(filepath.Join(folder, "tag.key"))
-	p.must(errors.Join(err1, err2))
-	r.s.keys.site, r.s.keys.secrets = key, *ledger.NewSecrets(salt, tag, 0)
-	r.open()
-	r.control(lines...)
-	_, err = r.s.store.Sync(background)
-	p.must(err)
-	r.stop()
-	p.begin()
-}
-
-// checkpoint is the ledger as it is now.
-func (p *plant) checkpoint() (size uint64, root ledger.Hash) {
-	p.t.Helper()
-	r, err := export.VerifyReport(bytes.NewReader(p.export("--from", "0")), export.VerifyOptions{TrustFile: true})
-	p.must(err)
-	return r.New.Size, r.New.Root
 }
 
 // publish sends one event of a node and returns the answer.

@@ -72,7 +72,7 @@ func (n *Node) Connect(url string) {
 	}
 	n.t.Cleanup(n.nc.Close)
 	n.news = make(chan *nats.Msg, 1024)
-	if _, err := n.nc.ChanSubscribe("counted."+n.Name, n.news); err == nil {
+	if _, err = n.nc.ChanSubscribe("counted."+n.Name, n.news); err == nil {
 		err = n.nc.Flush()
 	}
 	if err != nil {
