@@ -148,6 +148,35 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// An operator sees which node still uses old credentials.
+func TestRefusalsNameTheNode(t *testing.T) {
+	b, c := openBook(t)
+	refused := func(file []byte) string {
+		t.Helper()
+		nonce := []byte("nonce")
+		token, signature := show(t, file, nonce)
+		a, err := b.Admit(token, signature, nonce)
+		return a.Node + " " + answer("", err)
+	}
+	one, two := must(b.AddNode("n1", 0)), must(b.AddNode("n2", time.Hour))
+	if _, _, err := b.RotateNode("n1", 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	c.at = c.at.Add(time.Hour)
+	if got := refused(one.File); got != "n1 revoked" {
+		t.Errorf("rotated: Admit = %q, want n1 revoked", got)
+	}
+	if got := refused(two.File); got != "n2 expired" {
+		t.Errorf("over: Admit = %q, want n2 expired", got)
+	}
+	if err := b.RevokeNode("n3", true); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := b.AdmitNamed("n3"); a.Node != "n3" || answer("", err) != "revoked" {
+		t.Errorf("AdmitNamed(n3) = %q, %v, want n3 and revoked", a.Node, err)
+	}
+}
+
 // Attack row 12: what a stranger can make by himself is worth nothing.
 func TestForgedCredentials(t *testing.T) {
 	b, _ := openBook(t)
@@ -175,6 +204,9 @@ func TestForgedCredentials(t *testing.T) {
 		a, err := b.Admit(x.token, x.signature, nonce)
 		if got := answer(a.Node, err); got != x.want {
 			t.Errorf("%s: Admit = %s, want %s", x.what, got, x.want)
+		}
+		if err != nil && a.Node != "" {
+			t.Errorf("%s: the refusal names node %s, which is not proven", x.what, a.Node)
 		}
 	}
 }

@@ -240,7 +240,8 @@ type Admission struct {
 }
 
 // Admit checks a user JWT and the signature over the nonce that the server gave:
-// issuer, key, expiry, revocation.
+// issuer, key, expiry, revocation. With a refusal it says the node as far as that
+// is proven: old credentials that somebody still uses are seen with their node.
 func (b *Book) Admit(token, signature string, nonce []byte) (Admission, error) {
 	claims, err := jwt.DecodeUserClaims(token) // checks that its issuer signed it
 	if err != nil {
@@ -254,9 +255,10 @@ func (b *Book) Admit(token, signature string, nonce []byte) (Admission, error) {
 	if err != nil || user.Verify(nonce, sig) != nil {
 		return Admission{}, NotAuthenticated("bad_signature", hintCredentials, "the signature is not that of the credentials")
 	}
-	now := b.now()
+	now, ours := b.now(), false
 	for _, n := range b.get().Nodes {
 		for _, k := range n.Keys {
+			ours = ours || k.Issuer == claims.Issuer
 			if k.User != claims.Subject {
 				continue
 			}
@@ -264,13 +266,17 @@ func (b *Book) Admit(token, signature string, nonce []byte) (Admission, error) {
 			case k.Issuer != claims.Issuer:
 				return Admission{}, NotAuthenticated("bad_signature", hintCredentials, "another account than that of node %s signed", n.Name)
 			case over(k.ends(), now):
-				return Admission{}, NotAuthenticated("expired", `ask for new ones: "meterseal node rotate `+n.Name+`"`,
+				return Admission{Node: n.Name}, NotAuthenticated("expired", `ask for new ones: "meterseal node rotate `+n.Name+`"`,
 					"the credentials of node %s were good until %s", n.Name, k.ends().Format(time.RFC3339))
 			}
 			return Admission{Node: n.Name, Key: k.User, Ends: k.ends()}, nil
 		}
 	}
-	return Admission{}, NotAuthenticated("revoked", hintCredentials, "the credentials are not, or not any more, those of a node (it calls itself %.64q)", claims.Name)
+	var was Admission
+	if ours && b.get().node(claims.Name) != nil {
+		was.Node = claims.Name // this site signed that it is
+	}
+	return was, NotAuthenticated("revoked", hintCredentials, "the credentials are not, or not any more, those of a node (it calls itself %.64q)", claims.Name)
 }
 
 // AdmitNamed is for a node that a client certificate names: its authority vouches
@@ -280,7 +286,7 @@ func (b *Book) AdmitNamed(name string) (Admission, error) {
 		return Admission{}, NotAuthenticated("bad_certificate", "issue one whose common name is that of the node", "the client certificate is for %.64q, which is no name of a node", name)
 	}
 	if n := b.get().node(name); n != nil && !n.Revoked.IsZero() {
-		return Admission{}, NotAuthenticated("revoked", hintCredentials, "node %s was revoked", name)
+		return Admission{Node: name}, NotAuthenticated("revoked", hintCredentials, "node %s was revoked", name)
 	}
 	return Admission{Node: name}, nil
 }
