@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/cli"
 )
 
@@ -131,6 +132,9 @@ func problemError(resp *http.Response) error {
 		if msg == "" {
 			msg = m
 		}
+	}
+	if p.Code == events.CodeNotAuthenticated {
+		p.Hint = `name a file with a token in --token-file; the first one is made while no daemon runs, "meterseal token add NAME --rights all --data DIR"`
 	}
 	return cli.Fail(cli.ExitError, p.Code, p.Hint, "%s", msg)
 }

@@ -40,6 +40,9 @@ func newIdentitySite(t *testing.T, args ...string) *identitySite {
 	s := &identitySite{testSite: newTestSite(t, append([]string{"--meter", "pages:sum", "--store-max-size", "1GiB",
 		"--nats-loopback", "credentials", "--http-loopback", "token"}, args...)...)}
 	s.admin = filepath.Join(t.TempDir(), "token")
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	secret := mustProgram(t, "token", "add", "admin", "--rights", "all", "--data", s.dir)
 	if err := os.WriteFile(s.admin, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
@@ -284,8 +287,15 @@ func TestO13Credentials(t *testing.T) {
 	if code, _, errs := program(t, "node", "add", "n9", "--data", s.dir); code != cli.ExitStore || !strings.Contains(errs, "store_in_use") {
 		t.Errorf("node add --data while the daemon runs: %d %s, want store_in_use", code, errs)
 	}
-	if code, _, errs := program(t, "node", "list", "--http", s.http); code != cli.ExitError || !strings.Contains(errs, "not_authenticated") {
-		t.Errorf("without a token: %d %s, want not_authenticated", code, errs)
+	if code, _, errs := program(t, "node", "list", "--http", s.http); code != cli.ExitError || !strings.Contains(errs, "not_authenticated") || !strings.Contains(errs, "--token-file") {
+		t.Errorf("without a token: %d %s, want not_authenticated and how a command gets one", code, errs)
+	}
+	nowhere := filepath.Join(t.TempDir(), "data")
+	if code, _, errs := program(t, "token", "add", "t9", "--rights", "read", "--data", nowhere); code != cli.ExitUsage || !strings.Contains(errs, "config_invalid") {
+		t.Errorf("token add --data of no folder: %d %s, want config_invalid", code, errs)
+	}
+	if _, err := os.Stat(nowhere); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v, want no such folder", nowhere, err)
 	}
 	// Fleets: a token adds so many nodes, and no more.
 	fleet := strings.TrimSpace(s.do("token", "add", "fleet", "--rights", "enroll", "--uses", "1", "--expires", "24h"))

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
 )
@@ -79,6 +82,9 @@ func withAccounts(cmd *cobra.Command, do func(console.Accounts) error) error {
 			return err
 		}
 		return do(remoteAccounts{cmd.Context(), c})
+	}
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) { // nothing would ever know what is made there
+		return cli.Fail(cli.ExitUsage, events.CodeConfigInvalid, "give the right --data; before the first start make the folder", "--data: there is no folder %s", dir)
 	}
 	book, err := access.Open(dir, filepath.Join(dir, keysDir), nil)
 	if err != nil {

@@ -284,8 +284,7 @@ func (a *attacks) publishAsAnotherNode(t *testing.T) {
 
 // credentials: the same with credentials that the site gives its nodes.
 func (a *attacks) credentials(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
-	creds := filepath.Join(t.TempDir(), "n1.creds")
+	dir, creds := t.TempDir(), filepath.Join(t.TempDir(), "n1.creds")
 	a.wants(t, 0, []string{"wrote"}, "node", "add", "n1", "--data", dir, "--out", creds)
 	d := a.serve(t, dir, "--meter", "pages:sum", "--nats-loopback", "credentials")
 	if nc, err := nats.Connect(d.nats); !errors.Is(err, nats.ErrAuthorization) {
