@@ -153,8 +153,11 @@ func httpAsker(base string, node int) asker {
 // claimed fails unless an answer says that a seat was claimed.
 func claimed(data []byte) error {
 	var a struct{ Code string }
-	if err := json.Unmarshal(data, &a); err != nil || a.Code != "claimed" {
-		return fmt.Errorf("answer %.200s, %v; want that the seat is claimed", data, err)
+	if err := json.Unmarshal(data, &a); err != nil {
+		return fmt.Errorf("answer %.200s: %w", data, err)
+	}
+	if a.Code != "claimed" {
+		return fmt.Errorf("answer %.200s, want that the seat is claimed", data)
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func TestO21EveryRouteHasItsRight(t *testing.T) {
 				continue
 			}
 			seen++
-			var documented access.Right = access.Public
+			documented := access.Public
 			if len(op.Security) > 0 {
 				documented = access.Right(op.Security[0]["token"][0])
 			}

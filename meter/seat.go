@@ -148,7 +148,7 @@ func (s *Seat) Checkin(ctx context.Context) error {
 	s.stop()
 	<-s.ended
 	if s.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // that it is lost was told before
 	}
 	_, err := s.m.askSeat(ctx, s.pool, seatAsk{Action: "checkin", Holder: s.holder, User: s.o.User, Host: s.o.Host, IP: s.o.IP})
 	var refused *SeatError

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -98,7 +99,8 @@ func TestRefused(t *testing.T) {
 	s := startSite(t, config)
 	each(t, func(t *testing.T, c *client) {
 		out, err := c.run(t, s.nats, s.http, "job-17")
-		if _, ended := err.(*exec.ExitError); !ended || !strings.Contains(out, "unknown_meter") {
+		var ended *exec.ExitError
+		if !errors.As(err, &ended) || !strings.Contains(out, "unknown_meter") {
 			t.Errorf("%s: %v, want an exit code and unknown_meter; it printed:\n%s", c.file, err, out)
 		}
 	})

@@ -1,6 +1,7 @@
 package clients_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -107,7 +108,8 @@ var installModules = sync.OnceValues(func() (string, error) {
 
 // failure adds what a program printed to its error.
 func failure(err error) error {
-	if exit, ok := err.(*exec.ExitError); ok {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
 		return fmt.Errorf("%w\n%s", err, exit.Stderr)
 	}
 	return err
