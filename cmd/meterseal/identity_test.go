@@ -297,6 +297,15 @@ func TestO13Credentials(t *testing.T) {
 	if _, err := os.Stat(nowhere); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s: %v, want no such folder", nowhere, err)
 	}
+	// One event by hand: whose name, and with which file.
+	send := []string{"send", "pages", "1", "--server", s.nats, "--creds", three, "--node"}
+	mustProgram(t, append(send, "n1")...)
+	if code, _, errs := program(t, append(send, "n2")...); code != cli.ExitError || !strings.Contains(errs, "wrong_node") {
+		t.Errorf("send as n2 with the credentials of n1: %d %s, want wrong_node", code, errs)
+	}
+	if code, _, errs := program(t, "send", "pages", "--server", s.nats, "--creds", nowhere); code != cli.ExitUsage || !strings.Contains(errs, "config_invalid") {
+		t.Errorf("send with a file that is not there: %d %s, want config_invalid", code, errs)
+	}
 	// Fleets: a token adds so many nodes, and no more.
 	fleet := strings.TrimSpace(s.do("token", "add", "fleet", "--rights", "enroll", "--uses", "1", "--expires", "24h"))
 	status, body := s.ask(http.MethodPost, "/v1/enroll", fleet, `{"node":"f1"}`)

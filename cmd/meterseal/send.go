@@ -47,6 +47,9 @@ func connect(url, name string, more ...nats.Option) (*nats.Conn, error) {
 		if errors.Is(err, nats.ErrAuthorization) {
 			return nil, cli.Fail(cli.ExitError, "not_authenticated", `give --creds FILE of "meterseal node add"; the log of the daemon says why`, "the NATS server at %s does not let this node in", url)
 		}
+		if file := (*os.PathError)(nil); errors.As(err, &file) {
+			return nil, cli.Fail(cli.ExitUsage, events.CodeConfigInvalid, "give the right --creds or --ca-file", "%v", file)
+		}
 		return nil, cli.Fail(cli.ExitError, "daemon_unreachable", `start it with "meterseal serve", or give its address with --server`, "no NATS server at %s: %v", url, err)
 	}
 	return nc, nil
@@ -144,8 +147,22 @@ func (a *app) send(cmd *cobra.Command, url, node, meter string, e *sentEvent) er
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
 	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { // or it would wait for an answer that never comes
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			end(cli.Fail(cli.ExitError, events.CodeWrongNode, "give in --node the node of the credentials", "these credentials are not those of node %s", node))
+		}
+	})
 	ack, err := js.Publish(ctx, subject, data)
-	if err != nil {
+	var refused *cli.Failure
+	switch {
+	case err == nil:
+	case errors.As(context.Cause(ctx), &refused):
+		return refused
+	case errors.Is(err, context.DeadlineExceeded):
+		return cli.Fail(cli.ExitError, events.CodeStoreUnavailable, "it is stored or it is not: with --id send the same again", "the daemon did not answer in time")
+	default:
 		return refusal(err)
 	}
 	code := "stored"
