@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/events"
@@ -125,7 +126,7 @@ func (l licensing) checkHold(q console.AllowRequest) error {
 	malformed := func(field, hint, format string, args ...any) error {
 		return &events.Error{Code: events.CodeMalformed, Field: field, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
-	m := l.meters.Load().Lookup(q.Meter)
+	m, terms := l.meters.Load().Lookup(q.Meter), l.terms.Load().shown()
 	switch {
 	case q.Hold < 0 || q.Hold > projections.LongestHold:
 		return malformed("hold", "reserve for at most 24h", "hold %v is not 0 to %v", q.Hold, projections.LongestHold)
@@ -135,9 +136,11 @@ func (l licensing) checkHold(q console.AllowRequest) error {
 		return malformed("quantity", "reserve 0 or more", "quantity is %d", q.Quantity)
 	case len(q.ID) > events.MaxIDBytes:
 		return malformed("id", "ids have 255 bytes at most", "the id has %d bytes", len(q.ID))
+	case !utf8.ValidString(q.ID): // the fold could not read the line
+		return malformed("id", "send UTF-8", "the id is not UTF-8")
 	case m != nil && !reservable(m):
 		return malformed("meter", "ask without hold", "meter %s is %s: what does not add up is not reserved", m.ID, m.Aggregation)
-	case m == nil && l.terms.Load().shown().Meter(q.Meter) != nil:
+	case m == nil && (terms == nil || terms.Meter(q.Meter) != nil):
 		return &events.Error{Code: events.CodeUnknownMeter, Field: "meter", Message: "meter " + q.Meter + " is not declared"}
 	}
 	return nil

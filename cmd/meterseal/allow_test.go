@@ -237,6 +237,20 @@ func (a answered) must(t *testing.T, err error, status int, code string) answere
 	return a
 }
 
+// Nobody can reserve of a meter that is not declared, also where no license says
+// what may be used.
+func TestReserveWithoutLicense(t *testing.T) {
+	s := newTestSite(t)
+	s.start()
+	a := s.asker(t)
+	for meter, want := range map[string]answered{"documents.processed": {Status: 403, Code: "license_none"}, "nope": {Status: 422, Code: "unknown_meter"}} {
+		got, err := a.request("n1", fmt.Sprintf(`{"meter":%q,"hold":"5s"}`, meter))
+		if err != nil || got.Status != want.Status || got.Code != want.Code {
+			t.Errorf("reserve of %s: %d %s, %v, want %d %s", meter, got.Status, got.Code, err, want.Status, want.Code)
+		}
+	}
+}
+
 // Requirements 3.3: an amount that is reserved is nobody else's, over NATS and
 // HTTP, also after kill -9, until its event comes, it is given back, or it ends.
 func TestReservations(t *testing.T) {
@@ -268,6 +282,9 @@ func TestReservations(t *testing.T) {
 		{"too much to consume", func() (answered, error) { return a.consume(true, "n3", "c0") }, 403, "limit_reached"},
 		{"longer than a day", func() (answered, error) { return ask("n1", "r9", 0, "25h") }, 400, "malformed"},
 		{"over HTTP too", func() (answered, error) { return a.do("GET", "/v1/allow?meter="+pages+"&hold=86401", "") }, 400, "malformed"},
+		{"an id that is no text", func() (answered, error) {
+			return a.do("GET", "/v1/allow?meter="+pages+"&quantity=0&node=n2&hold=60&id=a%ff", "")
+		}, 400, "malformed"},
 		{"of a feature", func() (answered, error) { return a.request("n1", `{"feature":"x","hold":"5s"}`) }, 400, "malformed"},
 		{"an unknown field", func() (answered, error) { return a.request("n1", `{"metre":"x"}`) }, 400, "malformed"},
 		{"nothing", func() (answered, error) { return a.request("n1", `{}`) }, 400, "malformed"},
