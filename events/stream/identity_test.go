@@ -117,6 +117,8 @@ func TestNamesOfClients(t *testing.T) {
 	nc := connectAs(t, s, "n1", nats.Name(`x" - Publish Violation - Subject "usage.n9.a`))
 	_ = nc.Publish("usage.n2.render.pages", nil)
 	_ = nc.Flush()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(w.seen) != 1 || w.seen[0].Subject != "usage.n2.render.pages" || w.seen[0].Node != "n1" {
 		t.Errorf("refusals %+v, want one, of usage.n2.render.pages", w.seen)
 	}

@@ -125,7 +125,7 @@ func TestSeat(t *testing.T) {
 	go func() { ended <- work.Wait() }()
 	crashtest.Eventually(t, "a seat that was renewed for two leases", func() (bool, string) {
 		p := desk()
-		return p.Taken == 1 && p.Seats[0].Node == "python" && p.Seats[0].Until.Sub(p.Seats[0].Since) > 4*time.Second, fmt.Sprint(p, out.Len())
+		return p.Taken == 1 && p.Seats[0].Node == "python" && p.Seats[0].Until.Sub(p.Seats[0].Since) > 4*time.Second, fmt.Sprint(p)
 	})
 	mark := filepath.Join(l.dir, "worked")
 	if code, out := l.python(t, "seat.py", "desk", "touch", mark); code != 3 || !strings.Contains(out, "no_seat") {
