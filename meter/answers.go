@@ -101,10 +101,14 @@ func passes(code string) bool {
 	return status == 429 || status >= 500
 }
 
-// outOfOrder is told that events before a flight are missing.
+// outOfOrder is told that events before a flight are missing. It goes back to what
+// is not counted; if the daemon lacks what was counted, as one that was restored
+// may, to all that the spool still has.
 func (s *sender) outOfOrder(f flight) {
-	if s.back(s.m.countedMark()); f.first > s.r.seq {
-		return
+	for _, from := range [...]uint64{s.m.countedMark(), 0} {
+		if s.back(from); f.first > s.r.seq {
+			return
+		}
 	}
 	// It had counted them, or they were damaged here: nobody has them any more.
 	s.m.log.Error("the daemon does not know events that are gone from the spool; they are declared lost", "node", s.m.o.Node, "after", f.first)

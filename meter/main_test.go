@@ -86,6 +86,13 @@ func (n *numbered) total(meter string) int64 {
 	return n.sum[meter]
 }
 
+// said are the control lines.
+func (n *numbered) said() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Join(n.lines, "\n")
+}
+
 // site is a stream with a gateway, in this process.
 type site struct {
 	*stream.Stream

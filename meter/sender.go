@@ -309,6 +309,9 @@ func (s *sender) back(seq uint64) {
 	s.r.seek(seq)
 	s.acked = s.r.seq
 	s.due = time.Now()
+	if s.bad != nil && s.bad.Number < s.r.seq { // it was declared before, and counted
+		s.bad, s.most, s.narrow = nil, s.m.o.BatchEvents, 0
+	}
 }
 
 // rest sends nothing for a while, longer each time.
