@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,18 +33,28 @@ func (m *Meter) connect() error {
 		nats.FlusherTimeout(5 * time.Second),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
+		// Credentials that were revoked may be good again, or other ones stand in
+		// their file: who gives up needs somebody to start the application again.
+		nats.IgnoreAuthErrorAbort(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				m.log.Warn("the daemon is out of reach", "node", m.o.Node, "err", err)
-			}
+			m.away.note(m, err)
 			m.linkChanged()
 		}),
-		nats.ConnectHandler(func(*nats.Conn) { m.linkChanged() }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { m.away.note(m, err) }),
+		nats.ConnectHandler(func(*nats.Conn) {
+			m.away.end()
+			m.linkChanged()
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
+			m.away.end()
 			m.log.Info("the daemon is back", "node", m.o.Node, "url", nc.ConnectedUrlRedacted())
 			m.linkChanged()
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if isRefusal(err) {
+				m.away.note(m, err)
+				return
+			}
 			m.log.Warn("the daemon refuses something", "node", m.o.Node, "err", err)
 		}),
 	}
@@ -64,6 +76,53 @@ func (m *Meter) connect() error {
 	return nil
 }
 
+// away is why there is no connection. It is said once of each outage, and once
+// more when the daemon does not let this node in, which no waiting mends.
+type away struct {
+	mu      sync.Mutex
+	err     error // the newest; nil: there is a connection
+	refused bool
+}
+
+func (a *away) note(m *Meter, err error) {
+	if err == nil {
+		return
+	}
+	refused := isRefusal(err)
+	a.mu.Lock()
+	first, news := a.err == nil, refused && !a.refused
+	a.err, a.refused = err, a.refused || refused
+	a.mu.Unlock()
+	switch {
+	case news:
+		m.log.Error("the daemon does not let this node in: Options.Credentials has to be a file of \"meterseal node add\"", "node", m.o.Node, "err", err)
+	case first:
+		m.log.Warn("the daemon is out of reach", "node", m.o.Node, "err", err)
+	}
+}
+
+// isRefusal tells whether a connection was refused for its credentials.
+func isRefusal(err error) bool {
+	return slices.ContainsFunc([]error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired},
+		func(e error) bool { return errors.Is(err, e) })
+}
+
+func (a *away) end() {
+	a.mu.Lock()
+	a.err, a.refused = nil, false
+	a.mu.Unlock()
+}
+
+// why is err, or what is behind it: a connection that is gone has no room.
+func (a *away) why(err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if errors.Is(err, nats.ErrReconnectBufExceeded) && a.err != nil {
+		return a.err
+	}
+	return err
+}
+
 // linkChanged tells the sender to look at the connection. It never waits, as
 // handlers of the connection must not.
 func (m *Meter) linkChanged() {
@@ -82,7 +141,7 @@ func (m *Meter) request(ctx context.Context, subject string, body []byte) ([]byt
 	}
 	msg, err := m.nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: ask %s: %w", ErrUnreachable, subject, err)
+		return nil, fmt.Errorf("%w: ask %s: %w", ErrUnreachable, subject, m.away.why(err))
 	}
 	return msg.Data, nil
 }

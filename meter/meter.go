@@ -114,6 +114,7 @@ type Refusal struct {
 type Meter struct {
 	o      Options
 	log    *slog.Logger
+	away   away // why there is no connection
 	spool  *spool
 	meters *events.Meters // nil: any
 	now    func() time.Time

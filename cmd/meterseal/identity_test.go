@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -27,6 +29,7 @@ import (
 
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
+	"github.com/meterseal/meterseal/meter"
 )
 
 // identitySite is a site whose listeners ask everybody who he is.
@@ -467,4 +470,73 @@ func TestTLS(t *testing.T) {
 		t.Errorf("%d reconnects of a node, want none by SIGHUP", n)
 	}
 	s.stop()
+}
+
+// O-13: an application whose credentials end goes on when they are good again; it
+// says why it cannot send, and nobody has to start it again.
+func TestO13ApplicationAfterRevocation(t *testing.T) {
+	s := newIdentitySite(t)
+	creds := s.node("n1")
+	var said heard
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	m, err := meter.Open(ctx, meter.Options{URL: s.nats, Node: "n1", Credentials: creds, Dir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := func() {
+		t.Helper()
+		if err := m.Record("pages", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record()
+	if err := m.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.do("node", "revoke", "n1")
+	record()
+	secret, err := os.ReadFile(s.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := strings.TrimSpace(string(secret))
+	crashtest.Eventually(t, "three refusals", func() (bool, string) { // NATS clients give up after two
+		_, text := s.ask(http.MethodGet, "/metrics", admin, "")
+		_, rest, _ := strings.Cut(text, `meterseal_refused_total{listener="nats",reason="revoked"} `)
+		n, _, _ := strings.Cut(rest, "\n")
+		return len(n) > 1 || n >= "3", n
+	})
+	if _, err := m.Checkout(ctx, "editor", meter.SeatOptions{}); !errors.Is(err, meter.ErrUnreachable) || !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("Checkout when revoked = %v, want %v and %v", err, meter.ErrUnreachable, nats.ErrAuthorization)
+	}
+	if n := strings.Count(said.String(), "does not let this node in"); n != 1 {
+		t.Errorf("it is said %d times why, want once:\n%s", n, said.String())
+	}
+	s.do("node", "add", "n1", "--out", creds, "--force")
+	if err := m.Flush(ctx); err != nil {
+		t.Errorf("Flush with new credentials = %v", err)
+	}
+	if err := m.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	s.stop()
+}
+
+// heard is what was logged.
+type heard struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.b.Write(p)
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.b.String()
 }
