@@ -135,5 +135,5 @@ func (s *sender) say(now time.Time) {
 		s.m.log.Error("the newest checkpoint cannot be kept", "path", s.m.o.Dir, "err", err)
 		return
 	}
-	_ = s.m.nc.PublishRequest("seen."+s.m.o.Node, s.inbox+"counted", b) // said again within a minute
+	_ = s.m.nc.PublishRequest("seen."+s.m.o.Node, s.inbox+seenReply, b) // said again within a minute
 }

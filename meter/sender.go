@@ -30,7 +30,7 @@ type sender struct {
 	subject string
 	inbox   string
 	answers chan answer
-	counted chan []byte // what came on counted.<node>
+	counted chan *nats.Msg // what the daemon says is counted, in its order
 	buf     []byte
 
 	witness  *witness
@@ -92,16 +92,12 @@ type reply struct {
 
 func newSender(m *Meter, w *witness) (*sender, error) {
 	s := &sender{m: m, subject: "usage_batch." + m.o.Node, inbox: m.nc.NewInbox() + ".", answers: make(chan answer, 4*windowMax),
-		counted: make(chan []byte, 4), witness: w, most: m.o.BatchEvents, backoff: backoffMin, spoke: m.now()}
+		counted: make(chan *nats.Msg, 256), witness: w, most: m.o.BatchEvents, backoff: backoffMin, spoke: m.now()}
 	_, s.opened = m.spool.numbers()
 	s.r.s = m.spool
 	s.r.seek(0)
 	s.acked, s.high = s.r.seq, s.r.seq
 	_, err := m.nc.Subscribe(s.inbox+"*", func(msg *nats.Msg) {
-		if msg.Subject == s.inbox+"counted" {
-			s.heard(msg.Data)
-			return
-		}
 		id, err := strconv.ParseUint(strings.TrimPrefix(msg.Subject, s.inbox), 10, 64)
 		a := answer{id: id}
 		if err != nil || (len(msg.Data) > 0 && json.Unmarshal(msg.Data, &a.body) != nil) {
@@ -112,20 +108,18 @@ func newSender(m *Meter, w *witness) (*sender, error) {
 		case <-m.ended:
 		}
 	})
-	if err != nil {
-		return nil, err
+	// On one channel, as they come: an older ledger that overtook a newer one would
+	// look as if it had gone back.
+	for _, subject := range [...]string{"counted." + m.o.Node, s.inbox + seenReply} {
+		if err == nil {
+			_, err = m.nc.ChanSubscribe(subject, s.counted)
+		}
 	}
-	_, err = m.subscribe("counted."+m.o.Node, s.heard)
 	return s, err
 }
 
-// heard hands on what the daemon says is counted.
-func (s *sender) heard(b []byte) {
-	select {
-	case s.counted <- b:
-	case <-s.m.ended:
-	}
-}
+// seenReply is where answers to what the node says it holds come, under the inbox.
+const seenReply = "seen.counted"
 
 // run sends until Close.
 func (s *sender) run() {
@@ -145,8 +139,8 @@ func (s *sender) run() {
 		case <-s.m.link:
 		case a := <-s.answers:
 			s.answered(a)
-		case b := <-s.counted:
-			s.heardCounted(b)
+		case msg := <-s.counted:
+			s.heardCounted(msg.Data)
 		case <-timer.C:
 		}
 	}

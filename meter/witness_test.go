@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/crashtest"
 	"github.com/meterseal/meterseal/ledger"
 )
 
@@ -92,6 +94,40 @@ func (s *site) tell(tb testing.TB, m *Meter) {
 	s.fold.mu.Unlock()
 	if err := s.voice.Publish("counted."+m.o.Node, must(json.Marshal(c))); err != nil {
 		tb.Fatal(err)
+	}
+}
+
+// What the daemon tells and what it answers come in its order: none of them looks
+// like a ledger that went back.
+func TestCountedInOrder(t *testing.T) {
+	s := openSite(t, "127.0.0.1:0")
+	voice := must(s.NewService(t.Context(), 1))
+	t.Cleanup(func() { voice.Close(context.Background()) })
+	replies := make(chan string, 100)
+	if err := voice.Handle("seen.*", true, func(_ context.Context, q stream.Request) []byte { replies <- q.Reply; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, Options{URL: s.url(), Durability: Memory})
+	if err := m.Record("pages", 1); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, m)
+	b, subjects := newBook(1, 1), []string{"counted.node-01", <-replies}
+	var say [][]byte
+	for i := range uint64(200) {
+		c := b.counted(i)
+		c.Epoch, c.Seq = m.Stats().Epoch, i/199
+		say = append(say, must(json.Marshal(c)))
+		b.grow("line", 1)
+	}
+	for i, body := range say {
+		if err := voice.Publish(subjects[i%2], body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crashtest.Eventually(t, "the event to be counted", func() (bool, string) { return m.Stats().Counted == 1, fmt.Sprintf("%+v", m.Stats()) })
+	if n := m.Stats().Behind; n != 0 {
+		t.Errorf("the ledger went back %d times, want 0", n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -99,14 +100,16 @@ func (w *witnesses) announce(now time.Time) {
 		t.counted = *c
 		if moved || now.Sub(t.told) >= tellEvery && now.Sub(t.heard) < heardLately {
 			t.told = now
-			w.publish(c.Node, w.tell(t))
+			w.publish("counted."+c.Node, w.tell(t))
 		}
 	}
 }
 
-func (w *witnesses) publish(node string, body []byte) {
-	if err := w.s.service.Publish("counted."+node, body); err != nil {
-		w.s.log.Debug("tell a node what is counted", "node", node, "err", err)
+// publish is called with mu held: a node that was told of a newer ledger must not
+// be told of an older one.
+func (w *witnesses) publish(subject string, body []byte) {
+	if err := w.s.service.Publish(subject, body); err != nil {
+		w.s.log.Debug("tell a node what is counted", "subject", subject, "err", err)
 	}
 }
 
@@ -339,7 +342,7 @@ func (w *witnesses) holds(q stream.Request, m seenMessage, cp *ledger.SignedChec
 
 // answer tells a node that holds a size, if it asked or is behind.
 func (w *witnesses) answer(q stream.Request, size uint64, tell bool) []byte {
-	if !q.Wanted && !tell {
+	if q.Reply == "" && !tell {
 		return nil
 	}
 	w.mu.Lock()
@@ -352,11 +355,7 @@ func (w *witnesses) answer(q stream.Request, size uint64, tell bool) []byte {
 		t = &told{} // it has no numbers, or is not known
 	}
 	t.size, t.told = size, time.Now()
-	body := w.tell(t)
-	if q.Wanted {
-		return body
-	}
-	w.publish(q.Node, body)
+	w.publish(cmp.Or(q.Reply, "counted."+q.Node), w.tell(t))
 	return nil
 }
 

@@ -30,8 +30,8 @@ type Request struct {
 	Node string   // whose subject it came on: the sender, where nodes have credentials
 	Rest []string // the tokens of the subject after the node
 	Data []byte
-	// Wanted says that the sender waits for an answer.
-	Wanted bool
+	// Reply is where the sender waits for the answer; empty: it does not.
+	Reply string
 }
 
 // NewService connects a service. At most concurrent requests are answered at
@@ -67,7 +67,7 @@ func (v *Service) Handle(subject string, inOrder bool, answer func(context.Conte
 				Message: "the node in the subject is not the name of a node"}))
 			return
 		}
-		q := Request{Node: tokens[1], Rest: tokens[2:], Data: m.Data, Wanted: m.Reply != ""}
+		q := Request{Node: tokens[1], Rest: tokens[2:], Data: m.Data, Reply: m.Reply}
 		if inOrder {
 			v.respond(m, answer(v.ctx, q))
 			return
