@@ -44,7 +44,8 @@ type Standing struct {
 	Used, FeatureUsed int64
 	Booked            bool  // the event is stored already
 	Hold              *Hold // of this name; nil: none
-	Claims            int   // holds and claims in all
+	Holds, NodeHolds  int   // in all, and of the node that asks
+	Claims            int   // under way in all
 }
 
 // Decide calls decide with what counts against the limit, and if that says so
@@ -58,7 +59,7 @@ func (s *Store) Decide(q Question, now time.Time, decide func(Standing) (claim b
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := eventName{q.Node, q.ID}
-	st := Standing{Claims: len(s.st.holds.all) + len(s.claims)}
+	st := Standing{Holds: len(s.st.holds.all), NodeHolds: s.st.holds.of[q.Node], Claims: len(s.claims)}
 	if m := s.st.meters[q.Meter]; m != nil {
 		st.Use = s.st.useOf(m, now)
 		st.Used = saturate(st.Use.Period, s.reserved(m, now, name))

@@ -25,8 +25,9 @@ import (
 
 // Bounds of holds.
 const (
-	LongestHold = 24 * time.Hour // the longest
-	MaxHolds    = 65_536         // at a time; beyond it none is given
+	LongestHold  = 24 * time.Hour // the longest
+	MaxHolds     = 65_536         // at a time; beyond it none is given
+	MaxNodeHolds = 4096           // of one node, so that none takes the room of the others
 )
 
 // Hold is an amount that is reserved.
@@ -58,14 +59,16 @@ type held struct {
 // holds are those of the state.
 type holds struct {
 	all  map[eventName]held
-	next int64 // no hold ends before, s; 0: there is none
+	of   map[string]int // how many are of a node
+	next int64          // no hold ends before, s; 0: there is none
 }
 
 func (h *holds) add(name eventName, v held) {
 	if h.all == nil {
-		h.all = map[eventName]held{}
+		h.all, h.of = map[eventName]held{}, map[string]int{}
 	}
 	h.all[name] = v
+	h.of[name.node]++
 	v.meter.held += v.quantity
 	if h.next == 0 || v.until < h.next {
 		h.next = v.until
@@ -76,11 +79,14 @@ func (h *holds) remove(name eventName) {
 	v := h.all[name]
 	v.meter.held -= v.quantity
 	delete(h.all, name)
+	if h.of[name.node]--; h.of[name.node] == 0 {
+		delete(h.of, name.node)
+	}
 }
 
-// of returns what is held of m at now, the hold of except apart. It looks at each
+// sum returns what is held of m at now, the hold of except apart. It looks at each
 // hold only while one is over by now and no group has come since.
-func (h *holds) of(m *meter, now int64, except eventName) int64 {
+func (h *holds) sum(m *meter, now int64, except eventName) int64 {
 	sum := m.held
 	if v, ok := h.all[except]; ok && v.meter == m && v.until > now {
 		sum -= v.quantity
@@ -247,7 +253,7 @@ func (s *Store) Reserved(meterID string, now time.Time) int64 {
 }
 
 func (s *Store) reserved(m *meter, now time.Time, except eventName) int64 {
-	sum := saturate(s.st.holds.of(m, now.Unix(), except), s.claimed[m.def.ID])
+	sum := saturate(s.st.holds.sum(m, now.Unix(), except), s.claimed[m.def.ID])
 	if c := s.claims[except]; c != nil && c.meter == m.def.ID {
 		sum -= c.quantity
 	}

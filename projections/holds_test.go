@@ -160,6 +160,25 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// How many reservations a node has follows from what is held.
+func TestHoldsOfANode(t *testing.T) {
+	w := newWorld(t, projections.DefaultSettings(), "pages sum page 0 yes 0")
+	want := func(what string, of, all int) {
+		t.Helper()
+		if s := w.standing(projections.Question{Node: "n1", Meter: "pages"}); s.NodeHolds != of || s.Holds != all {
+			t.Errorf("%s: %d holds of n1 and %d in all, want %d and %d", what, s.NodeHolds, s.Holds, of, all)
+		}
+	}
+	w.mustApply(hold("n1", "a", 1, t0.Add(time.Hour)), hold("n1", "b", 1, t0.Add(time.Hour)), hold("n1", "b", 1, t0.Add(time.Hour)), hold("n2", "a", 1, t0.Add(2*time.Hour)))
+	want("reserved", 2, 3)
+	w.reopen()
+	want("after a restart", 2, 3)
+	w.mustApply(usage("n1", ev("a", "pages", w.now, 1)))
+	want("with an event", 1, 2)
+	w.at(90 * time.Minute).mustApply(control("close @ now"))
+	want("after an hour", 0, 1)
+}
+
 // L-16: a hundred at once against 1,000.
 func TestClaimsConcurrent(t *testing.T) {
 	w := newWorld(t, projections.DefaultSettings(), "pages sum page 0 yes 0")

@@ -57,8 +57,9 @@ func (s *site) decide(q license.Request, node, id string, claim int) (d decision
 	d.claim, err = s.store.Decide(ask, now, func(x projections.Standing) bool {
 		u.Used, u.FeatureUsed, d.standing = x.Used, x.FeatureUsed, x
 		d.Decision = l.Decide(q, u, f, now)
-		want := claim == claimEvent || claim == claimHold && x.Hold == nil
-		return want && d.Allowed && !x.Booked && x.Claims < projections.MaxHolds
+		want := claim == claimEvent && x.Claims < projections.MaxHolds ||
+			claim == claimHold && x.Hold == nil && x.NodeHolds < projections.MaxNodeHolds && x.Holds+x.Claims < projections.MaxHolds
+		return want && d.Allowed && !x.Booked
 	})
 	return d, err
 }
@@ -99,7 +100,7 @@ func (l licensing) Allow(ctx context.Context, q console.AllowRequest) (out conso
 	case !d.Allowed:
 		return out, nil
 	case d.claim == nil:
-		return out, &events.Error{Code: events.CodeBusy, Message: fmt.Sprintf("%d amounts are reserved, which is as many as may be", projections.MaxHolds), Hint: "ask again a little later"}
+		return out, &events.Error{Code: events.CodeBusy, Message: fmt.Sprintf("%d amounts are reserved, %d of this node, which is as many as may be", d.standing.Holds, d.standing.NodeHolds), Hint: "ask again a little later"}
 	}
 	until := l.now().Add(q.Hold).Truncate(time.Second)
 	if until.Before(l.now().Add(q.Hold)) {

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/meterseal/meterseal/internal/crashtest"
+	"github.com/meterseal/meterseal/projections"
 )
 
 const pages = "render.pages"
@@ -249,6 +250,34 @@ func TestReserveWithoutLicense(t *testing.T) {
 			t.Errorf("reserve of %s: %d %s, %v, want %d %s", meter, got.Status, got.Code, err, want.Status, want.Code)
 		}
 	}
+}
+
+// A node that reserves as much as it may takes nothing from the others, nor what
+// it consumes itself.
+func TestReservationsOfOneNode(t *testing.T) {
+	l := newLimitedSite(t, "hard", "10:none:monthly")
+	a := l.asker(t)
+	reserve := func(node, id string) (answered, error) {
+		return a.request(node, fmt.Sprintf(`{"meter":%q,"quantity":0,"id":%q,"hold":"1h"}`, pages, id))
+	}
+	const each = 16
+	var all sync.WaitGroup
+	for i := range projections.MaxNodeHolds / each {
+		all.Go(func() {
+			for j := range each {
+				if got, err := reserve("n1", fmt.Sprint("r", i, "-", j)); err != nil || got.Status != 200 {
+					t.Errorf("reservation %d-%d: %d %s, %v, want 200", i, j, got.Status, got.Code, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	got, err := reserve("n1", "more")
+	got.must(t, err, 429, "busy")
+	got, err = reserve("n2", "one")
+	got.must(t, err, 200, "ok")
+	got, err = a.consume(true, "n1", "c1")
+	got.must(t, err, 200, "ok")
 }
 
 // Requirements 3.3: an amount that is reserved is nobody else's, over NATS and

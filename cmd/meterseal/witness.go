@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -253,6 +254,9 @@ func (w *witnesses) readSeen(data []byte) (m seenMessage, cp *ledger.SignedCheck
 	}
 	if m.Checkpoint == "" {
 		return m, nil, nil
+	}
+	if m.Epoch > math.MaxInt64 || m.Seq > math.MaxInt64 { // no record could say so
+		return m, nil, refuse("number", "epoch %d, seq %d", m.Epoch, m.Seq)
 	}
 	cp, err := ledger.ParseCheckpoint([]byte(m.Checkpoint))
 	if err != nil {

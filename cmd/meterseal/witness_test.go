@@ -218,6 +218,9 @@ func TestO28NobodyElseCanSaySo(t *testing.T) {
 			t.Errorf("%s: answer %s, want 400", name, answer)
 		}
 	}
+	if answer, _ := n.SaysThat(map[string]any{"epoch": uint64(1) << 63, "seq": 1, "checkpoint": string(n.Note)}); !strings.Contains(answer, `"code":400`) {
+		t.Errorf("an epoch that no record can name: answer %s, want 400", answer)
+	}
 	// A number is a node's word: it is told what is counted, and nothing else follows.
 	if _, told := n.SaysThat(map[string]any{"epoch": 1, "seq": 1 << 40, "checkpoint": string(n.Note)}); told == nil || told.Seq != 1 {
 		t.Errorf("a number that was never told: %+v, want that 1 is counted", told)
