@@ -43,6 +43,9 @@ var wantRights = map[string]access.Right{
 	"PUT /v1/seats/{pool}/{holder}":          access.Seats,
 	"DELETE /v1/seats/{pool}/{holder}":       access.Seats,
 	"POST /v1/seats/{pool}/{holder}/release": access.Admin,
+	"GET /v1/variables":                      access.Read,
+	"PUT /v1/variables/{name}":               access.Events,
+	"DELETE /v1/variables/{name}":            access.Events,
 	"GET /healthz":                           access.Public,
 	"GET /readyz":                            access.Public,
 	"GET /openapi.json":                      access.Public,
@@ -70,7 +73,7 @@ func everyRoute(t *testing.T, change ...func(*console.Options)) (*site, *access.
 	seats := &lender{}
 	s := newSite(t, append([]func(*console.Options){func(o *console.Options) {
 		o.Tokens, o.LoopbackToken, o.Seats = book, true, seats
-		o.Accounts = noAccounts{}
+		o.Accounts, o.Variables = noAccounts{}, noVariables{}
 		o.Licensing = &licensed{license: &license.License{}, now: func() time.Time { return testStart }}
 	}}, change...)...)
 	seats.s = s

@@ -118,6 +118,8 @@ type Options struct {
 	Licensing Licensing
 	// Seats lends floating seats; nil: pools and holders can only be read here.
 	Seats Seats
+	// Variables has the device variables; nil: there are no routes for them.
+	Variables Variables
 	// Refused is why the daemon refused to start and only holds (on_refusal: hold).
 	// Every route but status, health and documents answers it, and Licensing is
 	// asked for License only. nil: it started.

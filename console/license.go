@@ -187,9 +187,10 @@ type KeyRotation struct {
 
 // DeactivateOptions of Licensing.Deactivate.
 type DeactivateOptions struct {
-	SolutionName string `json:"solution_name" doc:"of the license, so that nothing ends by mistake"`
-	Reason       string `json:"reason,omitempty" maxLength:"128" doc:"one word, for the retire record"`
-	To           string `json:"to,omitempty" maxLength:"128" doc:"where the license goes, for the retire record"`
+	SolutionName string            `json:"solution_name" doc:"of the license, so that nothing ends by mistake"`
+	Reason       string            `json:"reason,omitempty" maxLength:"128" doc:"one word, for the retire record"`
+	To           string            `json:"to,omitempty" maxLength:"128" doc:"where the license goes, for the retire record"`
+	Variables    map[string]string `json:"variables,omitempty" doc:"final device variables, beside and in place of those that are set"`
 }
 
 func (s *server) licenseRoutes() []route {

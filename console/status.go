@@ -77,21 +77,22 @@ func (s *server) healthRoutes() []route {
 
 // status is the answer of GET /v1/status. Fields are only added.
 type status struct {
-	ServiceStatus string           `json:"service_status" enum:"starting,running,unhealthy"`
-	Reason        string           `json:"reason,omitempty" doc:"why it is not running"`
-	Site          string           `json:"site,omitempty" doc:"label of the cluster"`
-	Version       string           `json:"version"`
-	Time          time.Time        `json:"time" doc:"of the daemon"`
-	License       License          `json:"license"`
-	Instances     []instanceStatus `json:"instances" nullable:"false" doc:"every daemon of the cluster"`
-	Ledger        *ledgerStatus    `json:"ledger,omitempty" doc:"absent without a store"`
-	Behind        *behindStatus    `json:"behind,omitempty" doc:"a node holds a checkpoint that this ledger does not lead to"`
-	Settings      *settingsStatus  `json:"settings,omitempty"`
-	Nodes         []nodeStatus     `json:"nodes" nullable:"false"`
-	Meters        []meterStatus    `json:"meters" nullable:"false"`
-	Pools         []PoolStatus     `json:"pools" nullable:"false" doc:"of floating seats; GET /v1/seats has the holders"`
-	Rejected      map[string]int64 `json:"rejected" doc:"refusals that are not yet in a record, by reason"`
-	Store         map[string]int64 `json:"store,omitempty" doc:"sizes in bytes"`
+	ServiceStatus string            `json:"service_status" enum:"starting,running,unhealthy"`
+	Reason        string            `json:"reason,omitempty" doc:"why it is not running"`
+	Site          string            `json:"site,omitempty" doc:"label of the cluster"`
+	Version       string            `json:"version"`
+	Time          time.Time         `json:"time" doc:"of the daemon"`
+	License       License           `json:"license"`
+	Instances     []instanceStatus  `json:"instances" nullable:"false" doc:"every daemon of the cluster"`
+	Ledger        *ledgerStatus     `json:"ledger,omitempty" doc:"absent without a store"`
+	Behind        *behindStatus     `json:"behind,omitempty" doc:"a node holds a checkpoint that this ledger does not lead to"`
+	Settings      *settingsStatus   `json:"settings,omitempty"`
+	Nodes         []nodeStatus      `json:"nodes" nullable:"false"`
+	Meters        []meterStatus     `json:"meters" nullable:"false"`
+	Pools         []PoolStatus      `json:"pools" nullable:"false" doc:"of floating seats; GET /v1/seats has the holders"`
+	Variables     map[string]string `json:"variables,omitempty" doc:"device variables, which the next boot record carries"`
+	Rejected      map[string]int64  `json:"rejected" doc:"refusals that are not yet in a record, by reason"`
+	Store         map[string]int64  `json:"store,omitempty" doc:"sizes in bytes"`
 }
 
 type instanceStatus struct {
@@ -205,6 +206,9 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) err
 		_, counted := s.Store.Counted(nil)
 		out.fill(s.Store.Status(), counted)
 		out.Pools = DescribePools(s.Store.Pools())
+		if s.Variables != nil {
+			out.Variables = variableMap(s.Variables.Variables())
+		}
 		out.limits()
 	}
 	return s.answer(w, http.StatusOK, out)

@@ -190,7 +190,7 @@ func siteWords(rec ledger.Record) string {
 	case *ledger.Open:
 		return "the ledger was opened " + second(r.Time) + " under this key"
 	case *ledger.Boot:
-		return fmt.Sprintf("start %d of the daemon, version %s, %s; windows of %d s", r.Boots, r.Version, second(r.Time), r.Window)
+		return fmt.Sprintf("start %d of the daemon, version %s, %s; windows of %d s", r.Boots, r.Version, second(r.Time), r.Window) + variableWords(r.Attrs)
 	case *ledger.Clock:
 		if r.Cause == ledger.ClockPad {
 			return "a filler, so that the close ends at an even number"
@@ -207,7 +207,7 @@ func siteWords(rec ledger.Record) string {
 	case *ledger.Restore:
 		return fmt.Sprintf("the ledger was restored to %s records: %s, %s", group(int64(r.Size)), r.Cause, second(r.Time))
 	case *ledger.Retire:
-		return "the ledger ends here: " + r.Reason + ", " + second(r.Time)
+		return "the ledger ends here: " + r.Reason + ", " + second(r.Time) + variableWords(r.Attrs)
 	case *ledger.CloseKey:
 		return "enrolled " + r.Role.String() + " key"
 	case *ledger.CloseNode:
@@ -220,6 +220,18 @@ func siteWords(rec ledger.Record) string {
 		return fmt.Sprintf("close %d, %s: all windows up to %s are closed", r.No, second(r.Time), minute(unix(r.Until)))
 	}
 	return "a record of a kind that this version does not know; it changes no total"
+}
+
+// variableWords names the device variables of a record.
+func variableWords(a ledger.Attrs) string {
+	var b strings.Builder
+	for i, v := range a.Variables() {
+		if i == 0 {
+			b.WriteString("; variables")
+		}
+		fmt.Fprintf(&b, " %s %q", v.Name, v.Value)
+	}
+	return b.String()
 }
 
 func everyNode(node string) string {

@@ -210,7 +210,10 @@ func (in *intake) move(l *Ledger) {
 		}
 	}
 	if in.boot != nil {
-		l.Bindings = bindingsOf(in.boot)
+		l.Bindings, l.Variables = bindingsOf(in.boot), attrMap(in.boot.Attrs.Variables())
+	}
+	if last := in.book.found.retired; last != nil {
+		l.Variables = attrMap(last.Attrs.Variables())
 	}
 	if r.Retired {
 		l.State, l.Ended = LedgerRetired, in.now

@@ -263,8 +263,12 @@ func bindingsOf(boot *ledger.Boot) map[string]string {
 	if boot == nil {
 		return nil
 	}
-	out := map[string]string{}
-	for _, a := range boot.Attrs.WithPrefix("bind.") {
+	return attrMap(boot.Attrs.WithPrefix("bind."))
+}
+
+func attrMap(attrs ledger.Attrs) map[string]string {
+	out := make(map[string]string, len(attrs))
+	for _, a := range attrs {
 		out[a.Name] = a.Value
 	}
 	return out

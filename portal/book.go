@@ -49,7 +49,7 @@ type facts struct {
 	open    *ledger.Open
 	boots   []*ledger.Boot // the first and the last
 	license *ledger.License
-	retired bool
+	retired *ledger.Retire
 }
 
 func newBooking(s spans) *booking { return &booking{spans: s, now: map[string]*usageRow{}} }
@@ -116,7 +116,7 @@ func (b *booking) fact(line string) {
 			b.found.license = r
 		}
 	case *ledger.Retire:
-		b.found.retired = true
+		b.found.retired = r
 	}
 }
 

@@ -41,6 +41,8 @@ type Ledger struct {
 	RotatedKeys  []string `json:"rotated_keys"`
 	// Bindings are hashes by name, of the newest boot record.
 	Bindings map[string]string `json:"bindings,omitempty"`
+	// Variables are the device variables of the newest boot or retire record.
+	Variables map[string]string `json:"variables,omitempty"`
 	// Credits gave amounts back to periods of this ledger alone.
 	Credits []license.Credit `json:"credits,omitempty"`
 	Size    uint64           `json:"size"` // newest accepted
@@ -64,13 +66,13 @@ type Ledger struct {
 	version int64
 }
 
-const ledgerColumns = `origin, license, label, state, approval, vkeys, rotated, bindings, credits, size, root, until, serial, in_force, report_by, license_end, own_end, supersedes, activated, ended, version`
+const ledgerColumns = `origin, license, label, state, approval, vkeys, rotated, bindings, variables, credits, size, root, until, serial, in_force, report_by, license_end, own_end, supersedes, activated, ended, version`
 
 func scanLedger(scan func(...any) error) (*Ledger, error) {
 	var l Ledger
-	var keys, rotated, bindings, credits string
+	var keys, rotated, bindings, variables, credits string
 	var size, serial, inForce, until, reportBy, end, ownEnd, activated, ended int64
-	err := scan(&l.Origin, &l.License, &l.Label, &l.State, &l.Approval, &keys, &rotated, &bindings, &credits, &size, &l.Root, &until, &serial, &inForce,
+	err := scan(&l.Origin, &l.License, &l.Label, &l.State, &l.Approval, &keys, &rotated, &bindings, &variables, &credits, &size, &l.Root, &until, &serial, &inForce,
 		&reportBy, &end, &ownEnd, &l.Supersedes, &activated, &ended, &l.version)
 	if err != nil {
 		return nil, err
@@ -78,7 +80,7 @@ func scanLedger(scan func(...any) error) (*Ledger, error) {
 	for _, x := range []struct {
 		text string
 		to   any
-	}{{keys, &l.Keys}, {rotated, &l.RotatedKeys}, {bindings, &l.Bindings}, {credits, &l.Credits}} {
+	}{{keys, &l.Keys}, {rotated, &l.RotatedKeys}, {bindings, &l.Bindings}, {variables, &l.Variables}, {credits, &l.Credits}} {
 		if err := json.Unmarshal([]byte(x.text), x.to); err != nil {
 			return nil, err
 		}
@@ -105,15 +107,15 @@ func (l *Ledger) registration() string {
 
 // save inserts or updates l; the caller holds the row, or makes it.
 func (c conn) saveLedger(ctx context.Context, l *Ledger) error {
-	args := []any{l.License, l.Label, l.State, l.Approval, toJSON(l.Keys), toJSON(l.RotatedKeys), toJSON(l.Bindings), toJSON(l.Credits), int64(l.Size), l.Root,
+	args := []any{l.License, l.Label, l.State, l.Approval, toJSON(l.Keys), toJSON(l.RotatedKeys), toJSON(l.Bindings), toJSON(l.Variables), toJSON(l.Credits), int64(l.Size), l.Root,
 		seconds(l.Until), int64(l.Serial), int64(l.InForce), seconds(l.ReportBy), seconds(l.LicenseEnd), seconds(l.ownEnd), l.Supersedes, seconds(l.Activated), seconds(l.Ended), l.Origin}
 	if l.version > 0 {
-		_, err := c.exec(ctx, `UPDATE ledgers SET license = ?, label = ?, state = ?, approval = ?, vkeys = ?, rotated = ?, bindings = ?, credits = ?, size = ?,
+		_, err := c.exec(ctx, `UPDATE ledgers SET license = ?, label = ?, state = ?, approval = ?, vkeys = ?, rotated = ?, bindings = ?, variables = ?, credits = ?, size = ?,
 			root = ?, until = ?, serial = ?, in_force = ?, report_by = ?, license_end = ?, own_end = ?, supersedes = ?, activated = ?, ended = ? WHERE origin = ?`, args...)
 		return err
 	}
-	n, err := c.exec(ctx, `INSERT INTO ledgers (license, label, state, approval, vkeys, rotated, bindings, credits, size, root, until, serial, in_force, report_by,
-		license_end, own_end, supersedes, activated, ended, origin, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+	n, err := c.exec(ctx, `INSERT INTO ledgers (license, label, state, approval, vkeys, rotated, bindings, variables, credits, size, root, until, serial, in_force, report_by,
+		license_end, own_end, supersedes, activated, ended, origin, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
 		ON CONFLICT (origin) DO NOTHING`, args...)
 	if err == nil && n == 0 {
 		err = errMoved

@@ -16,18 +16,19 @@ import (
 // effects are what one or more groups changed: the next commit writes them in
 // one batch with the cursor, and that is why a replay counts once.
 type effects struct {
-	nodes   []*node
-	meters  []*meter
-	cells   []*cell
-	closed  []*cell // booked: their stored state goes
-	booked  []bookedDay
-	rejects map[rejectKey]struct{}
-	core    bool // settings, opening, close state
-	vendor  bool // license, receipt, clock, retire
-	limits  bool
-	shreds  bool
-	holds   map[eventName]struct{}
-	salts   bool // numbers of used salts
+	nodes     []*node
+	meters    []*meter
+	cells     []*cell
+	closed    []*cell // booked: their stored state goes
+	booked    []bookedDay
+	rejects   map[rejectKey]struct{}
+	core      bool // settings, opening, close state
+	vendor    bool // license, receipt, clock, retire
+	limits    bool
+	variables bool
+	shreds    bool
+	holds     map[eventName]struct{}
+	salts     bool // numbers of used salts
 
 	pools     bool // lines of the pools in force
 	poolList  []*pool
@@ -451,6 +452,8 @@ func (a *applier) control(line string) error {
 		return st.setPool(line)
 	case "seat":
 		return a.seat(line)
+	case "variable":
+		return st.setVariable(line)
 	case "shred":
 		return st.shred(fields)
 	case "seen":

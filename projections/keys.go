@@ -7,6 +7,7 @@ import "encoding/binary"
 const (
 	keyCursor       = 'a' // → cursor
 	keyCheckpoint   = 'c' // → newest signed checkpoint
+	keyVariables    = 'e' // → device variables that applications set
 	keyPools        = 'b' // → lines of the pools in force
 	keyKept         = 'C' // size → signed checkpoint after a close
 	keyBookedDay    = 'D' // meter, day → usage as booked

@@ -54,6 +54,7 @@ type State struct {
 	periods     bookPeriods
 	holds       holds
 	seats       seatState
+	variables   ledger.Attrs // that applications set, by name
 
 	frontier *ledger.Frontier
 	tiler    *ledger.Tiler

@@ -438,6 +438,9 @@ func (s *Store) writeState(b *pebble.Batch) {
 	if fx.limits {
 		set(b, []byte{keyLimits}, []byte(strings.Join(st.limitLines, "\n")))
 	}
+	if fx.variables {
+		set(b, []byte{keyVariables}, ledger.AppendVariables(nil, st.variables))
+	}
 	for name := range fx.holds {
 		if h, ok := st.holds.all[name]; ok {
 			set(b, name.key(), h.append(nil))

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -123,6 +125,9 @@ func (a *app) showSite(cmd *cobra.Command, p *portal.Portal, args []string) erro
 	}
 	for _, k := range l.RotatedKeys {
 		pairs = append(pairs, "earlier key", k)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Variables)) {
+		pairs = append(pairs, "variable", fmt.Sprintf("%s = %q", name, l.Variables[name]))
 	}
 	for _, m := range missing {
 		pairs = append(pairs, "missing", fmt.Sprintf("records %d to %d: send their report again", m[0], m[1]-1))

@@ -18,6 +18,7 @@ import (
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/machine"
+	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -46,6 +47,7 @@ type Config struct {
 	Bindings                 machine.Options
 	Meters                   []events.Meter
 	Pools                    []license.Pool // of floating seats; they count while there is no license
+	Variables                ledger.Attrs   // device variables, by name
 	LogFormat                string
 	LogLevel                 string
 	License                  LicenseConfig
@@ -229,12 +231,14 @@ var settings = []setting{
 	{"log.level", "", "info", "debug, info, warn or error", oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 }
 
-// configFlags adds a flag for each setting, --config, --meter and --seats.
+// configFlags adds a flag for each setting, --config, --meter,
+// --seats and --variable.
 func configFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.String("config", "", "configuration file (YAML)")
 	f.StringArray("meter", nil, "declare a meter ID:AGGREGATION[:SCALE[:UNIT]]; may repeat")
 	f.StringArray("seats", nil, "declare a pool of floating seats ID:COUNT[:LEASE]; may repeat")
+	f.StringArray("variable", nil, "tell the vendor a device variable NAME=VALUE; may repeat")
 	for _, s := range settings {
 		doc := s.doc
 		if s.value != "" {
@@ -280,6 +284,7 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 	}
 	problems = append(problems, c.loadMeters(cmd, file)...)
 	problems = append(problems, c.loadPools(cmd, file)...)
+	problems = append(problems, c.loadVariables(cmd, file)...)
 	problems = append(problems, c.contradictions()...)
 	slices.SortStableFunc(problems, func(a, b string) int { return cmp.Compare(c.lineOf(a), c.lineOf(b)) })
 	if len(problems) > 0 {
@@ -305,7 +310,9 @@ func (c *Config) lineOf(problem string) int {
 
 // plain is the text of an error of a package without its code, which the
 // command line shows with the hint.
-func plain(err error) string { return strings.TrimPrefix(err.Error(), "config_invalid: ") }
+func plain(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "config_invalid: "), "malformed: ")
+}
 
 // configFailure lists every mistake at once.
 func configFailure(problems ...string) error {

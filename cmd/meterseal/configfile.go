@@ -183,7 +183,7 @@ func (f yamlFile) unknown(path string) []string {
 	}
 	var out []string
 	for k, v := range f.plain {
-		if !slices.Contains(keys, k) {
+		if !slices.Contains(keys, k) && !strings.HasPrefix(k, "variables.") {
 			out = append(out, fmt.Sprintf("%s:%d:%d: unknown key %q%s", path, v.line, v.column, k, nearest(k, keys)))
 		}
 	}

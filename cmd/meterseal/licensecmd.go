@@ -7,14 +7,17 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/ledger"
 )
 
 func (a *app) licenseCommand() *cobra.Command {
@@ -141,11 +144,12 @@ func (a *app) deactivateCommand() *cobra.Command {
 		Use:   "deactivate",
 		Short: "End this site for good, and write its last report",
 		Long: `End this site: close every window, retire the ledger, and write the last usage
-report, which carries the final usage. From then on events are refused with 410
-and every "may I?" is no. Carry the report to your vendor: its receipt frees the
-license for another site. Doing it again writes the same bytes.`,
+report, which carries the final usage and the device variables. From then on
+events are refused with 410 and every "may I?" is no. Carry the report to your
+vendor: its receipt frees the license for another site. Doing it again writes
+the same bytes.`,
 		Example: `  meterseal deactivate --out last.usage
-  meterseal deactivate --yes --reason moved --out last.usage`,
+  meterseal deactivate --yes --reason moved --variable disks=12 --out last.usage`,
 		Args: cobra.NoArgs,
 	}
 	httpFlags(cmd)
@@ -153,9 +157,18 @@ license for another site. Doing it again writes the same bytes.`,
 	yes := f.Bool("yes", false, "do not ask for the solution name")
 	reason := f.String("reason", "deactivated", "why, one word, for the last record")
 	to := f.String("to", "", "where the license goes, for the last record")
+	given := f.StringArray("variable", nil, "a final device variable NAME=VALUE; may repeat")
 	out := f.StringP("out", "o", "", `file to write, "-" for stdout; empty: its own name`)
 	force := f.Bool("force", false, "replace a file of other content")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		vars := map[string]string{}
+		for _, v := range *given {
+			name, value, _ := strings.Cut(v, "=")
+			if err := ledger.CheckVariable(name, value); err != nil {
+				return cli.Fail(cli.ExitUsage, events.CodeMalformed, "write it like --variable disks=12", "--variable %s: %s", v, plain(err))
+			}
+			vars[name] = value
+		}
 		c, err := clientOf(cmd)
 		if err != nil {
 			return err
@@ -170,7 +183,7 @@ license for another site. Doing it again writes the same bytes.`,
 				return err
 			}
 		}
-		body, err := json.Marshal(console.DeactivateOptions{SolutionName: name, Reason: *reason, To: *to})
+		body, err := json.Marshal(console.DeactivateOptions{SolutionName: name, Reason: *reason, To: *to, Variables: vars})
 		if err != nil {
 			return err
 		}

@@ -167,6 +167,17 @@ func (l licensing) endLedger(ctx context.Context, st projections.Status, o conso
 		if o.To != "" {
 			line += " to=" + ledger.EscapeValue(o.To)
 		}
+		vars := variables{l.site}.Variables()
+		for name, value := range o.Variables {
+			if err := ledger.CheckVariable(name, value); err != nil {
+				return 0, &console.Problem{Status: 422, Code: "malformed", Message: err.Error(), Hint: "write it like --variable disks=12"}
+			}
+			vars = vars.Set(name, value)
+		}
+		if err := ledger.CheckVariables(vars); err != nil {
+			return 0, &console.Problem{Status: 422, Code: "malformed", Message: err.Error(), Hint: "give fewer or shorter variables"}
+		}
+		line = string(ledger.AppendVariables([]byte(line), vars))
 		rec := "retire 0" + line[len("retire @"):]
 		if _, err := ledger.ParseRecord(rec); err != nil {
 			return 0, &console.Problem{Status: 422, Code: "malformed", Message: err.Error(), Hint: "a reason is one word"}

@@ -178,6 +178,7 @@ func (a *app) reportShowCommand() *cobra.Command {
 		Use:   "show FILE",
 		Short: "Show what a report says, in reading order; needs no key",
 		Example: `  meterseal report show site.usage
+  meterseal report show site.usage --format lines | less
   meterseal report show site.usage --format csv > usage.csv
   meterseal report show site.usage --format sqlite -o usage.db
   meterseal report show site.usage --format png -o site`,
@@ -224,11 +225,15 @@ func (a *app) reportShowCommand() *cobra.Command {
 	return cmd
 }
 
-var showFormats = []string{"text", "json", "csv", "sqlite", formatParts, formatQR, formatPNG}
+var showFormats = []string{"text", "lines", "json", "csv", "sqlite", formatParts, formatQR, formatPNG}
 
 func showReport(w io.Writer, in io.Reader, format string, o export.VerifyOptions) error {
 	if format == "csv" {
 		_, err := export.WriteCSV(w, in, nil, o)
+		return err
+	}
+	if format == "lines" {
+		_, err := export.WriteExplained(w, in, o)
 		return err
 	}
 	r, err := export.VerifyReport(in, o)

@@ -14,5 +14,5 @@ func (s *site) startService(ctx context.Context) error {
 	if s.service, err = s.stream.NewService(ctx, maxRequests); err != nil {
 		return err
 	}
-	return errors.Join(s.service.Handle("seen.*", true, s.witnesses.seen), s.serveAllow(), s.serveSeats())
+	return errors.Join(s.service.Handle("seen.*", true, s.witnesses.seen), s.serveAllow(), s.serveSeats(), s.serveVariables())
 }

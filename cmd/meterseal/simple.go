@@ -127,8 +127,13 @@ func (a *app) configCommand() *cobra.Command {
 		for _, p := range c.Pools {
 			t.Add("seats "+p.Name, "", strconv.FormatUint(p.Count, 10))
 		}
+		vars := map[string]string{}
+		for _, v := range c.Variables {
+			t.Add("variable "+v.Name, "", v.Value)
+			vars[v.Name] = v.Value
+		}
 		if form == "json" {
-			return cli.PrintJSON(a.Out, map[string]any{"settings": rows, "meters": c.Meters, "seats": append([]license.Pool{}, c.Pools...)})
+			return cli.PrintJSON(a.Out, map[string]any{"variables": vars, "settings": rows, "meters": c.Meters, "seats": append([]license.Pool{}, c.Pools...)})
 		}
 		bare, _ := cmd.Flags().GetBool("no-headers")
 		return t.Print(a.Out, form, !bare)

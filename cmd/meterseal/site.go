@@ -66,8 +66,9 @@ type site struct {
 
 	usageDB *usageDB // nil: no usage.database
 
-	importing sync.Mutex // one import or deactivation at a time
-	reading   sync.Mutex // the stream is backed up, or groups leave it: never both
+	importing   sync.Mutex // one import or deactivation at a time
+	variablesMu sync.Mutex // one change of a device variable at a time
+	reading     sync.Mutex // the stream is backed up, or groups leave it: never both
 
 	tpm      *tpm.TPM          // nil: none is used
 	bindings []machine.Binding // as read at the start, present ones only
@@ -436,7 +437,11 @@ func (s *site) openLedger(ctx context.Context, lic *configured, licensed []strin
 	if err != nil {
 		return err
 	}
-	lines = append(append(append(lines, declared...), s.bootLine(lic)), licensed...)
+	boot := s.bootLine(lic)
+	if _, err := ledger.ParseRecord(strings.NewReplacer(" @ # ", " 99999999999 9999999999 ").Replace(boot)); err != nil { // the fold could not go on
+		return cli.Fail(cli.ExitUsage, "config_invalid", "shorten site.name, license.user or variables", "the boot record does not hold all that is configured: %v", err)
+	}
+	lines = append(append(append(lines, declared...), boot), licensed...)
 	lines = append(lines, s.nextKeyLines(st.SiteKeys)...)
 	if kept, folded := s.store.KeyMonths(); st.Origin != "" && kept > folded { // a store that is older than its keys
 		lines = append(lines, shredLine(kept))
@@ -493,6 +498,7 @@ func (s *site) bootLine(lic *configured) string {
 	if user := s.cfg.License.User; user != "" {
 		line += " user=" + ledger.EscapeValue(user)
 	}
+	line = string(ledger.AppendVariables([]byte(line), variables{s}.Variables()))
 	return line + " vm=" + ledger.EscapeValue(machine.VM(""))
 }
 

@@ -34,7 +34,7 @@ type vendoredSite struct {
 
 const documents = "documents.processed"
 
-func newVendoredSite(t *testing.T) *vendoredSite {
+func newVendoredSite(t *testing.T, args ...string) *vendoredSite {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("METERSEAL_TEST_CLOCK", filepath.Join(dir, "clock"))
@@ -61,7 +61,7 @@ func newVendoredSite(t *testing.T) *vendoredSite {
 	if err := os.WriteFile(key, []byte(l.Key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.testSite = newTestSite(t, "--license-key-file", key, "--solution-name", "renderd", "--store-max-size", "1GiB")
+	s.testSite = newTestSite(t, append(args, "--license-key-file", key, "--solution-name", "renderd", "--store-max-size", "1GiB")...)
 	s.pass(0)
 	s.start()
 	return s

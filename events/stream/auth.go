@@ -247,7 +247,7 @@ func permissions(node string) *server.Permissions {
 	rest, one := "."+node+".>", "."+node
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: []string{
-			"usage" + rest, "usage_batch" + one, "beat" + one, "seen" + one, "allow" + one, "seat" + rest}},
+			"usage" + rest, "usage_batch" + one, "beat" + one, "seen" + one, "allow" + one, "seat" + rest, "var" + one}},
 		Subscribe: &server.SubjectPermission{Allow: []string{inbox, "counted" + one, "allowances"}},
 	}
 }

@@ -72,9 +72,10 @@ func connectAs(t *testing.T, s *site, node string, more ...nats.Option) *nats.Co
 func TestNodeSubjects(t *testing.T) {
 	s, w := guarded(t, nil)
 	nc := connectAs(t, s, "n1")
-	for _, subject := range []string{"usage.n2.render.pages", "beat.n2", "seat.n2.pool"} {
+	for _, subject := range []string{"usage.n2.render.pages", "beat.n2", "seat.n2.pool", "var.n2"} {
 		_ = nc.Publish(subject, event("x", 1))
 	}
+	_ = nc.Publish("var.n1", nil) // its own
 	for _, subject := range []string{"$JS.API.STREAM.PURGE.USAGE", stream.GroupSubject, "counted.n1"} {
 		_ = nc.Publish(subject, nil)
 	}
@@ -85,7 +86,7 @@ func TestNodeSubjects(t *testing.T) {
 		must(nc.SubscribeSync(subject))
 	}
 	_ = nc.Flush()
-	for reason, want := range map[string]int{stream.ReasonWrongNode: 3, stream.ReasonNotAllowed: 6, stream.ReasonWrongInbox: 3} {
+	for reason, want := range map[string]int{stream.ReasonWrongNode: 4, stream.ReasonNotAllowed: 6, stream.ReasonWrongInbox: 3} {
 		if got := w.count(reason, "n1"); got != want {
 			t.Errorf("%d refusals of n1 for %s, want %d: %+v", got, reason, want, w.seen)
 		}

@@ -129,7 +129,7 @@ func violation(node string, publish bool, subject string) (reason, hint string) 
 // speaks tells whether the second part of subjects of a kind names who sends.
 func speaks(kind string) bool {
 	switch kind {
-	case "usage", "usage_batch", "beat", "seen", "allow", "seat":
+	case "usage", "usage_batch", "beat", "seen", "allow", "seat", "var":
 		return true
 	}
 	return false

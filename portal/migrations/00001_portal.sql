@@ -57,6 +57,7 @@ CREATE TABLE ledgers (
     vkeys       TEXT   NOT NULL, -- JSON: site, then site-pq
     rotated     TEXT   NOT NULL, -- JSON: earlier ones
     bindings    TEXT   NOT NULL, -- JSON: name to hash
+    variables   TEXT   NOT NULL, -- JSON: device variables by name
     credits     TEXT   NOT NULL, -- JSON
     size        BIGINT NOT NULL, -- newest accepted
     root        TEXT   NOT NULL,
