@@ -33,6 +33,7 @@ type notice struct {
 	State       string              `json:"state"`
 	Enforcement string              `json:"enforcement"`
 	Outage      string              `json:"outage"`
+	SpoolMaxAge string              `json:"spool_max_age"`
 	Nodes       int64               `json:"nodes"`
 	Base        *Decision           `json:"base"`
 	Meters      map[string]Decision `json:"meters"`
@@ -47,6 +48,7 @@ type board struct {
 	stale    time.Duration
 	valid    time.Duration
 	outage   time.Duration
+	spoolAge time.Duration // 0: any
 	base     *entry
 	meters   map[string]*entry
 	features map[string]*entry
@@ -154,6 +156,7 @@ func (a *allowances) take(data []byte, received time.Time) error {
 	}
 	b.stale, _ = time.ParseDuration(b.StaleAfter) // 0: stale at once
 	b.outage, _ = time.ParseDuration(b.Outage)
+	b.spoolAge, _ = time.ParseDuration(b.SpoolMaxAge)
 	b.valid = b.ValidUntil.Sub(b.At) + time.Second // the last second, inclusive
 	old := a.board.Load()
 	entries := func(in map[string]Decision, before func(*board) map[string]*entry) map[string]*entry {

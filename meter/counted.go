@@ -51,6 +51,7 @@ func (s *sender) place(c *counted) {
 		// A ledger that was restored knows less: what is still here goes again.
 		s.m.log.Warn("the daemon knows fewer events than it had counted; those that are here are sent again", "node", s.m.o.Node, "seq", c.Seq, "counted", before)
 		s.m.setCounted(c.Seq)
+		s.witness.held.Counted = c.Seq
 		s.back(c.Seq)
 		return
 	}

@@ -42,11 +42,11 @@ type daemon struct {
 }
 
 // startDaemon starts a daemon with a meter pages:sum.
-func startDaemon(tb testing.TB) *daemon {
+func startDaemon(tb testing.TB, more ...string) *daemon {
 	tb.Helper()
 	d := &daemon{tb: tb, dir: filepath.Join(tb.TempDir(), "data")}
-	d.proc = crashtest.Start(tb, crashtest.Command{Path: program(tb), Args: []string{"serve", "--data", d.dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0",
-		"--log-format", "json", "--meter", "pages:sum", "--store-max-size", "1GiB"}})
+	d.proc = crashtest.Start(tb, crashtest.Command{Path: program(tb), Args: append([]string{"serve", "--data", d.dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0",
+		"--log-format", "json", "--meter", "pages:sum", "--store-max-size", "1GiB"}, more...)})
 	d.ready()
 	return d
 }

@@ -142,6 +142,9 @@ type counters struct {
 	recorded, refused, lost, resent, full, batches, behind atomic.Uint64
 
 	clash atomic.Bool
+
+	oldest   atomic.Int64 // ms since 1970 of the first event that waits; 0: none does
+	spoolOld atomic.Bool
 }
 
 // Stats are counts since Open.
@@ -159,6 +162,12 @@ type Stats struct {
 	Refused  uint64 // events that the daemon refused for good
 	Lost     uint64 // numbers lost by damage to the spool, or refused
 	Behind   uint64 // times the daemon showed a ledger that had gone back
+
+	// Oldest is the time of the first event that is not counted, looked at every
+	// ten seconds; zero: none waits. SpoolOld: it is older than nodes.spool_max_age
+	// of the site. After events.id_horizon the daemon would not count it any more.
+	Oldest   time.Time
+	SpoolOld bool
 
 	// NameClash: another process sends under the name of this node, or the spool is
 	// an old copy; nothing is sent until this one has its own Options.Node.
@@ -390,7 +399,10 @@ func (m *Meter) Stats() Stats {
 	s := Stats{SpoolBytes: m.spool.used(), Recorded: c.recorded.Load(), Full: c.full.Load(), Batches: c.batches.Load(),
 		Resent: c.resent.Load(), Refused: c.refused.Load(), Lost: c.lost.Load(), Behind: c.behind.Load()}
 	s.Epoch, s.Next = m.spool.numbers()
-	s.NameClash = c.clash.Load()
+	s.NameClash, s.SpoolOld = c.clash.Load(), c.spoolOld.Load()
+	if ms := c.oldest.Load(); ms != 0 {
+		s.Oldest = time.UnixMilli(ms)
+	}
 	m.mu.Lock()
 	s.Stored, s.Counted = m.stored, m.counted
 	m.mu.Unlock()

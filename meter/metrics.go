@@ -3,6 +3,7 @@ package meter
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -20,10 +21,25 @@ var instruments = []struct {
 	{"meterseal.events.lost", "{event}", "numbers declared lost: damage to the spool, and refused events", false, func(s *Stats) int64 { return int64(s.Lost) }},
 	{"meterseal.events.waiting", "{event}", "events that are not counted yet", true, func(s *Stats) int64 { return int64(s.Next - s.Counted) }},
 	{"meterseal.spool.size", "By", "bytes that the spool takes", true, func(s *Stats) int64 { return s.SpoolBytes }},
+	{"meterseal.spool.age", "s", "age of the first event that is not counted yet", true, func(s *Stats) int64 { return s.age() }},
+	{"meterseal.spool.old", "1", "1: that age is over nodes.spool_max_age of the site", true, func(s *Stats) int64 {
+		if s.SpoolOld {
+			return 1
+		}
+		return 0
+	}},
 	{"meterseal.spool.full", "{event}", "events that Record refused, since the spool was full", false, func(s *Stats) int64 { return int64(s.Full) }},
 	{"meterseal.batches.stored", "{batch}", "batches that the daemon stored", false, func(s *Stats) int64 { return int64(s.Batches) }},
 	{"meterseal.batches.resent", "{batch}", "batches that were sent again", false, func(s *Stats) int64 { return int64(s.Resent) }},
 	{"meterseal.ledger.behind", "{time}", "times the daemon showed a ledger that had gone back", false, func(s *Stats) int64 { return int64(s.Behind) }},
+}
+
+// age is that of the first event that waits, in seconds.
+func (s *Stats) age() int64 {
+	if s.Oldest.IsZero() {
+		return 0
+	}
+	return int64(max(time.Since(s.Oldest), 0) / time.Second)
 }
 
 // observe registers the instruments; stop ends that.

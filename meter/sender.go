@@ -52,6 +52,9 @@ type sender struct {
 	hole     hole     // numbers to be declared lost before the next batch
 	stubborn int      // refusals of one lone event in a row
 
+	watch  reader    // of the first event that waits
+	looked time.Time // when that was looked at
+
 	links   uint64 // reconnects seen
 	up      bool
 	due     time.Time // when what is there has to leave; zero: nothing is there
@@ -94,7 +97,7 @@ func newSender(m *Meter, w *witness) (*sender, error) {
 	s := &sender{m: m, subject: "usage_batch." + m.o.Node, inbox: m.nc.NewInbox() + ".", answers: make(chan answer, 4*windowMax),
 		counted: make(chan *nats.Msg, 256), witness: w, most: m.o.BatchEvents, backoff: backoffMin, spoke: m.now()}
 	_, s.opened = m.spool.numbers()
-	s.r.s = m.spool
+	s.r.s, s.watch.s = m.spool, m.spool
 	s.r.seek(0)
 	s.acked, s.high = s.r.seq, s.r.seq
 	_, err := m.nc.Subscribe(s.inbox+"*", func(msg *nats.Msg) {
@@ -169,6 +172,7 @@ func (s *sender) step() (wake time.Time) {
 		s.spoke = now
 		_ = s.m.nc.Publish("beat."+s.m.o.Node, nil) // one that is lost is made good by the next
 	}
+	s.watchAge(now)
 	s.say(now)
 	if t := s.witness.told.Add(seenMin); s.up && s.witness.due && t.Before(wake) {
 		wake = t

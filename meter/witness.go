@@ -56,6 +56,10 @@ type memory struct {
 	Checkpoint string          `json:"checkpoint"` // note
 	Restore    json.RawMessage `json:"restore,omitempty"`
 	Restored   uint64          `json:"restored,omitempty"` // index of the newest restore record that was accepted, plus 1
+	// Counted are the numbers below which the daemon had counted all of Epoch. A
+	// start waits for the daemon to say so again before anything is freed.
+	Epoch   uint64 `json:"epoch,omitempty"`
+	Counted uint64 `json:"counted,omitempty"`
 }
 
 const (
@@ -141,7 +145,7 @@ func (w *witness) accept(c *counted) error {
 			key = c.Key
 		}
 	}
-	next := memory{Key: key, Checkpoint: c.Checkpoint, Restored: restored}
+	next := memory{Key: key, Checkpoint: c.Checkpoint, Restored: restored, Epoch: w.held.Epoch, Counted: w.held.Counted}
 	if c.Restore != nil {
 		next.Restore, _ = json.Marshal(c.Restore)
 	}
@@ -207,6 +211,7 @@ func (w *witness) statement(epoch, seq uint64, now time.Time) ([]byte, error) {
 	if !w.have {
 		return []byte("{}"), nil
 	}
+	w.held.Epoch, w.held.Counted = epoch, max(seq, w.countedOf(epoch))
 	if w.due {
 		if err := w.save(); err != nil {
 			return nil, err
@@ -228,6 +233,15 @@ func (w *witness) statement(epoch, seq uint64, now time.Time) ([]byte, error) {
 		}
 	}
 	return json.Marshal(s)
+}
+
+// countedOf returns the number of an epoch below which all was counted, as far as
+// it is remembered.
+func (w *witness) countedOf(epoch uint64) uint64 {
+	if w.held.Epoch != epoch {
+		return 0
+	}
+	return w.held.Counted
 }
 
 // nodeKey returns the key that this node signs checkpoints with, made when the

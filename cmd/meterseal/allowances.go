@@ -24,6 +24,9 @@ type allowances struct {
 	State       license.State       `json:"state"`
 	Enforcement license.Enforcement `json:"enforcement,omitempty"`
 	Outage      string              `json:"outage"`
+	// SpoolMaxAge is how old an event may get in the spool of a node before that
+	// warns; empty: any age, as with a clock that follows old data.
+	SpoolMaxAge string `json:"spool_max_age,omitempty"`
 	// Nodes were heard of in the last minute, at least 1: what is left is for all of
 	// them.
 	Nodes int64 `json:"nodes"`
@@ -79,6 +82,9 @@ func (s *site) allowances() allowances {
 	_, _, lately := s.store.NodeUse("", now.Add(-nodeLately))
 	out := allowances{At: now, ValidUntil: status.ValidUntil, StaleAfter: allowancesStale.String(), State: status.State, Enforcement: status.Enforcement,
 		Nodes: max(lately, 1), Meters: map[string]allowance{}, Features: map[string]allowance{}}
+	if !s.cfg.Fold.Trace && s.cfg.SpoolMaxAge > 0 {
+		out.SpoolMaxAge = s.cfg.SpoolMaxAge.String()
+	}
 	// The same for every node, or left out: then a node has to ask.
 	same := func(q license.Request, used int64) (allowance, bool) {
 		u := license.Use{Used: used, FeatureUsed: used, NodesToday: today}

@@ -36,6 +36,7 @@ type Config struct {
 	MaxConnections, NodeRate int
 	Future                   time.Duration
 	Retention                time.Duration
+	SpoolMaxAge              time.Duration // nodes are told
 	Fold                     projections.Settings
 	DocumentMeter            string
 	Level                    export.Level // of reports that ask for none, and of the live copy
@@ -189,6 +190,7 @@ var settings = []setting{
 	{"events.future", "", "5m", "how far ahead the time of an event may be", span(func(c *Config) *time.Duration { return &c.Future })},
 	{"events.id_horizon", "", "35d", "how long event ids are remembered", span(func(c *Config) *time.Duration { return &c.Fold.Horizon })},
 	{"events.retention", "", "90d", "how long raw events are kept at least", span(func(c *Config) *time.Duration { return &c.Retention })},
+	{"nodes.spool_max_age", "", "30d", "how old an event may get in the spool of a node before the node warns", span(func(c *Config) *time.Duration { return &c.SpoolMaxAge })},
 	{"windows.length", "", "15m", "span over which usage is summed; divides 24 h, fixed for a ledger", span(func(c *Config) *time.Duration { return &c.Fold.Window })},
 	{"windows.lateness", "", "10m", "how long after its end a window stays open", span(func(c *Config) *time.Duration { return &c.Fold.Lateness })},
 	{"usage.document_meter", "", "", "meter of GET /usageReport; empty: documentsProcessed, else documents.processed", text(func(c *Config) *string { return &c.DocumentMeter })},
@@ -384,6 +386,13 @@ func (c *Config) contradictions() []string {
 			key = "events.id_horizon"
 		}
 		at(key, "events.retention %s is below events.id_horizon %s: repeated events could not be compared", c.values["events.retention"], c.values["events.id_horizon"])
+	}
+	if c.SpoolMaxAge >= c.Fold.Horizon && c.Fold.Horizon != 0 {
+		key := "nodes.spool_max_age"
+		if c.origin[key] == "default" {
+			key = "events.id_horizon"
+		}
+		at(key, "nodes.spool_max_age %s is not below events.id_horizon %s: nodes would warn too late, their events would be quarantined", c.values["nodes.spool_max_age"], c.values["events.id_horizon"])
 	}
 	c.licenseContradictions(at)
 	c.HTTP.contradictions("http", at)
