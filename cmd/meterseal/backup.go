@@ -13,11 +13,13 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
 )
 
 // A backup is one .tar.zst with the keys if they were asked for, a folder of
-// projections, and the groups of the stream one file each.
+// projections, the book of nodes and tokens, and the groups of the stream one file
+// each.
 const (
 	groupsDir    = "groups"
 	backupPrefix = ".backup-" // of what a running backup keeps in the data directory
@@ -27,10 +29,10 @@ func (a *app) backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup",
 		Short: "Write a consistent copy while the daemon runs",
-		Long: `Write a consistent copy of projections and stream while the daemon runs. With
---keys it also holds the private keys, read from the data directory by you and
-not given out by the daemon: keep such a file as safe as the site. Without, the
-folder keys must be kept apart.`,
+		Long: `Write a consistent copy of projections, stream, nodes and tokens while the
+daemon runs. With --keys it also holds the private keys, read from the data
+directory by you and not given out by the daemon: keep such a file as safe as
+the site. Without, the folder keys must be kept apart.`,
 		Example: `  meterseal backup --out site.backup
   meterseal backup --out site.backup --keys --data ./meterseal-data`,
 		Args: cobra.NoArgs,
@@ -158,6 +160,9 @@ func (s *site) backup(ctx context.Context, w io.Writer) error {
 	}
 	t := tar.NewWriter(z)
 	if err := addTree(t, dir, projectionsDir); err != nil {
+		return err
+	}
+	if err := addTree(t, s.cfg.DataDir, access.FileName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for g, err := range s.stream.ReadKept(ctx) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/ledger"
@@ -200,6 +201,10 @@ func placeRestored(work, dir string, keys bool) error {
 		}
 		folders = append([]string{keysDir}, folders...)
 	}
+	// Nodes and tokens that are there stay.
+	if book := access.FileName; exists(filepath.Join(work, book)) && !exists(filepath.Join(dir, book)) {
+		folders = append([]string{book}, folders...)
+	}
 	for _, d := range folders {
 		if err := moveSynced(filepath.Join(work, d), filepath.Join(dir, d)); err != nil {
 			return err
@@ -228,7 +233,7 @@ func unpackBackup(ctx context.Context, work, from string, keys bool, first uint6
 			return err
 		case top == keysDir && !keys:
 			return nil
-		case top != projectionsDir && top != keysDir:
+		case name != access.FileName && top != projectionsDir && top != keysDir:
 			return cli.Fail(cli.ExitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
 		}
 		path := filepath.Join(work, filepath.FromSlash(name))

@@ -87,7 +87,7 @@ func TestNodes(t *testing.T) {
 	if _, err := b.AddNode("n.1", 0); answer("", err) != "malformed" {
 		t.Errorf("AddNode(n.1) = %v, want malformed", err)
 	}
-	for _, name := range []string{accountFile, "../" + fileName} {
+	for _, name := range []string{accountFile, "../" + FileName} {
 		data := must(os.ReadFile(filepath.Join(b.keys, name)))
 		if seed := string(must(must(jwt.ParseDecoratedUserNKey(one.File)).Seed())); strings.Contains(string(data), seed) {
 			t.Errorf("%s keeps the private key of a node", name)
@@ -236,7 +236,7 @@ func TestTokens(t *testing.T) {
 	if err != nil || who.Token != "app" || who.Node != "n1" || !who.May(Events) || who.May(Admin) || !who.May(Public) {
 		t.Errorf("Caller = %+v, %v", who, err)
 	}
-	if data := must(os.ReadFile(filepath.Join(b.dir, fileName))); strings.Contains(string(data), secret) {
+	if data := must(os.ReadFile(filepath.Join(b.dir, FileName))); strings.Contains(string(data), secret) {
 		t.Error("the file keeps the token")
 	}
 	if _, err := b.Caller(secret + "x"); answer("", err) != "bad_token" {
@@ -325,7 +325,7 @@ func TestOneOwner(t *testing.T) {
 func TestDamagedFile(t *testing.T) {
 	for _, text := range []string{"", "{", `{"version":2}`, `{"version":1,"x":1}`, `{"version":1}{}`} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, fileName), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, FileName), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if b, err := Open(dir, dir, nil); err == nil {

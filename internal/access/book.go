@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// Name of the file in the data directory, and of its lock.
-const (
-	fileName = "access.json"
-	lockName = "access.lock"
-)
+// FileName is the name of the file in the data directory; a backup has it too, as
+// it holds no secret: public keys and hashes.
+const FileName = "access.json"
+
+const lockName = "access.lock"
 
 // version of the file; a later one is not touched.
 const version = 1
@@ -70,7 +70,7 @@ func Open(dir, keys string, now func() time.Time) (*Book, error) {
 func (b *Book) Close() error { return b.lock.Close() }
 
 func (b *Book) read() error {
-	path := filepath.Join(b.dir, fileName)
+	path := filepath.Join(b.dir, FileName)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -138,7 +138,7 @@ func (b *Book) write(c *content) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(b.dir, fileName)
+	path := filepath.Join(b.dir, FileName)
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
