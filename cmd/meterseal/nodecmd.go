@@ -218,7 +218,11 @@ func (a *app) writeCredentials(cmd *cobra.Command, name string, newOnes func() (
 	}
 	fmt.Fprintf(a.Err, "wrote     %s\n", out)
 	fmt.Fprintf(a.Err, "node      %s   key %s\n", c.Node, c.Key)
-	_, err = fmt.Fprintf(a.Err, "next      connect with it, and with the inbox prefix %s\n", c.InboxPrefix)
+	_, err = fmt.Fprintf(a.Err, `next      connect with it and with its inbox prefix, or the server refuses:
+          nats  --inbox-prefix %[1]s
+          Go    nats.CustomInboxPrefix(%[1]q)
+          JS    inboxPrefix: %[1]q
+`, c.InboxPrefix)
 	return err
 }
 

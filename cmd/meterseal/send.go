@@ -151,7 +151,7 @@ func (a *app) send(cmd *cobra.Command, url, node, meter string, e *sentEvent) er
 	defer end(nil)
 	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { // or it would wait for an answer that never comes
 		if errors.Is(err, nats.ErrPermissionViolation) {
-			end(cli.Fail(cli.ExitError, events.CodeWrongNode, "give in --node the node of the credentials", "these credentials are not those of node %s", node))
+			end(notItsNode(cmd, node))
 		}
 	})
 	ack, err := js.Publish(ctx, subject, data)
@@ -174,6 +174,18 @@ func (a *app) send(cmd *cobra.Command, url, node, meter string, e *sentEvent) er
 	}
 	_, err = fmt.Fprintf(a.Out, "%s  %s  group %d\n", code, strings.TrimPrefix(subject, "usage."), ack.Sequence)
 	return err
+}
+
+// notItsNode is the answer to --node with credentials of another one.
+func notItsNode(cmd *cobra.Command, node string) error {
+	whose := "these credentials are not those of node " + node
+	creds, _ := cmd.Flags().GetString("creds")
+	if data, err := os.ReadFile(creds); err == nil {
+		if owner := access.NodeOf(data); owner != "" {
+			whose = creds + " is of node " + owner + ", not " + node
+		}
+	}
+	return cli.Fail(cli.ExitError, events.CodeWrongNode, "give in --node the node of the credentials", "%s", whose)
 }
 
 // refusal turns the error of a PubAck into its code, message and exit code.

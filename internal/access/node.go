@@ -201,6 +201,19 @@ func (b *Book) makeKey(name string, lifetime time.Duration) (cred Credentials, k
 	return Credentials{Node: name, File: append([]byte(about), file...), Key: key.User}, key, nil
 }
 
+// NodeOf returns the node that a credentials file is for; "": it does not say.
+func NodeOf(file []byte) string {
+	token, err := jwt.ParseDecoratedJWT(file)
+	if err != nil {
+		return ""
+	}
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil {
+		return ""
+	}
+	return claims.Name
+}
+
 // InboxPrefix is what a client of a node has to set as its inbox prefix.
 func InboxPrefix(node string) string { return "_INBOX." + node }
 
