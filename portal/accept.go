@@ -84,7 +84,7 @@ func (in *intake) bookUsage(ctx context.Context, c conn) error {
 			return err
 		}
 	}
-	return nil
+	return in.bookSeats(ctx, c)
 }
 
 // filled answers a report that brings records which were missing below a

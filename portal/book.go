@@ -3,6 +3,7 @@ package portal
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -40,6 +41,8 @@ type booking struct {
 	day   int64 // of the rows in meters
 	now   map[string]*usageRow
 	rows  []usageRow
+	pools map[string]*seatRow // of the day
+	seats []seatRow
 	found facts
 	err   error // a record that no verified report can have
 }
@@ -52,7 +55,9 @@ type facts struct {
 	retired *ledger.Retire
 }
 
-func newBooking(s spans) *booking { return &booking{spans: s, now: map[string]*usageRow{}} }
+func newBooking(s spans) *booking {
+	return &booking{spans: s, now: map[string]*usageRow{}, pools: map[string]*seatRow{}}
+}
 
 // visitHead is an export.VerifyOptions.VisitHead: it takes the time from the
 // close that the report continues from.
@@ -85,13 +90,15 @@ func (b *booking) visit(v *export.Visited) error {
 		b.usage(v.Index, rest, true)
 	case "adjust":
 		b.adjust(v.Index, rest)
+	case "seat":
+		b.seat(v.Index, rest)
 	case "beat":
 		b.window(rest)
 	case "open", "boot", "license", "retire":
 		b.fact(string(v.Line))
 	}
-	if len(b.rows)+len(b.now) > usageRowsMax {
-		return refuse(export.CodeSizeTooLarge, "the report has more than %d numbers of meters and days", usageRowsMax)
+	if len(b.rows)+len(b.now)+len(b.seats)+len(b.pools) > usageRowsMax {
+		return refuse(export.CodeSizeTooLarge, "the report has more than %d numbers of meters, pools and days", usageRowsMax)
 	}
 	return nil
 }
@@ -194,6 +201,10 @@ func (b *booking) flush() {
 		b.rows = append(b.rows, *b.now[m])
 	}
 	clear(b.now)
+	for _, pool := range slices.Sorted(maps.Keys(b.pools)) {
+		b.seats = append(b.seats, *b.pools[pool])
+	}
+	clear(b.pools)
 }
 
 // row returns the row of a meter on the day of booking.

@@ -27,7 +27,7 @@ func (p *Portal) Migrate(ctx context.Context) error { return p.store.migrate(ctx
 func (p *Portal) Tables(ctx context.Context) (map[string]int64, error) {
 	out := map[string]int64{}
 	for _, t := range []string{"products", "product_lines", "policies", "customers", "licenses", "documents", "ledgers", "uploads", "receipts", "spans",
-		"usage_days", "trials", "codes", "alerts", "audit"} {
+		"usage_days", "seat_days", "trials", "codes", "alerts", "audit"} {
 		var n int64
 		if _, err := p.store.reader().get(ctx, "SELECT COUNT(*) FROM "+t, nil, &n); err != nil {
 			return nil, err
@@ -43,6 +43,7 @@ func (p *Portal) Forget(ctx context.Context, origin string, size uint64) error {
 	return p.store.tx(ctx, func(c conn) error {
 		for _, q := range []string{
 			"DELETE FROM usage_days WHERE origin = ? AND last_record >= ?",
+			"DELETE FROM seat_days WHERE origin = ? AND last_record >= ?",
 			"DELETE FROM spans WHERE origin = ? AND first >= ?",
 			"DELETE FROM receipts WHERE origin = ? AND size > ?",
 			"DELETE FROM uploads WHERE origin = ? AND size > ?",
@@ -60,7 +61,7 @@ func (p *Portal) Forget(ctx context.Context, origin string, size uint64) error {
 // ForgetLedger deletes all of a ledger.
 func (p *Portal) ForgetLedger(ctx context.Context, origin string) error {
 	return p.store.tx(ctx, func(c conn) error {
-		for _, t := range []string{"usage_days", "spans", "receipts", "uploads", "ledgers"} {
+		for _, t := range []string{"usage_days", "seat_days", "spans", "receipts", "uploads", "ledgers"} {
 			if _, err := c.exec(ctx, "DELETE FROM "+t+" WHERE origin = ?", origin); err != nil {
 				return err
 			}

@@ -272,6 +272,14 @@ func Compare(ctx context.Context, a, b *Portal) ([]string, error) {
 			r.Report, r.Customer = "", ""
 			out[strings.Join([]string{r.License, r.Ledger, r.Meter, ledger.FormatDate(r.From)}, " ")] = toJSON(r)
 		}
+		if err != nil {
+			return nil, err
+		}
+		pools, err := p.PoolStatement(ctx, time.Unix(0, 0), time.Unix(1<<34, 0), StatementFilter{})
+		for _, r := range pools {
+			r.Report, r.Customer = "", ""
+			out[strings.Join([]string{r.License, r.Ledger, "pool", r.Pool, ledger.FormatDate(r.From)}, " ")] = toJSON(r)
+		}
 		return out, err
 	}
 	x, err := rows(a)

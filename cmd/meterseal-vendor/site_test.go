@@ -24,6 +24,8 @@ import (
 //	use=N         a node uses N pages, and the ledger closes
 //	until=TIME    windows without use up to then, and the ledger closes
 //	days=N,N,…    a node uses N pages on each of as many days, and the ledger closes
+//	seats=N       N seats of the pool editor are taken for 10 minutes, and one is refused
+//	variable=V    the last record has the device variable hours=V
 //	clock=N       the site's clock steps by N seconds
 //	import=REPLY  take receipt and license of a reply into the ledger
 //	from=N        the report begins at this size (default 0; import moves it)
@@ -72,6 +74,17 @@ func site(args []string) error {
 				s.idle(end)
 			}
 			s.Close()
+		case "seats":
+			n, err := strconv.ParseUint(value, 10, 64)
+			if err != nil {
+				return err
+			}
+			s.Append(&ledger.Seat{Pool: "editor", From: s.Until(), To: s.Until() + exporttest.WindowSeconds, Peak: n, Seconds: 600 * n, Denied: 1, Count: n + 1, Root: ledger.Hash{1}})
+			s.Window()
+			s.Close()
+		case "variable":
+			s.Append(&ledger.Retire{Time: s.Now(), Reason: "moved", Attrs: ledger.Attrs{{Name: "var.hours", Value: value}}})
+			s.Sign()
 		case "clock":
 			n, err := strconv.ParseInt(value, 10, 64)
 			if err != nil {

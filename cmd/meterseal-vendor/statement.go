@@ -20,7 +20,9 @@ func (a *app) statementCommand() *cobra.Command {
 		Long: `What was used: a row for each license, meter, period and ledger, with the range
 of records that proves the number. Quantities are in the meter's smallest unit.
 They count on the UTC day on which the site booked them, so the number of a
-period that is complete, which means reported to its end, never changes.`,
+period that is complete, which means reported to its end, never changes.
+Pools of seats follow: most at once, seat-seconds, refusals. --meter leaves
+them out.`,
 		Example: "  meterseal-vendor statement --from 2026-11-01 --to 2026-12-01\n  meterseal-vendor statement --customer Acme --period none -o csv",
 		Args:    cobra.NoArgs,
 	}
@@ -90,7 +92,48 @@ func (a *app) printStatement(cmd *cobra.Command, p *portal.Portal, _ []string) e
 			t.Note("the period is not reported to its end")
 		}
 	}
-	return a.list(cmd, map[string]any{"from": from, "to": to, "rows": rows}, t)
+	pools, err := p.PoolStatement(cmd.Context(), from, to, f)
+	if err != nil {
+		return err
+	}
+	named := poolLines(t, form, f.Period, pools)
+	return a.list(cmd, map[string]any{"from": from, "to": to, "rows": rows, "pools": named}, t)
+}
+
+// poolRow is a row of a pool as it is printed.
+type poolRow struct {
+	Period string `json:"period"`
+	portal.PoolRow
+}
+
+// poolLines adds pools of seats to a table: as CSV each of its three numbers as a row
+// with the aggregation that it has, so that programs find one kind of row.
+func poolLines(t *cli.Table, form string, period license.Reset, pools []portal.PoolRow) []poolRow {
+	out := []poolRow{}
+	for _, r := range pools {
+		row := poolRow{periodName(period, r.From, r.To), r}
+		out = append(out, row)
+		done := "no"
+		if r.Complete {
+			done = "yes"
+		}
+		if form == "csv" {
+			for _, x := range []struct {
+				agg, unit string
+				n         int64
+			}{{"peak", "seat", r.Peak}, {"sum", "seat-second", r.Seconds}, {"sum", "refusal", r.Denied}} {
+				t.Add(r.License, r.Customer, "pool "+r.Pool, x.agg, x.unit, "0", row.Period, ledger.FormatDate(r.From), ledger.FormatDate(r.To),
+					strconv.FormatInt(x.n, 10), "0", "0", "0", "0", strconv.FormatUint(r.FirstRecord, 10), strconv.FormatUint(r.LastRecord, 10), r.Ledger, r.Report, done)
+			}
+			continue
+		}
+		t.Add(r.License, row.Period, "pool "+r.Pool, cli.Grouped(r.Peak), fmt.Sprintf("%d-%d", r.FirstRecord, r.LastRecord))
+		t.Note("at once at most; " + cli.Grouped(r.Seconds) + " seat-seconds, " + cli.Grouped(r.Denied) + " refused")
+		if !r.Complete {
+			t.Note("the period is not reported to its end")
+		}
+	}
+	return out
 }
 
 // statementFilter reads the flags of statement.

@@ -126,6 +126,19 @@ CREATE TABLE usage_days (
     PRIMARY KEY (origin, meter, day, upload)
 );
 CREATE INDEX usage_days_by ON usage_days (day);
+CREATE TABLE seat_days ( -- pools of floating seats, likewise
+    origin       TEXT   NOT NULL,
+    pool         TEXT   NOT NULL,
+    day          BIGINT NOT NULL,
+    upload       TEXT   NOT NULL,
+    peak         BIGINT NOT NULL,
+    seconds      BIGINT NOT NULL,
+    denied       BIGINT NOT NULL,
+    first_record BIGINT NOT NULL,
+    last_record  BIGINT NOT NULL,
+    PRIMARY KEY (origin, pool, day, upload)
+);
+CREATE INDEX seat_days_by ON seat_days (day);
 CREATE TABLE trials ( -- what has used its trial: site keys and sets of bindings
     holder  TEXT   NOT NULL PRIMARY KEY,
     license TEXT   NOT NULL,
@@ -167,6 +180,7 @@ DROP TABLE audit;
 DROP TABLE alerts;
 DROP TABLE codes;
 DROP TABLE trials;
+DROP TABLE seat_days;
 DROP TABLE usage_days;
 DROP TABLE spans;
 DROP TABLE receipts;
