@@ -31,6 +31,8 @@ type Node struct {
 	Revoked     *time.Time `json:"revoked,omitempty"`
 	Keys        []NodeKey  `json:"keys" nullable:"false" doc:"public keys of its credentials"`
 	LastSeen    *time.Time `json:"last_seen,omitempty" doc:"when something of it was stored last"`
+	SeenSize    uint64     `json:"seen_size,omitempty" doc:"of the newest checkpoint that it said it holds"`
+	CountedSeq  uint64     `json:"counted_seq,omitempty" doc:"numbers of it below are counted on disk; only of a node that numbers its events"`
 	Connections int        `json:"connections" doc:"with its credentials, at present"`
 	Refused     string     `json:"refused,omitempty" doc:"why it was refused last, since the start"`
 	RefusedAt   *time.Time `json:"refused_at,omitempty"`

@@ -162,6 +162,7 @@ func (a accounts) Nodes() ([]console.Node, error) {
 			list = append(list, console.Node{Name: n.Name, State: "none", Keys: []console.NodeKey{}})
 		}
 		list[i].LastSeen = given(n.LastHeard)
+		list[i].SeenSize, list[i].CountedSeq = a.site.witnesses.standing(n)
 	}
 	connected := a.site.stream.Connections()
 	for i := range list {

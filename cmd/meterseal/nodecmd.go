@@ -228,8 +228,12 @@ func (a *app) writeCredentials(cmd *cobra.Command, name string, newOnes func() (
 
 func (a *app) nodeListCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List nodes: credentials, last seen, connections",
+		Use:   "list",
+		Short: "List nodes: credentials, last seen, what they hold",
+		Long: `List nodes: credentials, when one was last heard of, its connections (CONNS),
+the size of the newest checkpoint that it said it holds (SEEN), the number
+below which its events are counted on disk (COUNTED; of nodes that number them),
+and why it was refused last.`,
 		Example: "  meterseal node list",
 		Args:    cobra.NoArgs,
 	}
@@ -241,7 +245,7 @@ func (a *app) nodeListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := cli.NewTable("node", "credentials", "ends", "last_seen", "#connections", "refused")
+			t := cli.NewTable("node", "credentials", "ends", "last_seen", "#conns", "#seen", "#counted", "refused")
 			for _, n := range list {
 				ends := "never"
 				if n.State != "good" {
@@ -252,7 +256,7 @@ func (a *app) nodeListCommand() *cobra.Command {
 						ends = shownTime(k.Expires)
 					}
 				}
-				t.Add(n.Name, n.State, ends, shownTime(n.LastSeen), strconv.Itoa(n.Connections), orDash(n.Refused))
+				t.Add(n.Name, n.State, ends, shownTime(n.LastSeen), strconv.Itoa(n.Connections), sizeOrDash(n.SeenSize), sizeOrDash(n.CountedSeq), orDash(n.Refused))
 				if n.Hint != "" {
 					t.Note(n.Hint)
 				}
@@ -281,6 +285,13 @@ func shownTime(t *time.Time) string {
 		return "-"
 	}
 	return t.UTC().Format(time.DateTime)
+}
+
+func sizeOrDash(n uint64) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.FormatUint(n, 10)
 }
 
 func orDash(s string) string {

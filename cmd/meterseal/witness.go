@@ -53,7 +53,8 @@ type told struct {
 	size        uint64    // of the checkpoint that it holds or was sent
 	told, heard time.Time // last
 	said        *statement
-	window      int64 // in which its newest statement was recorded
+	holds       uint64 // size of the newest checkpoint that it said it holds
+	window      int64  // in which its newest statement was recorded
 }
 
 // statement is what a node says that it holds. It was verified, but for sig.
@@ -333,6 +334,7 @@ func (w *witnesses) holds(q stream.Request, m seenMessage, cp *ledger.SignedChec
 		case m.Epoch == c.Epoch && m.Seq <= c.Next:
 			sig, _ := ledger.ParseBase64(m.Sig) // one that is none verifies nothing
 			t.said = &statement{m.Epoch, m.Seq, cp.Checkpoint, cp.Note, sig}
+			t.holds = cp.Size
 		case m.Epoch > c.Epoch || m.Epoch == c.Epoch:
 			// Nobody has signed that: it is the node's word. It keeps what it has,
 			// or declares it lost, when it is told the number here.
@@ -342,6 +344,23 @@ func (w *witnesses) holds(q stream.Request, m seenMessage, cp *ledger.SignedChec
 	}
 	w.mu.Unlock()
 	return w.answer(q, cp.Size, older)
+}
+
+// standing returns the size of the newest checkpoint that a node said it holds,
+// and the number below which its events are counted on disk.
+func (w *witnesses) standing(n projections.NodeStatus) (seen, counted uint64) {
+	if n.Seen != nil {
+		seen = n.Seen.Size // until it speaks again after a start
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t := w.nodes[n.Name]; t != nil {
+		counted = t.counted.Next
+		if t.holds > 0 {
+			seen = t.holds
+		}
+	}
+	return seen, counted
 }
 
 // answer tells a node that holds a size, if it asked or is behind.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
 	"github.com/meterseal/meterseal/internal/nodetest"
@@ -69,6 +70,32 @@ func (s *testSite) restarts() {
 	s.ready()
 }
 
+// listed waits until node list shows what n holds, and that counted of its events
+// are, within 80 columns.
+func (s *testSite) listed(n *nodetest.Node, counted uint64) {
+	s.t.Helper()
+	crashtest.Eventually(s.t, "node list to show what the node holds", func() (bool, string) {
+		n.Says()
+		var list console.NodeList
+		out := mustProgram(s.t, "node", "list", "--http", s.http, "--json")
+		if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Nodes) != 1 {
+			return false, out
+		}
+		got := list.Nodes[0]
+		return got.SeenSize == n.Checkpoint.Size && got.SeenSize > 0 && got.CountedSeq == counted, out
+	})
+	out := mustProgram(s.t, "node", "list", "--http", s.http)
+	for line := range strings.Lines(out) {
+		if len(strings.TrimRight(line, "\n")) > 80 {
+			s.t.Errorf("node list has a line of %d columns:\n%s", len(line), out)
+		}
+	}
+	if !strings.Contains(out, "SEEN") || !strings.Contains(out, "COUNTED") {
+		s.t.Errorf("node list lacks SEEN and COUNTED:\n%s", out)
+	}
+	s.t.Log("\n" + out)
+}
+
 // O-28: the daemon is put back to an older copy of its whole directory while a
 // node kept a newer checkpoint. The node says so, and the site takes no events
 // until it is restored; a restart does not forget it. What the node has that is
@@ -80,6 +107,7 @@ func TestO28BehindNode(t *testing.T) {
 	n.Connect(s.nats)
 	n.Use(5)
 	n.AwaitCounted()
+	s.listed(n, 5)
 	s.stop()
 	older := filepath.Join(t.TempDir(), "older")
 	copyTree(t, s.dir, older)
