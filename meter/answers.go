@@ -41,6 +41,7 @@ func (s *sender) took(i int, r *reply) {
 	}
 	s.flights = slices.Delete(s.flights, 0, i+1)
 	s.known = s.known || !f.lost
+	s.sure = s.sure || !f.lost && f.after > s.opened && r.Duplicates < f.after-f.first
 	s.backoff, s.stubborn = backoffMin, 0
 	if f.lost {
 		s.hole = hole{}
@@ -55,12 +56,19 @@ func (s *sender) took(i int, r *reply) {
 		s.m.log.Error("the daemon refused events of a batch", "node", s.m.o.Node, "count", r.Refused, "seq", r.FirstRefused, "code", r.RefusedCode)
 		s.tell(Refusal{Number: r.FirstRefused, Code: r.RefusedCode, Message: strconv.FormatUint(r.Refused, 10) + " events of a batch, this is the first"})
 	}
-	s.m.moved(s.acked, 0)
+	if s.settled(s.acked) {
+		s.m.moved(s.acked, 0)
+	}
 }
 
 // refused goes back to where a flight was refused.
 func (s *sender) refused(f flight, code, message, field string) {
 	now := time.Now()
+	if events.StatusOf(code) < 500 && f.after == s.high {
+		// The daemon took nothing of it, and nothing behind it was sent: what was
+		// new is so still, and who has it as repeated has another's (see doubt).
+		s.high = f.fresh
+	}
 	switch {
 	case code == events.CodeOutOfOrder:
 		s.outOfOrder(f)

@@ -58,7 +58,7 @@ func (s *sender) place(c *counted) {
 	// A number that this process gave out and that was not answered yet cannot be
 	// counted: if the daemon has it, it is another event's (see doubt).
 	seq := min(c.Seq, max(s.opened, s.acked))
-	if seq > before {
+	if seq > before && s.settled(seq) {
 		s.m.moved(0, seq)
 		s.witness.due = true
 	}
@@ -113,7 +113,16 @@ func (s *sender) recordAgain() {
 			}
 		}
 	}
+	if len(s.doubts) > 0 {
+		_, s.renewed = s.m.spool.numbers()
+	}
 	s.doubts = nil
+}
+
+// settled tells whether seq may be told to those who wait: not while events that
+// met others' numbers are neither there nor under way with new ones.
+func (s *sender) settled(seq uint64) bool {
+	return len(s.doubts) == 0 && seq >= s.renewed
 }
 
 func (s *sender) again(e *events.Event) {

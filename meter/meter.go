@@ -308,6 +308,10 @@ func (m *Meter) Record(meter string, quantity int64, attrs ...Attr) error {
 	if m.o.StandIn != nil {
 		return m.standIn(e)
 	}
+	if s.closed { // only to the application: an event may still get a new number
+		s.mu.Unlock()
+		return ErrClosed
+	}
 	if err = s.addUnlock(e); err != nil {
 		m.failed(err)
 		return err

@@ -39,6 +39,8 @@ type sender struct {
 	ended    bool   // the daemon was told that this epoch ends
 	doubts   []hole // numbers that the daemon took for repeated ones, and were not
 	opened   uint64 // number of the first event of this process
+	sure     bool   // the daemon took an event of this process: the numbers are its own
+	renewed  uint64 // numbers below may be new ones of events that Flush waits for
 
 	flights  []flight // without an answer, in order
 	id       uint64   // of the newest
@@ -214,9 +216,10 @@ func (s *sender) send(now time.Time) (wake time.Time) {
 }
 
 // window is how many batches may be on their way. The first of an epoch goes
-// alone: the daemon would take a later one for its beginning.
+// alone: the daemon would take a later one for its beginning. So does the first of
+// a process: if it is refused, nothing behind it may have been taken for repeated.
 func (s *sender) window() int {
-	if !s.known || s.narrow > 0 || s.bad != nil {
+	if !s.known || s.narrow > 0 || s.bad != nil || !s.sure && s.r.seq >= s.opened {
 		return 1
 	}
 	return windowMax
@@ -231,6 +234,9 @@ func (s *sender) sendNext(limit uint64, now time.Time) bool {
 		most := s.most
 		if s.bad != nil {
 			limit = min(limit, s.bad.Number)
+		}
+		if s.r.seq < s.opened { // not together with events of this process
+			limit = min(limit, s.opened)
 		}
 		list, lost, err := s.r.read(limit, most, batchBytes)
 		if err != nil {
@@ -335,6 +341,10 @@ func (s *sender) watchLink() {
 // goodbye says that the node leaves, and that an epoch which ends with this
 // process is complete: else its end would be a gap.
 func (s *sender) goodbye() {
+	for _, h := range s.doubts {
+		s.m.log.Error("the spool had gone back, and Close did not wait until its events had new numbers: they are lost", "path", s.m.o.Dir, "first", h.First, "after", h.After)
+		s.m.stats.lost.Add(h.After - h.First)
+	}
 	if !s.m.nc.IsConnected() {
 		return
 	}

@@ -136,6 +136,13 @@ func TestRefusedEventWasCounted(t *testing.T) {
 // A spool folder that was put back to an older copy gives numbers twice. The
 // events get new ones: none is lost and none counts twice.
 func TestSpoolWentBack(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { spoolWentBack(t, false) })
+	// One of them is refused: then all of its batch are sent a second time.
+	t.Run("refused", func(t *testing.T) { spoolWentBack(t, true) })
+	t.Run("daemon", spoolCopyOfDaemon)
+}
+
+func spoolWentBack(t *testing.T, refused bool) {
 	s := openSite(t, "127.0.0.1:0")
 	dir := filepath.Join(t.TempDir(), "spool")
 	use := func(from, to int64) {
@@ -145,19 +152,26 @@ func TestSpoolWentBack(t *testing.T) {
 			if err := m.Record("pages", 1<<q); err != nil {
 				t.Fatal(err)
 			}
+			if q == 25 && refused {
+				if err := m.Record("unknown", 1); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
-		flush(t, m)
-		if len(must(filepath.Glob(filepath.Join(dir, "*"+segmentSuffix)))) == 0 {
-			t.Fatal("no segment")
-		}
-		if from == 20 { // the daemon says where it is, and what was doubtful goes again
+		if from < 20 {
+			flush(t, m)
+		} else { // the daemon says where it is, and what was doubtful goes again
 			crashtest.Eventually(t, "all to be there", func() (bool, string) {
 				s.tell(t, m)
 				got := s.fold.total("pages")
 				return got == 1<<30-1, fmt.Sprintf("total(pages) = %b", got)
 			})
 		}
+		flush(t, m)
 		closeMeter(t, m)
+		if len(must(filepath.Glob(filepath.Join(dir, "*"+segmentSuffix)))) == 0 {
+			t.Fatal("no segment")
+		}
 	}
 	use(0, 10)
 	older := filepath.Join(t.TempDir(), "copy")
@@ -172,6 +186,43 @@ func TestSpoolWentBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	use(20, 30)
+}
+
+// The same with a daemon as it is released, which refuses an event of each run.
+// Flush returns when the events have their new numbers.
+func spoolCopyOfDaemon(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the daemon")
+	}
+	d := startDaemon(t)
+	use := func(dir string, records int) {
+		t.Helper()
+		m := open(t, Options{URL: d.nats, Dir: dir})
+		for range records {
+			for _, meter := range []string{"pages", "nosuch"} {
+				if err := m.Record(meter, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := errors.Join(m.Flush(ctx), m.Counted(ctx), m.Close(ctx)); err != nil {
+			t.Fatalf("%v; %+v", err, m.Stats())
+		}
+	}
+	dir, older := filepath.Join(t.TempDir(), "spool"), filepath.Join(t.TempDir(), "copy")
+	use(dir, 1)
+	if err := os.CopyFS(older, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	use(dir, 3)
+	use(older, 1)
+	use(older, 2)
+	if got := d.total("pages"); got != 7 {
+		t.Errorf("total(pages) = %d, want 7", got)
+	}
+	d.check()
 }
 
 // Two processes under one name: the one with the older numbers sends nothing more,

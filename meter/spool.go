@@ -167,12 +167,8 @@ func (s *spool) openSegments() error {
 // addUnlock numbers e and returns when it is as durable as promised. The caller
 // holds mu, so that e may be s.scratch; addUnlock gives it back.
 //
-// Errors: what is wrong with e, [ErrSpoolFull], [ErrSpoolFailed], [ErrClosed].
+// Errors: what is wrong with e, [ErrSpoolFull], [ErrSpoolFailed].
 func (s *spool) addUnlock(e *events.Event) error {
-	if s.closed {
-		s.mu.Unlock()
-		return ErrClosed
-	}
 	if s.failed != nil {
 		s.mu.Unlock()
 		return s.failed
