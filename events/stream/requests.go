@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -15,6 +17,7 @@ import (
 // connection of its own, so that neither waits for usage events.
 type Service struct {
 	nc      *nats.Conn
+	log     *slog.Logger
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -43,7 +46,7 @@ func (s *Stream) NewService(ctx context.Context, concurrent int) (*Service, erro
 	if err != nil {
 		return nil, err
 	}
-	v := &Service{nc: nc, slots: make(chan struct{}, concurrent)}
+	v := &Service{nc: nc, log: s.opts.Logger, slots: make(chan struct{}, concurrent)}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
 	return v, nil
 }
@@ -69,7 +72,7 @@ func (v *Service) Handle(subject string, inOrder bool, answer func(context.Conte
 		}
 		q := Request{Node: tokens[1], Rest: tokens[2:], Data: m.Data, Reply: m.Reply}
 		if inOrder {
-			v.respond(m, answer(v.ctx, q))
+			v.respond(m, v.answer(answer, m.Subject, q))
 			return
 		}
 		if !v.begin() {
@@ -79,7 +82,7 @@ func (v *Service) Handle(subject string, inOrder bool, answer func(context.Conte
 		}
 		go func() {
 			defer v.end()
-			v.respond(m, answer(v.ctx, q))
+			v.respond(m, v.answer(answer, m.Subject, q))
 		}()
 	})
 	if err != nil {
@@ -92,6 +95,18 @@ func (v *Service) Handle(subject string, inOrder bool, answer func(context.Conte
 		return fmt.Errorf("%w: subscribe to %s: %w", ErrUnreachable, subject, err)
 	}
 	return nil
+}
+
+// answer asks for the answer to q. One request that goes wrong must not end the
+// daemon for all others.
+func (v *Service) answer(answer func(context.Context, Request) []byte, subject string, q Request) (body []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			v.log.Error("request failed", "subject", subject, "err", p, "stack", string(debug.Stack()))
+			body = appendError(nil, &events.Error{Code: "internal_error", Message: "the request could not be answered", Hint: "see the log of the daemon"})
+		}
+	}()
+	return answer(v.ctx, q)
 }
 
 // begin takes a slot for a request; false: there is none, or the service closes.

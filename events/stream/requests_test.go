@@ -84,3 +84,31 @@ func TestService(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A request that goes wrong is answered, and so are those after it.
+func TestServiceRecovers(t *testing.T) {
+	s := openStream(t, t.TempDir())
+	v := must(s.NewService(context.Background(), 2))
+	t.Cleanup(func() { v.Close(context.Background()) })
+	for subject, inOrder := range map[string]bool{"seat.*.>": false, "allow.*": true} {
+		err := v.Handle(subject, inOrder, func(_ context.Context, q stream.Request) []byte {
+			if len(q.Data) == 0 {
+				panic("of this test")
+			}
+			return q.Data
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	nc := must(nats.Connect("nats://" + s.Addr()))
+	t.Cleanup(nc.Close)
+	for _, subject := range []string{"seat.n1.editor", "allow.n1"} {
+		if m := must(nc.Request(subject, nil, 10*time.Second)); !strings.Contains(string(m.Data), `"code":500`) || !strings.Contains(string(m.Data), "internal_error") {
+			t.Errorf("%s: answer %s, want internal_error", subject, m.Data)
+		}
+		if m := must(nc.Request(subject, []byte("x"), 10*time.Second)); string(m.Data) != "x" {
+			t.Errorf("%s: answer %s after one that went wrong, want x", subject, m.Data)
+		}
+	}
+}
