@@ -167,7 +167,7 @@ func (l licensing) endLedger(ctx context.Context, st projections.Status, o conso
 		if o.To != "" {
 			line += " to=" + ledger.EscapeValue(o.To)
 		}
-		vars := variables{l.site}.Variables()
+		vars := variables(l).Variables()
 		for name, value := range o.Variables {
 			if err := ledger.CheckVariable(name, value); err != nil {
 				return 0, &console.Problem{Status: 422, Code: "malformed", Message: err.Error(), Hint: "write it like --variable disks=12"}
