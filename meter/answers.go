@@ -53,7 +53,9 @@ func (s *sender) took(i int, r *reply) {
 	}
 	if r.Refused > 0 && s.report(r.FirstRefused) {
 		s.m.stats.refused.Add(r.Refused)
-		s.m.log.Error("the daemon refused events of a batch", "node", s.m.o.Node, "count", r.Refused, "seq", r.FirstRefused, "code", r.RefusedCode)
+		if s.m.seldom.say("batch "+r.RefusedCode, s.m.now()) {
+			s.m.log.Error("the daemon refused events of a batch", "node", s.m.o.Node, "count", r.Refused, "seq", r.FirstRefused, "code", r.RefusedCode, "refused", s.m.stats.refused.Load())
+		}
 		s.tell(Refusal{Number: r.FirstRefused, Code: r.RefusedCode, Message: strconv.FormatUint(r.Refused, 10) + " events of a batch, this is the first"})
 	}
 	if s.settled(s.acked) {
@@ -154,7 +156,9 @@ func (s *sender) giveUp() {
 	}
 	s.m.stats.refused.Add(1)
 	s.m.stats.lost.Add(1)
-	s.m.log.Error("the daemon refused an event for good", "node", s.m.o.Node, "seq", bad.Number, "meter", bad.Event.Meter, "code", bad.Code, "err", bad.Message)
+	if s.m.seldom.say(bad.Code+" "+bad.Event.Meter, s.m.now()) {
+		s.m.log.Error("the daemon refused an event for good", "node", s.m.o.Node, "seq", bad.Number, "meter", bad.Event.Meter, "code", bad.Code, "err", bad.Message, "refused", s.m.stats.refused.Load())
+	}
 	s.tell(bad)
 }
 

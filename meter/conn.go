@@ -55,7 +55,7 @@ func (m *Meter) connect() error {
 				m.away.note(m, err)
 				return
 			}
-			m.log.Warn("the daemon refuses something", "node", m.o.Node, "err", err)
+			m.denied(err)
 		}),
 	}
 	if m.o.Credentials != "" {
@@ -82,6 +82,7 @@ type away struct {
 	mu      sync.Mutex
 	err     error // the newest; nil: there is a connection
 	refused bool
+	denied  bool // there is one, of credentials for another node
 }
 
 func (a *away) note(m *Meter, err error) {
@@ -101,6 +102,25 @@ func (a *away) note(m *Meter, err error) {
 	}
 }
 
+// denied notes that the daemon refused something on a connection that it allowed.
+func (m *Meter) denied(err error) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		if m.seldom.say(err.Error(), m.now()) {
+			m.log.Warn("the daemon refuses something", "node", m.o.Node, "err", err)
+		}
+		return
+	}
+	// Whatever it was, the cause is one: it may do all that a node does.
+	m.stats.denied.Add(1)
+	m.away.mu.Lock()
+	m.away.denied = true
+	m.away.mu.Unlock()
+	if m.seldom.say(nats.ErrPermissionViolation.Error(), m.now()) {
+		m.log.Error("these credentials are for another node: what this one says and asks does not arrive; Options.Credentials has to be the file of \"meterseal node add\" for Options.Node",
+			"node", m.o.Node, "credentials", m.o.Credentials, "denied", m.stats.denied.Load(), "err", err)
+	}
+}
+
 // isRefusal tells whether a connection was refused for its credentials.
 func isRefusal(err error) bool {
 	return slices.ContainsFunc([]error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired},
@@ -109,7 +129,7 @@ func isRefusal(err error) bool {
 
 func (a *away) end() {
 	a.mu.Lock()
-	a.err, a.refused = nil, false
+	a.err, a.refused, a.denied = nil, false, false
 	a.mu.Unlock()
 }
 
@@ -121,6 +141,19 @@ func (a *away) why(err error) error {
 		return a.err
 	}
 	return err
+}
+
+// late says that events are not there yet, and why if it is known.
+func (a *away) late(node string, err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.denied:
+		return fmt.Errorf("events of node %s are not there yet, for the credentials are for another node: %w", node, err)
+	case a.err != nil:
+		return fmt.Errorf("events of node %s are not there yet: %w: the daemon is out of reach: %w", node, err, a.err)
+	}
+	return fmt.Errorf("events of node %s are not there yet: %w", node, err)
 }
 
 // linkChanged tells the sender to look at the connection. It never waits, as

@@ -3,6 +3,7 @@ package meter
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -131,6 +132,9 @@ func open(tb testing.TB, o Options) *Meter {
 	}
 	if o.URL == "" {
 		o.URL = "nats://127.0.0.1:1" // nobody listens there
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	m, err := Open(context.Background(), o)
 	if err != nil {

@@ -94,7 +94,8 @@ type Options struct {
 	StandIn StandIn
 	// MeterProvider takes metrics (meterseal.*); nil: none.
 	MeterProvider metric.MeterProvider
-	// Logger takes what goes on; nil: nothing is logged.
+	// Logger takes what goes on, among it events that the daemon refused: Record
+	// cannot know of them. nil: slog.Default(); slog.DiscardHandler keeps silent.
 	Logger *slog.Logger
 
 	segmentBytes int64         // of tests; 0: the default
@@ -115,6 +116,7 @@ type Meter struct {
 	o      Options
 	log    *slog.Logger
 	away   away // why there is no connection
+	seldom seldom
 	spool  *spool
 	meters *events.Meters // nil: any
 	now    func() time.Time
@@ -139,7 +141,7 @@ type Meter struct {
 
 // counters are what Stats shows.
 type counters struct {
-	recorded, refused, lost, resent, full, batches, behind atomic.Uint64
+	recorded, refused, lost, resent, full, batches, behind, denied atomic.Uint64
 
 	clash atomic.Bool
 
@@ -162,6 +164,7 @@ type Stats struct {
 	Refused  uint64 // events that the daemon refused for good
 	Lost     uint64 // numbers lost by damage to the spool, or refused
 	Behind   uint64 // times the daemon showed a ledger that had gone back
+	Denied   uint64 // messages that the credentials did not allow: they are for another node
 
 	// Oldest is the time of the first event that is not counted, looked at every
 	// ten seconds; zero: none waits. SpoolOld: it is older than nodes.spool_max_age
@@ -190,7 +193,7 @@ func Open(ctx context.Context, o Options) (*Meter, error) {
 	m := &Meter{o: o, log: o.Logger, meters: meters, now: time.Now, ended: make(chan struct{}), link: make(chan struct{}, 1),
 		hurry: make(chan struct{}, 1), leave: make(chan struct{}), changed: make(chan struct{})}
 	if m.log == nil {
-		m.log = slog.New(slog.DiscardHandler)
+		m.log = slog.Default()
 	}
 	if o.StandIn != nil {
 		return openStandIn(o, m)
@@ -339,13 +342,16 @@ func (m *Meter) failed(err error) {
 	}
 }
 
-// Flush waits until everything recorded before is on the daemon's disk.
+// Flush waits until everything recorded before is on the daemon's disk. Events that
+// the daemon refused for good, of a mistyped meter for example, will never be there,
+// and are no error here: Stats().Refused counts them, and Options.Refused is told.
 func (m *Meter) Flush(ctx context.Context) error {
 	return m.await(ctx, func() uint64 { return m.stored })
 }
 
 // Counted waits until everything recorded before is counted for good: in a
-// projection that survives the loss of the daemon's stream.
+// projection that survives the loss of the daemon's stream. Events that were refused
+// are no error, as in Flush.
 func (m *Meter) Counted(ctx context.Context) error {
 	return m.await(ctx, func() uint64 { return m.counted })
 }
@@ -367,7 +373,7 @@ func (m *Meter) await(ctx context.Context, mark func() uint64) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("events of node %s are not there yet: %w", m.o.Node, ctx.Err())
+			return m.away.late(m.o.Node, ctx.Err())
 		case <-m.ended:
 			return ErrClosed
 		}
@@ -401,7 +407,7 @@ func (m *Meter) setCounted(seq uint64) {
 func (m *Meter) Stats() Stats {
 	c := &m.stats
 	s := Stats{SpoolBytes: m.spool.used(), Recorded: c.recorded.Load(), Full: c.full.Load(), Batches: c.batches.Load(),
-		Resent: c.resent.Load(), Refused: c.refused.Load(), Lost: c.lost.Load(), Behind: c.behind.Load()}
+		Resent: c.resent.Load(), Refused: c.refused.Load(), Lost: c.lost.Load(), Behind: c.behind.Load(), Denied: c.denied.Load()}
 	s.Epoch, s.Next = m.spool.numbers()
 	s.NameClash, s.SpoolOld = c.clash.Load(), c.spoolOld.Load()
 	if ms := c.oldest.Load(); ms != 0 {

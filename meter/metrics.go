@@ -32,6 +32,7 @@ var instruments = []struct {
 	{"meterseal.batches.stored", "{batch}", "batches that the daemon stored", false, func(s *Stats) int64 { return int64(s.Batches) }},
 	{"meterseal.batches.resent", "{batch}", "batches that were sent again", false, func(s *Stats) int64 { return int64(s.Resent) }},
 	{"meterseal.ledger.behind", "{time}", "times the daemon showed a ledger that had gone back", false, func(s *Stats) int64 { return int64(s.Behind) }},
+	{"meterseal.messages.denied", "{message}", "messages that the credentials did not allow: they are for another node", false, func(s *Stats) int64 { return int64(s.Denied) }},
 }
 
 // age is that of the first event that waits, in seconds.

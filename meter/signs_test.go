@@ -145,7 +145,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int64{"meterseal.events.recorded": recorded, "meterseal.events.waiting": recorded, "meterseal.spool.full": 1,
-		"meterseal.spool.size": m.Stats().SpoolBytes, "meterseal.events.lost": 0, "meterseal.ledger.behind": 0} {
+		"meterseal.spool.size": m.Stats().SpoolBytes, "meterseal.events.lost": 0, "meterseal.ledger.behind": 0, "meterseal.messages.denied": 0} {
 		if got, ok := o.values[name]; !ok || got != want {
 			t.Errorf("%s = %d (%v), want %d", name, got, ok, want)
 		}
