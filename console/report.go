@@ -3,8 +3,6 @@ package console
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -13,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/access"
 )
 
@@ -68,16 +67,10 @@ func readJSON(r *http.Request, v any) (given bool, err error) {
 	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t != jsonType {
 		return true, &Problem{Status: http.StatusBadRequest, Code: "malformed", Message: "the body is " + shown(t), Hint: "send " + jsonType}
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err = dec.Decode(v); err == nil {
-		_, err = dec.Token()
-		if errors.Is(err, io.EOF) {
-			return true, nil
-		}
-		err = errors.New("something follows the JSON object")
+	if err := events.ReadStrict(data, v); err != nil {
+		return true, badRequest("body", err.Message, "GET /openapi.json describes the body")
 	}
-	return true, badRequest("body", strings.TrimPrefix(err.Error(), "json: "), "GET /openapi.json describes the body")
+	return true, nil
 }
 
 func (s *server) postReport(w http.ResponseWriter, r *http.Request, q values) error {

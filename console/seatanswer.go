@@ -1,11 +1,7 @@
 package console
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -114,13 +110,8 @@ func ParseSeat(node, pool string, data []byte) (q projections.SeatRequest, list 
 		Holder string `json:"holder"`
 		seatAsk
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&ask); err != nil {
-		return q, false, badRequest("body", strings.TrimPrefix(err.Error(), "json: "), `send {"action":"checkout","holder":"…"}`)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return q, false, badRequest("body", "something follows the JSON object", "send one object")
+	if err := events.ReadStrict(data, &ask); err != nil {
+		return q, false, badRequest("body", err.Message, `send {"action":"checkout","holder":"…"}`)
 	}
 	q = projections.SeatRequest{Action: projections.SeatAction(ask.Action), Node: node, Pool: pool, Holder: ask.Holder}
 	switch q.Action {

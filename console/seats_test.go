@@ -217,7 +217,7 @@ func TestSeatProblems(t *testing.T) {
 func TestSeatRelease(t *testing.T) {
 	s, _ := newSeatSite(t)
 	s.put("/v1/seats/editor/a?node=n1", `{"user":"kim","borrow":"8h"}`).is(http.StatusCreated)
-	for _, body := range []string{"", "{}", `{"reason":""}`, `{"reason":"r","by":"kim"}`} {
+	for _, body := range []string{"", "{}", `{"reason":""}`, `{"reason":"r","reason":"q"}`, `{"reason":"r","by":"kim"}`} {
 		s.post("/v1/seats/editor/a/release", "application/json", body).refusedAs(http.StatusBadRequest, "malformed")
 	}
 	if got := s.post("/v1/seats/editor/a/release", "application/json", `{"reason":"laptop is broken"}`).is(http.StatusOK).seat(); got.Code != "returned" || *got.Taken != 0 {
@@ -240,7 +240,7 @@ func TestParseSeat(t *testing.T) {
 	if _, list, err = console.ParseSeat("n1", "editor", []byte(`{"action":"list"}`)); !list || err != nil {
 		t.Errorf("list = %v, %v, want it", list, err)
 	}
-	for _, body := range []string{``, `[]`, `{}`, `{"action":"checkout"}`, `{"action":"release","holder":"a"}`, `{"action":"checkout","holder":"a","node":"n2"}`, `{"action":"checkin","holder":"a"} x`} {
+	for _, body := range []string{`{"action":"checkout","holder":"a","holder":"b"}`, ``, `[]`, `{}`, `{"action":"checkout"}`, `{"action":"release","holder":"a"}`, `{"action":"checkout","holder":"a","node":"n2"}`, `{"action":"checkin","holder":"a"} x`} {
 		_, list, err := console.ParseSeat("n1", "editor", []byte(body))
 		if err == nil || list {
 			t.Errorf("ParseSeat(%s) = %v, want it refused", body, list)

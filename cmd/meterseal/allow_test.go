@@ -316,6 +316,7 @@ func TestReservations(t *testing.T) {
 		}, 400, "malformed"},
 		{"of a feature", func() (answered, error) { return a.request("n1", `{"feature":"x","hold":"5s"}`) }, 400, "malformed"},
 		{"an unknown field", func() (answered, error) { return a.request("n1", `{"metre":"x"}`) }, 400, "malformed"},
+		{"a field twice", func() (answered, error) { return a.request("n1", `{"meter":"`+pages+`","quantity":1,"quantity":0}`) }, 400, "malformed"},
 		{"nothing", func() (answered, error) { return a.request("n1", `{}`) }, 400, "malformed"},
 		{"no JSON", func() (answered, error) { return a.request("n1", `meter`) }, 400, "malformed"},
 		{"an event without consume", func() (answered, error) { return a.request("n1", `{"meter":"x","user":"ana"}`) }, 400, "malformed"},

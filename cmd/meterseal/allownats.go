@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/console"
@@ -123,23 +121,14 @@ func statusOf(d license.Decision) statusBody {
 	return statusBody{http.StatusForbidden}
 }
 
-// readStrict reads a JSON object and refuses fields that it does not know.
+// readStrict reads a JSON object and refuses fields that it does not know or that
+// stand twice.
 func readStrict(data []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil && d.More() {
-		err = errors.New("something follows the object")
+	if e := events.ReadStrict(data, into); e != nil {
+		e.Hint = "send one JSON object with the fields of docs/reference/http.md"
+		return e
 	}
-	if err == nil {
-		return nil
-	}
-	e := &events.Error{Code: events.CodeMalformed, Message: "request: " + err.Error(), Hint: "send one JSON object with the fields of docs/reference/http.md"}
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		e.Field = strings.Trim(field, `"`)
-		e.Message = "field " + field + " is not known"
-	}
-	return e
+	return nil
 }
 
 // request checks what is asked.

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -247,10 +246,8 @@ func (w *witnesses) readSeen(data []byte) (m seenMessage, cp *ledger.SignedCheck
 		return m, nil, &events.Error{Code: events.CodeTooLarge, Message: fmt.Sprintf("%d bytes, at most %d", len(data), maxSeenBytes)}
 	}
 	if len(data) > 0 {
-		d := json.NewDecoder(strings.NewReader(string(data)))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&m); err != nil {
-			return m, nil, refuse("json", "%v", err)
+		if err := events.ReadStrict(data, &m); err != nil {
+			return m, nil, refuse("json", "%s", err.Message)
 		}
 	}
 	if m.Checkpoint == "" {
