@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,8 +85,14 @@ func openSpool(dir string, disk bool, maxBytes, segmentBytes int64, now time.Tim
 	if dir == "" {
 		return s, 0, s.begin(uint64(now.UnixMilli()))
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, 0, fmt.Errorf("make spool folder: %w", err)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		err = os.MkdirAll(dir, 0o700)
+		if err == nil {
+			err = syncDir(filepath.Dir(filepath.Clean(dir))) // or a power cut could take the folder itself
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("make spool folder: %w", err)
+		}
 	}
 	if s.lock, err = lockDir(dir); err != nil {
 		return nil, 0, fmt.Errorf("lock spool folder: %w", err)
@@ -249,6 +256,7 @@ func (s *spool) commit() {
 		if err = tail.f.Sync(); err != nil {
 			failed = fmt.Errorf("%w: %w", ErrSpoolFailed, err)
 			err = failed
+			_ = tail.f.Truncate(tail.size) // else the next Open might count what was refused here
 		}
 	}
 	s.mu.Lock()
