@@ -146,10 +146,14 @@ const (
 	SessionFull
 	// NodesFull: the event is of a new node, and the ledger has as many as it may.
 	NodesFull
+	// Repeated: the number of an event of an SDK batch was folded before; a success
+	// like Duplicate. Only the sender knows whether it ever gave the number to
+	// another event.
+	Repeated
 )
 
 var dispositionCodes = [...]string{"stored", "duplicate", CodeIDConflict, "quarantined", CodeOutOfOrder,
-	CodeCorrectionNotAllowed, CodeUndoOver, CodeUnknownRef, CodeRetired, CodeUniqueFull, CodeOverflow, CodeSessionReverted, CodeSessionFull, CodeNodesFull}
+	CodeCorrectionNotAllowed, CodeUndoOver, CodeUnknownRef, CodeRetired, CodeUniqueFull, CodeOverflow, CodeSessionReverted, CodeSessionFull, CodeNodesFull, "duplicate"}
 
 // Code returns the stable code of d, as in answers and `reject` records.
 func (d Disposition) Code() string {
@@ -165,7 +169,13 @@ func (d Disposition) String() string { return d.Code() }
 // Refused reports whether the sender is told that its event does not count.
 // Quarantined is no refusal: the event is kept, and sending it again is of no
 // use.
-func (d Disposition) Refused() bool { return d != Stored && d != Duplicate && d != Quarantined }
+func (d Disposition) Refused() bool {
+	switch d {
+	case Stored, Duplicate, Repeated, Quarantined:
+		return false
+	}
+	return true
+}
 
 // check reports the first limit that e breaks. It looks at sizes, names and
 // what a correction needs, not at the declaration of the meter, and expects

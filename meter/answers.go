@@ -36,12 +36,12 @@ func (s *sender) took(i int, r *reply) {
 			s.m.stats.batches.Add(1)
 		}
 	}
-	if r.Duplicates > 0 {
-		s.doubt(f, r.Duplicates)
+	if r.Repeated > 0 {
+		s.doubt(f, r.Repeated)
 	}
 	s.flights = slices.Delete(s.flights, 0, i+1)
 	s.known = s.known || !f.lost
-	s.sure = s.sure || !f.lost && f.after > s.opened && r.Duplicates < f.after-f.first
+	s.sure = s.sure || !f.lost && f.after > s.opened && r.Repeated < f.after-f.first
 	s.backoff, s.stubborn = backoffMin, 0
 	if f.lost {
 		s.hole = hole{}

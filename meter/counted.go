@@ -87,8 +87,8 @@ func (s *sender) clash(c *counted, epoch uint64) bool {
 // doubt notes that the daemon took numbers for repeated that this process never
 // sent before: the spool went back, to a copy or by a disk that lost what it had
 // confirmed, and these numbers had been given out before.
-func (s *sender) doubt(f flight, duplicates uint64) {
-	from, to := max(f.first, f.fresh, s.opened), min(f.first+duplicates, f.after)
+func (s *sender) doubt(f flight, repeated uint64) {
+	from, to := max(f.first, f.fresh, s.opened), min(f.first+repeated, f.after)
 	if f.lost || from >= to {
 		return
 	}

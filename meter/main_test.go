@@ -69,7 +69,7 @@ func (n *numbered) fold(_ uint64, g *events.Group, dst []events.Disposition) ([]
 				dst = append(dst, events.OutOfOrder)
 			case r.Epoch < n.epoch || seq < n.next:
 				n.dups++
-				dst = append(dst, events.Duplicate)
+				dst = append(dst, events.Repeated)
 			default:
 				n.next = seq + 1
 				n.sum[strings.Clone(r.Events[j].Meter)] += r.Events[j].Quantity

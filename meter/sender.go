@@ -84,7 +84,7 @@ type answer struct {
 // reply is a PubAck of a batch, or a refusal.
 type reply struct {
 	Stream       string `json:"stream"`
-	Duplicates   uint64 `json:"duplicates"`
+	Repeated     uint64 `json:"repeated"` // by their numbers: those at the beginning
 	Refused      uint64 `json:"refused"`
 	FirstRefused uint64 `json:"first_refused"`
 	RefusedCode  string `json:"refused_code"`

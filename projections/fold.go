@@ -202,7 +202,7 @@ func (a *applier) batch(r *events.Run) error {
 		skip = min(n.next-r.First, all)
 	}
 	for i := range r.Events {
-		d := events.Duplicate
+		d := events.Repeated
 		if uint64(i) >= skip {
 			var err error
 			if d, err = a.numbered(n, &r.Events[i]); err != nil {
@@ -210,7 +210,7 @@ func (a *applier) batch(r *events.Run) error {
 			}
 		} else {
 			st.reject(n, classDuplicate, "same-number", 1)
-			a.markRefused(d)
+			a.markRefused(events.Duplicate)
 		}
 		a.dst = append(a.dst, d)
 		a.ordinal++

@@ -292,7 +292,7 @@ func TestNumberedBatches(t *testing.T) {
 	events3 := func() []events.Event {
 		return []events.Event{ev("", "render.pages", t0, 1), ev("", "render.pages", t0, 2), ev("", "render.pages", t0, 4)}
 	}
-	stored, dup, order := events.Stored, events.Duplicate, events.OutOfOrder
+	stored, dup, order := events.Stored, events.Repeated, events.OutOfOrder
 	for _, c := range []struct {
 		name  string
 		run   events.Run
@@ -336,7 +336,7 @@ func TestYD3BatchNumbers(t *testing.T) {
 	w.mustApply(batch("n1", last, last-2, ev("", "render.pages", t0, 1)))
 	w.reopen()
 	w.mustApply(batch("n1", last, last-1, ev("", "render.pages", t0, 2)))
-	if d := w.apply(batch("n1", last, last-1, ev("", "render.pages", t0, 2))); d[0] != events.Duplicate {
+	if d := w.apply(batch("n1", last, last-1, ev("", "render.pages", t0, 2))); d[0] != events.Repeated {
 		t.Errorf("the last number again: %v, want duplicate", d)
 	}
 	if n := w.store.Status().Nodes[0]; n.Epoch != last || n.Next != last {

@@ -147,9 +147,12 @@ func (w *answerWriter) events(p *pending, a *answer) []byte {
 func (w *answerWriter) batch(p *pending, a *answer) []byte {
 	run := &p.group.Runs[a.run]
 	from := w.starts[a.run]
-	dups, refused, firstRefused := 0, 0, 0
+	dups, repeated, refused, firstRefused := 0, 0, 0, 0
 	for i, d := range p.disp[from : from+a.n] {
 		switch {
+		case d == events.Repeated:
+			repeated++
+			dups++
 		case d == events.Duplicate:
 			dups++
 		case d.Refused():
@@ -169,6 +172,9 @@ func (w *answerWriter) batch(p *pending, a *answer) []byte {
 	b = strconv.AppendInt(append(b, `,"duplicates":`...), int64(dups), 10)
 	if dups == int(a.n) {
 		b = append(b, `,"duplicate":true`...)
+	}
+	if repeated > 0 {
+		b = strconv.AppendInt(append(b, `,"repeated":`...), int64(repeated), 10)
 	}
 	if refused > 0 {
 		b = strconv.AppendInt(append(b, `,"refused":`...), int64(refused), 10)
