@@ -211,7 +211,7 @@ func TestApplyTwice(t *testing.T) {
 func TestEveryCrashPoint(t *testing.T) {
 	groups := 45
 	if testing.Short() {
-		groups = 15
+		groups = 10
 	}
 	w := history(t, rand.New(rand.NewPCG(1, 1)), groups, true)
 	want := w.store.Status()
