@@ -42,7 +42,7 @@ func onceEach(data []byte) *Error {
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(data, &fields) != nil {
-		return nil // no object
+		return nil //nolint:nilerr // no object, which the decoder says better
 	}
 	read := make(map[string]bool, len(fields))
 	for name := range fields {
