@@ -10,8 +10,8 @@
 // Success of POST /v1/events means that the events are stored and survive a
 // power cut. No GET changes anything.
 //
-// The package knows no user yet: whoever reaches the listener may do
-// everything. So it answers only under loopback names and the names it was
-// given, and refuses what a web page of another origin sends; a listener beyond
-// loopback needs credentials before it may exist.
+// Every route wants a right, which a token has; a program of the daemon's own
+// machine needs none unless the configuration says so (docs/nodes.md). The
+// package answers only under loopback names and the names it was given, and
+// refuses what a web page of another origin sends.
 package console

@@ -191,9 +191,6 @@ func spoolWentBack(t *testing.T, refused bool) {
 // The same with a daemon as it is released, which refuses an event of each run.
 // Flush returns when the events have their new numbers.
 func spoolCopyOfDaemon(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds the daemon")
-	}
 	d := startDaemon(t)
 	use := func(dir string, records int) {
 		t.Helper()

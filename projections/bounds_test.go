@@ -231,9 +231,6 @@ func TestShorterThanSigned(t *testing.T) {
 // A ledger has at most 65,536 nodes: events of one more are refused and counted
 // as of an unknown sender; those that it knows go on, also after a restart.
 func TestNodesAreBounded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes 65,536 nodes")
-	}
 	w := newWorld(t, defaults, pages)
 	for first := 0; first < ledger.NodesMax; first += 8192 {
 		var runs []events.Run
