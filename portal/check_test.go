@@ -15,8 +15,8 @@ import (
 func TestCheckSaysWhatAcceptWouldAndKeepsNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
 		ctx := context.Background()
-		s := v.open(v.issue(portal.LicenseSpec{ID: "L-1"}), "a").use(5)
-		first := s.report()
+		s := v.Open(v.Issue(portal.LicenseSpec{ID: "L-1"}), "a").Use(5)
+		first := s.Report()
 		edited := edit(first)
 		if bytes.Equal(first, edited) {
 			t.Fatal("the copy is not edited")
@@ -41,7 +41,7 @@ func TestCheckSaysWhatAcceptWouldAndKeepsNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a := v.accept(step.file)
+			a := v.Answers(step.file)
 			if would.Code != a.Code || would.Duplicate != a.Duplicate || would.Base != a.Base || would.Size != a.Size || !slices.Equal(would.Totals, a.Totals) || (would.Refusal == nil) != (a.Refusal == nil) {
 				t.Errorf("%s: Check = %+v, Accept = %+v, want the same of both", step.what, would, a)
 			}
@@ -71,7 +71,7 @@ func TestDraftIsWhatIsIssued(t *testing.T) {
 	if all, err := v.Licenses(context.Background(), ""); err != nil || len(all) != 0 {
 		t.Fatalf("after DraftLicense there are %d licenses, %v, want none", len(all), err)
 	}
-	l := v.issue(spec)
+	l := v.Issue(spec)
 	if !l.End.Equal(draft.End) || len(notices) != 1 || !slices.Equal(l.Notices, notices) {
 		t.Errorf("issued with end %s and %q, drafted %s and %q, want the same", l.End, l.Notices, draft.End, notices)
 	}
@@ -80,7 +80,7 @@ func TestDraftIsWhatIsIssued(t *testing.T) {
 // A license key brings the key that signed it, and those that are announced.
 func TestLicensesListTheirSigner(t *testing.T) {
 	v := newVendor(t, "")
-	l := v.issue(portal.LicenseSpec{ID: "L-1"})
+	l := v.Issue(portal.LicenseSpec{ID: "L-1"})
 	lists := func(l *portal.License) {
 		t.Helper()
 		var got, want []string
@@ -105,10 +105,10 @@ func TestLicensesListTheirSigner(t *testing.T) {
 		if _, err := v.AddKey(context.Background(), "license", label, "ana"); err != nil {
 			t.Fatal(err)
 		}
-		lists(v.issue(portal.LicenseSpec{ID: "L-" + label}))
+		lists(v.Issue(portal.LicenseSpec{ID: "L-" + label}))
 		if _, err := v.PromoteKey(context.Background(), "license", true, "ana"); err != nil {
 			t.Fatal(err)
 		}
-		lists(v.issue(portal.LicenseSpec{ID: "M-" + label}))
+		lists(v.Issue(portal.LicenseSpec{ID: "M-" + label}))
 	}
 }

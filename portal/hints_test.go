@@ -12,22 +12,22 @@ import (
 
 // day uses some pages in a window of the day and lets the rest of it pass; 0:
 // none.
-func (s *site) day(pages int64) {
+func useDay(s *site, pages int64) {
 	var cells []exporttest.Cell
 	if pages > 0 {
 		cells = []exporttest.Cell{{Node: "node-01", Meter: "render.pages", Events: []exporttest.Event{{OffsetMS: 1000, Quantity: pages, ID: "e"}}}}
 	}
 	end := (s.Until()/86_400 + 1) * 86_400
 	s.Window(cells...)
-	s.skipTo(time.Unix(end, 0))
+	s.SkipTo(time.Unix(end, 0))
 }
 
 // hints returns the hints of an accepted report.
-func (v *vendor) hints(id string) *portal.Hints {
-	v.t.Helper()
+func hintsOf(v *vendor, id string) *portal.Hints {
+	v.T.Helper()
 	h, err := v.Hints(t0, id)
 	if err != nil {
-		v.t.Fatal(err)
+		v.T.Fatal(err)
 	}
 	return h
 }
@@ -36,29 +36,29 @@ func (v *vendor) hints(id string) *portal.Hints {
 // of it changes a verdict.
 func TestHintsOfTime(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		s := v.open(v.issue(portal.LicenseSpec{ID: "L-1"}), "a")
-		h := v.hints(s.send().ReportID)
-		if !h.SeenAfter.IsZero() || !h.SeenBy.Equal(v.clock.now()) || len(h.Clocks) != 0 || h.AheadS != 60 {
+		s := v.Open(v.Issue(portal.LicenseSpec{ID: "L-1"}), "a")
+		h := hintsOf(v, s.Send().ReportID)
+		if !h.SeenAfter.IsZero() || !h.SeenBy.Equal(v.Clock.Now()) || len(h.Clocks) != 0 || h.AheadS != 60 {
 			t.Errorf("hints of the first report %+v, want that nothing was seen before it, and its boot a minute ahead", h)
 		}
 		from := s.Until()
-		v.clock.set(time.Unix(from, 0))
-		s.use().send()
+		v.Clock.Set(time.Unix(from, 0))
+		s.Use().Send()
 		from = s.Until()
-		before := v.clock.now()
+		before := v.Clock.Now()
 		boot := s.Now()
 		s.Append(&ledger.Clock{Time: boot, Step: -300, Cause: ledger.ClockStep})
 		s.Append(&ledger.Clock{Time: boot + 10, Step: 90, Cause: ledger.ClockNode})
-		s.skipTo(time.Unix(from, 0).Add(5 * time.Hour))
-		v.clock.set(time.Unix(from, 0).Add(4 * time.Hour)) // the site's last window ends an hour after we have its file
-		s.use()
-		a := s.send()
+		s.SkipTo(time.Unix(from, 0).Add(5 * time.Hour))
+		v.Clock.Set(time.Unix(from, 0).Add(4 * time.Hour)) // the site's last window ends an hour after we have its file
+		s.Use()
+		a := s.Send()
 		if a.Code != "ok" {
 			t.Errorf("verdict %s, want ok: hints decide nothing", a.Code)
 		}
-		h = v.hints(a.ReportID)
-		if h.SiteFrom.Unix() != from || h.SiteUntil.Unix() != s.Until() || !h.SeenAfter.Equal(before) || !h.SeenBy.Equal(v.clock.now()) {
-			t.Errorf("times %+v, want windows from %d to %d, seen after %v by %v", h, from, s.Until(), before, v.clock.now())
+		h = hintsOf(v, a.ReportID)
+		if h.SiteFrom.Unix() != from || h.SiteUntil.Unix() != s.Until() || !h.SeenAfter.Equal(before) || !h.SeenBy.Equal(v.Clock.Now()) {
+			t.Errorf("times %+v, want windows from %d to %d, seen after %v by %v", h, from, s.Until(), before, v.Clock.Now())
 		}
 		if h.FirstRecord.Unix() > boot || h.LastRecord.Unix() < s.Until() || h.AheadS < 3600 || h.AheadS > 3600+120 {
 			t.Errorf("first record %v, last %v, ahead by %d s, want %d at most, %d at least, an hour", h.FirstRecord, h.LastRecord, h.AheadS, boot, s.Until())
@@ -74,26 +74,26 @@ func TestHintsOfTime(t *testing.T) {
 // before them keeps its hints.
 func TestHintsOfUse(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		s, _ := v.ready("L-1")
+		s, _ := v.Ready("L-1")
 		for i := range 35 {
-			s.day(100 + int64(i*7%13))
+			useDay(s, 100+int64(i*7%13))
 		}
 		s.Close()
-		v.clock.set(time.Unix(s.Until(), 0))
-		usual := s.send()
-		if h := v.hints(usual.ReportID); len(h.Usage) != 0 {
+		v.Clock.Set(time.Unix(s.Until(), 0))
+		usual := s.Send()
+		if h := hintsOf(v, usual.ReportID); len(h.Usage) != 0 {
 			t.Errorf("usual days have hints: %+v", h.Usage)
 		}
 		from := dayOf(s.Until())
-		s.day(3)
-		s.day(0)
+		useDay(s, 3)
+		useDay(s, 0)
 		for range 6 {
-			s.day(90)
+			useDay(s, 90)
 		}
 		s.Close()
-		v.clock.set(time.Unix(s.Until(), 0))
-		a := s.send()
-		h := v.hints(a.ReportID)
+		v.Clock.Set(time.Unix(s.Until(), 0))
+		a := s.Send()
+		h := hintsOf(v, a.ReportID)
 		if a.Code != "ok" || len(h.Usage) != 2 {
 			t.Fatalf("%s, %+v, want ok with a drop and a plateau", a.Code, h.Usage)
 		}
@@ -104,7 +104,7 @@ func TestHintsOfUse(t *testing.T) {
 		if plateau.Kind != portal.HintPlateau || !plateau.From.Equal(from.Add(2*day)) || !plateau.To.Equal(from.Add(8*day)) || plateau.Days != 6 || plateau.Use != 540 {
 			t.Errorf("plateau %+v, want six days of 90", plateau)
 		}
-		if h := v.hints(usual.ReportID); len(h.Usage) != 0 {
+		if h := hintsOf(v, usual.ReportID); len(h.Usage) != 0 {
 			t.Errorf("what came later gave an earlier report hints: %+v", h.Usage)
 		}
 	})
@@ -115,11 +115,11 @@ func dayOf(at int64) time.Time { return time.Unix(at/86_400*86_400, 0).UTC() }
 // Y-09: a refused report has its times, and no days of its own.
 func TestHintsOfRefused(t *testing.T) {
 	v := newVendor(t, "")
-	s, _ := v.ready("L-1")
-	other := &site{Site: s.Clone(), v: v, base: s.base}
-	s.use(5).send()
-	a := v.refuses("history/fork", other.use(6).report())
-	if h := v.hints(a.ReportID); h.SiteUntil.Unix() != other.Until() || h.SeenAfter.IsZero() || len(h.Usage) != 0 {
+	s, _ := v.Ready("L-1")
+	other := &site{Site: s.Clone(), V: v, Base: s.Base}
+	s.Use(5).Send()
+	a := v.Refuses("history/fork", other.Use(6).Report())
+	if h := hintsOf(v, a.ReportID); h.SiteUntil.Unix() != other.Until() || h.SeenAfter.IsZero() || len(h.Usage) != 0 {
 		t.Errorf("hints %+v, want the times of the refused report", h)
 	}
 	if _, err := v.Hints(t0, "r-none"); code(err) != portal.CodeNotFound {

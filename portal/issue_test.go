@@ -19,7 +19,7 @@ func TestIssuingRefuses(t *testing.T) {
 		f(&s)
 		return s
 	}
-	now := v.clock.now()
+	now := v.Clock.Now()
 	for _, x := range []struct {
 		code string
 		spec portal.LicenseSpec
@@ -53,7 +53,7 @@ func TestIssuingRefuses(t *testing.T) {
 	if l, err := v.Licenses(t0, ""); err != nil || len(l) != 0 {
 		t.Errorf("Licenses = %v, %v, want none after refusals", l, err)
 	}
-	v.issue(portal.LicenseSpec{ID: "L-1"})
+	v.Issue(portal.LicenseSpec{ID: "L-1"})
 	if _, err := v.IssueLicense(t0, portal.LicenseSpec{ID: "L-1", Policy: "observe", SolutionName: "x", Licensee: "x"}); code(err) != portal.CodeExists {
 		t.Errorf("a second L-1: %v, want %s", err, portal.CodeExists)
 	}
@@ -93,13 +93,13 @@ func TestAnExplicitEndRaisesTheDefaultCap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := time.Date(2027, 12, 31, 23, 59, 59, 0, time.UTC); !l.End.Equal(want) || l.Terms.MaxTerm.Duration() < want.Sub(v.clock.now()) {
+	if want := time.Date(2027, 12, 31, 23, 59, 59, 0, time.UTC); !l.End.Equal(want) || l.Terms.MaxTerm.Duration() < want.Sub(v.Clock.Now()) {
 		t.Errorf("end %v, max-term %s, want %v inside it", l.End, l.Terms.MaxTerm, want)
 	}
 	if len(l.Notices) != 1 || !strings.Contains(l.Notices[0], "max-term is raised from 366d") {
 		t.Errorf("notices %q, want that max-term was raised", l.Notices)
 	}
-	if exact := v.issue(portal.LicenseSpec{Expires: v.clock.now().Add(time.Hour).Format(time.RFC3339)}); len(exact.Notices) != 0 {
+	if exact := v.Issue(portal.LicenseSpec{Expires: v.Clock.Now().Add(time.Hour).Format(time.RFC3339)}); len(exact.Notices) != 0 {
 		t.Errorf("a license of exactly an hour: %q, want no notice", exact.Notices)
 	}
 }
@@ -114,16 +114,16 @@ func TestPoliciesAreCopied(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
 		for name, want := range map[string]func(l *license.License) bool{
 			"annual-metered": func(l *license.License) bool {
-				return l.Type == license.TimeLimited && l.Enforcement == license.Hard && len(l.Limits) == 0 && l.End.Equal(v.clock.now().AddDate(1, 0, 0))
+				return l.Type == license.TimeLimited && l.Enforcement == license.Hard && len(l.Limits) == 0 && l.End.Equal(v.Clock.Now().AddDate(1, 0, 0))
 			},
 			"monthly-pay-per-use": func(l *license.License) bool {
-				return l.Enforcement == license.Soft && l.ReportEvery == license.Every{Months: 1} && l.ReportBy.Equal(endOfDay(v.clock.now().AddDate(0, 1, 0)))
+				return l.Enforcement == license.Soft && l.ReportEvery == license.Every{Months: 1} && l.ReportBy.Equal(endOfDay(v.Clock.Now().AddDate(0, 1, 0)))
 			},
 			"prepaid": func(l *license.License) bool {
 				return l.Type == license.Consumption && l.Enforcement == license.Hard && l.Limits[0].Overage == license.Overage{} && l.End.IsZero()
 			},
 			"rolling-180": func(l *license.License) bool {
-				return l.Term.String() == "180d" && l.End.Equal(v.clock.now().AddDate(0, 0, 180))
+				return l.Term.String() == "180d" && l.End.Equal(v.Clock.Now().AddDate(0, 0, 180))
 			},
 			"observe": func(l *license.License) bool { return l.Enforcement == license.Advisory },
 		} {
@@ -131,7 +131,7 @@ func TestPoliciesAreCopied(t *testing.T) {
 			if name == "prepaid" {
 				spec.Set = set("limit", "meter render.pages 1000 none none")
 			}
-			l := v.issue(spec)
+			l := v.Issue(spec)
 			if !want(l.Terms) {
 				text, _ := l.Terms.Text()
 				t.Errorf("policy %s gives\n%s", name, text)
@@ -140,13 +140,13 @@ func TestPoliciesAreCopied(t *testing.T) {
 				t.Errorf("policy %s: features %v, want the product's", name, l.Terms.Features)
 			}
 		}
-		before := v.issue(portal.LicenseSpec{ID: "L-1", Policy: "observe"})
-		v.must(v.SetPolicy(t0, portal.Policy{Name: "observe", Set: set("type", "time-limited", "enforcement", "hard"), Rules: portal.Rules{Duration: "30d"}}, "ana"))
+		before := v.Issue(portal.LicenseSpec{ID: "L-1", Policy: "observe"})
+		v.Must(v.SetPolicy(t0, portal.Policy{Name: "observe", Set: set("type", "time-limited", "enforcement", "hard"), Rules: portal.Rules{Duration: "30d"}}, "ana"))
 		after, err := v.License(t0, "L-1")
 		if err != nil || after.Note != before.Note || after.Rules != before.Rules {
 			t.Errorf("license after its policy changed: %v, %v, want it as it was", after, err)
 		}
-		if now := v.issue(portal.LicenseSpec{ID: "L-2", Policy: "observe"}); now.Terms.Enforcement != license.Hard {
+		if now := v.Issue(portal.LicenseSpec{ID: "L-2", Policy: "observe"}); now.Terms.Enforcement != license.Hard {
 			t.Errorf("a new license has enforcement %s, want hard", now.Terms.Enforcement)
 		}
 	})
@@ -156,13 +156,13 @@ func TestPoliciesAreCopied(t *testing.T) {
 // grace.
 func TestTypesPresetLines(t *testing.T) {
 	v := newVendor(t, "")
-	if l := v.issue(portal.LicenseSpec{Set: set("type", "subscription")}); l.Terms.AllowOffline || l.Terms.Codes {
+	if l := v.Issue(portal.LicenseSpec{Set: set("type", "subscription")}); l.Terms.AllowOffline || l.Terms.Codes {
 		t.Errorf("subscription: allow-offline %v, codes %v, want neither", l.Terms.AllowOffline, l.Terms.Codes)
 	}
-	if l := v.issue(portal.LicenseSpec{Set: set("type", "subscription", "allow-offline", "yes")}); !l.Terms.AllowOffline {
+	if l := v.Issue(portal.LicenseSpec{Set: set("type", "subscription", "allow-offline", "yes")}); !l.Terms.AllowOffline {
 		t.Error("subscription with allow-offline yes: not allowed")
 	}
-	if l := v.issue(portal.LicenseSpec{Set: set("trial", "yes")}); l.Terms.Grace.N != 0 {
+	if l := v.Issue(portal.LicenseSpec{Set: set("trial", "yes")}); l.Terms.Grace.N != 0 {
 		t.Errorf("trial: grace %s, want none", l.Terms.Grace)
 	}
 	l, err := v.IssueLicense(t0, portal.LicenseSpec{Set: set("type", "perpetual"), SolutionName: "x", Licensee: "x", Perpetual: true})

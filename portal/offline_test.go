@@ -25,17 +25,17 @@ func TestL12Offline(t *testing.T) {
 			{"L-4", license.Lines{"type": {"subscription"}, "allow-offline": {"yes"}, "codes": {"yes"}}, "2027-06-30", true, false},
 			{"L-5", license.Lines{"type": {"subscription"}}, "2027-06-30", false, false},
 		} {
-			l := v.issue(portal.LicenseSpec{ID: x.id, Set: x.set, Expires: x.expires})
+			l := v.Issue(portal.LicenseSpec{ID: x.id, Set: x.set, Expires: x.expires})
 			_, err := v.NewCode(context.Background(), l.ID, "ana")
 			var e *portal.Error
 			if ok := err == nil; ok != x.code || !ok && (!errors.As(err, &e) || e.Code != portal.CodeOfflineNotAllowed) {
 				t.Errorf("%s: NewCode = %v, want allowed %v, else %s", x.id, err, x.code, portal.CodeOfflineNotAllowed)
 			}
-			s := v.open(l, x.id)
+			s := v.Open(l, x.id)
 			if x.byFile {
-				v.takes(s.report())
+				v.Takes(s.Report())
 			} else {
-				v.refuses(portal.CodeOfflineNotAllowed, s.report())
+				v.Refuses(portal.CodeOfflineNotAllowed, s.Report())
 			}
 		}
 	})

@@ -16,28 +16,28 @@ import (
 
 // story is a portal with some history: two ledgers, one retired, a refused
 // report, a refresh, a rotation, an approval.
-func (v *vendor) story() (sites []*site, replies [][]byte) {
-	s, l := v.ready("L-1")
-	other := v.open(l, "other")
-	for _, a := range []*portal.Answer{other.send(), s.use(5).send(), other.use(6).send()} {
+func story(v *vendor) (sites []*site, replies [][]byte) {
+	s, l := v.Ready("L-1")
+	other := v.Open(l, "other")
+	for _, a := range []*portal.Answer{other.Send(), s.Use(5).Send(), other.Use(6).Send()} {
 		replies = append(replies, a.Reply)
 	}
-	copied := &site{Site: other.Clone(), v: v, base: other.base}
-	s.rotate("new")
-	s.send()
-	other.use(7).send()
-	v.refuses("history/fork", copied.use(8).report())
+	copied := &site{Site: other.Clone(), V: v, Base: other.Base}
+	s.Rotate("new")
+	s.Send()
+	other.Use(7).Send()
+	v.Refuses("history/fork", copied.Use(8).Report())
 	_, err := v.UpdateLicense(t0, "L-1", set("note", "hello"), "ana")
-	v.must(err)
-	other.use(1).retire()
-	other.send()
-	pending := v.issue(portal.LicenseSpec{ID: "L-2", Rules: portal.Rules{Approval: true}})
-	third := v.open(pending, "third")
-	a := v.takes(third.report())
+	v.Must(err)
+	other.Use(1).Retire()
+	other.Send()
+	pending := v.Issue(portal.LicenseSpec{ID: "L-2", Rules: portal.Rules{Approval: true}})
+	third := v.Open(pending, "third")
+	a := v.Takes(third.Report())
 	now, err := v.ApproveLedger(t0, a.Origin, "ana")
-	v.must(err)
-	third.imports(now)
-	third.use(9).send()
+	v.Must(err)
+	third.Imports(now)
+	third.Use(9).Send()
 	return []*site{s, other, third}, replies
 }
 
@@ -45,12 +45,12 @@ func (v *vendor) story() (sites []*site, replies [][]byte) {
 // receipts, licenses and ledgers, and the sites go on.
 func TestRebuildFromTheArchive(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		sites, _ := v.story()
+		sites, _ := story(v)
 		old := v.Portal
-		o := v.o
+		o := v.O
 		o.DSN = "sqlite:" + filepath.Join(t.TempDir(), "again.db")
 		again, out, err := portal.Rebuild(t0, o, nil)
-		v.must(err)
+		v.Must(err)
 		defer old.Close()
 		if len(out.WithoutFile) != 0 || len(out.Unused) != 1 {
 			t.Errorf("rebuilt %+v, want every file and the refused one unused", out)
@@ -58,13 +58,13 @@ func TestRebuildFromTheArchive(t *testing.T) {
 		if diff, err := portal.Compare(t0, old, again); err != nil || len(diff) != 0 {
 			t.Errorf("statements differ: %v, %v", diff, err)
 		}
-		v.sameAs(t, old, again)
+		wantSame(v, t, old, again)
 		v.Portal = again
 		for _, s := range sites {
 			if x, _ := v.Ledger(t0, s.Ledger.Name); x.State != portal.LedgerActive {
 				continue
 			}
-			if a := s.use(3).send(); a.LicenseStatus != portal.LicenseReady || len(a.Alarms) != 0 {
+			if a := s.Use(3).Send(); a.LicenseStatus != portal.LicenseReady || len(a.Alarms) != 0 {
 				t.Errorf("a report after rebuilding: %+v, want it as ever", a)
 			}
 		}
@@ -75,10 +75,10 @@ func TestRebuildFromTheArchive(t *testing.T) {
 }
 
 // sameAs compares ledgers, receipts and licenses of two portals.
-func (v *vendor) sameAs(t *testing.T, a, b *portal.Portal) {
+func wantSame(v *vendor, t *testing.T, a, b *portal.Portal) {
 	t.Helper()
 	before, err := a.Ledgers(t0, "")
-	v.must(err)
+	v.Must(err)
 	for _, l := range before {
 		x, err := b.Ledger(t0, l.Origin)
 		if err != nil {
@@ -108,7 +108,7 @@ func (v *vendor) sameAs(t *testing.T, a, b *portal.Portal) {
 		}
 	}
 	licenses, err := a.Licenses(t0, "")
-	v.must(err)
+	v.Must(err)
 	for _, l := range licenses {
 		x, err := b.License(t0, l.ID)
 		if err != nil || x.Note != l.Note || x.State != l.State || x.Rules != l.Rules || x.ActiveActivations != l.ActiveActivations || x.Transfers != l.Transfers {
@@ -121,27 +121,27 @@ func (v *vendor) sameAs(t *testing.T, a, b *portal.Portal) {
 // the totals back, and the next report goes on.
 func TestRebuildFromCustomersReplies(t *testing.T) {
 	v := newVendor(t, "")
-	s, _ := v.ready("L-1")
-	s.use(5).send()
-	s.use(6).send()
-	replies, _ := filepath.Glob(filepath.Join(v.o.Dir, "replies", "*.reply"))
-	o := v.o
+	s, _ := v.Ready("L-1")
+	s.Use(5).Send()
+	s.Use(6).Send()
+	replies, _ := filepath.Glob(filepath.Join(v.O.Dir, "replies", "*.reply"))
+	o := v.O
 	o.Dir = t.TempDir()
-	v.must(os.CopyFS(filepath.Join(o.Dir, "keys"), os.DirFS(filepath.Join(v.o.Dir, "keys"))))
+	v.Must(os.CopyFS(filepath.Join(o.Dir, "keys"), os.DirFS(filepath.Join(v.O.Dir, "keys"))))
 	again, out, err := portal.Rebuild(t0, o, replies)
-	v.must(err)
+	v.Must(err)
 	if len(out.WithoutFile) != 4 || out.Ledgers != 1 || out.Licenses != 1 {
 		t.Errorf("rebuilt %+v, want 4 reports without file of one ledger", out)
 	}
 	v.Close()
 	v.Portal = again
-	v.billed(t, 3+4+5+6)
-	s.use(7).send()
-	v.billed(t, 3+4+5+6+7)
+	wantBilled(v, t, 3+4+5+6)
+	s.Use(7).Send()
+	wantBilled(v, t, 3+4+5+6+7)
 	// A reply that was edited is not taken.
 	bad := filepath.Join(t.TempDir(), "bad.reply")
 	b, _ := os.ReadFile(replies[0])
-	v.must(os.WriteFile(bad, bytes.Replace(b, []byte("verdict ok"), []byte("verdict OK"), 1), 0o600))
+	v.Must(os.WriteFile(bad, bytes.Replace(b, []byte("verdict ok"), []byte("verdict OK"), 1), 0o600))
 	o.DSN = "sqlite:" + filepath.Join(t.TempDir(), "x.db")
 	if _, _, err := portal.Rebuild(t0, o, []string{bad}); err == nil {
 		t.Error("Rebuild from an edited reply: no error, want one")
@@ -153,18 +153,18 @@ func TestRebuildFromCustomersReplies(t *testing.T) {
 // booked once when their file comes again.
 func TestAttacks32ReceiptUnknown(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		s, l := v.ready("L-1")
-		backup := s.base
-		lost := s.use(5).report()
-		s.imports(v.takes(lost))
-		from := s.base
-		v.must(v.Forget(t0, s.Ledger.Name, backup))
-		v.billed(t, 7)
-		a := v.takes(s.use(6).report())
-		if _, fresh, err := s.siteSide(l).Accept(v.reply(a).License); !fresh {
+		s, l := v.Ready("L-1")
+		backup := s.Base
+		lost := s.Use(5).Report()
+		s.Imports(v.Takes(lost))
+		from := s.Base
+		v.Must(v.Forget(t0, s.Ledger.Name, backup))
+		wantBilled(v, t, 7)
+		a := v.Takes(s.Use(6).Report())
+		if _, fresh, err := siteSide(s, l).Accept(v.ReplyOf(a).License); !fresh {
 			t.Errorf("the site says %v of the license of the reply, want it taken: its serial must not be one that was forgotten", err)
 		}
-		s.imports(a)
+		s.Imports(a)
 		if len(a.Alarms) == 0 || !strings.HasPrefix(a.Alarms[0], "receipt_unknown") || a.Totals[0].Value != 6 {
 			t.Fatalf("answer %+v, want it accepted with the alarm receipt_unknown", a)
 		}
@@ -172,20 +172,20 @@ func TestAttacks32ReceiptUnknown(t *testing.T) {
 		if err != nil || !slices.ContainsFunc(alerts, func(x portal.Alert) bool { return x.Code == "receipt_unknown" }) {
 			t.Errorf("alerts %+v, %v, want receipt_unknown", alerts, err)
 		}
-		v.billed(t, 7+6)
+		wantBilled(v, t, 7+6)
 		hole, err := v.MissingRecords(t0, s.Ledger.Name)
 		if err != nil || len(hole) != 1 || hole[0] != [2]uint64{backup, from} {
 			t.Errorf("MissingRecords = %v, %v, want %d to %d", hole, err, backup, from)
 		}
 		for range 2 {
-			v.takes(lost)
-			v.billed(t, 7+5+6)
+			v.Takes(lost)
+			wantBilled(v, t, 7+5+6)
 		}
 		if hole, _ := v.MissingRecords(t0, s.Ledger.Name); len(hole) != 0 {
 			t.Errorf("MissingRecords after the file came again = %v, want none", hole)
 		}
-		s.use(8).send()
-		v.billed(t, 7+5+6+8)
+		s.Use(8).Send()
+		wantBilled(v, t, 7+5+6+8)
 	})
 }
 
@@ -193,14 +193,14 @@ func TestAttacks32ReceiptUnknown(t *testing.T) {
 // enough to know whose key it is. From its beginning it is.
 func TestForgottenLedger(t *testing.T) {
 	v := newVendor(t, "")
-	s, _ := v.ready("L-1")
-	file := s.use(1).report()
-	v.must(v.ForgetLedger(t0, s.Ledger.Name))
-	a := v.refuses("key/unknown", file)
+	s, _ := v.Ready("L-1")
+	file := s.Use(1).Report()
+	v.Must(v.ForgetLedger(t0, s.Ledger.Name))
+	a := v.Refuses("key/unknown", file)
 	if !strings.Contains(a.Refusal.Hint, "--from 0") {
 		t.Errorf("how %q, want --from 0", a.Refusal.Hint)
 	}
-	if x := v.takes(s.reportOf(0, s.Size())); x.Totals[0].Value != 8 {
+	if x := v.Takes(s.ReportOf(0, s.Size())); x.Totals[0].Value != 8 {
 		t.Errorf("from the beginning: %+v, want all of it", x)
 	}
 }
@@ -209,20 +209,20 @@ func TestForgottenLedger(t *testing.T) {
 // not change, late events add to the present.
 func TestStatementNeverChanges(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("limit", "meter render.pages 1000 unlimited monthly")})
-		s := v.open(l, "a")
-		s.send()
+		l := v.Issue(portal.LicenseSpec{ID: "L-1", Set: set("limit", "meter render.pages 1000 unlimited monthly")})
+		s := v.Open(l, "a")
+		s.Send()
 		november := func() []portal.StatementRow {
 			rows, err := v.Statement(t0, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), portal.StatementFilter{})
-			v.must(err)
+			v.Must(err)
 			return rows
 		}
-		from := s.base
-		s.use(10, 20)
-		first, last := s.recordOf("usage ", 0), s.recordOf("usage ", 1)
-		s.skipTo(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
+		from := s.Base
+		s.Use(10, 20)
+		first, last := s.RecordOf("usage ", 0), s.RecordOf("usage ", 1)
+		s.SkipTo(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
 		s.Close()
-		a := s.send()
+		a := s.Send()
 		before := november()
 		if len(before) != 1 {
 			t.Fatalf("November = %+v, want one row", before)
@@ -236,17 +236,17 @@ func TestStatementNeverChanges(t *testing.T) {
 		s.Window(cell("node-01", 5))
 		s.Late(cell("node-01", 7), time.Date(2026, 11, 30, 23, 45, 0, 0, time.UTC).Unix())
 		s.Close()
-		s.send()
+		s.Send()
 		if after := november(); !slices.Equal(before, after) {
 			t.Errorf("November was %+v, is %+v", before, after)
 		}
 		rows, err := v.Statement(t0, time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), portal.StatementFilter{License: "L-1"})
-		v.must(err)
+		v.Must(err)
 		if len(rows) != 1 || rows[0].Quantity != 12 || rows[0].Late != 7 || rows[0].Complete {
 			t.Errorf("December = %+v, want 12 pages, 7 of them late, not complete", rows)
 		}
 		days, err := v.Statement(t0, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), portal.StatementFilter{Period: "daily"})
-		v.must(err)
+		v.Must(err)
 		if len(days) != 2 || days[0].Quantity != 30 || days[1].Quantity != 12 {
 			t.Errorf("by day = %+v, want 2 November and 1 December", days)
 		}
@@ -256,24 +256,24 @@ func TestStatementNeverChanges(t *testing.T) {
 // L-13: activation by typed codes, which the first report proves.
 func TestActivationByCodes(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		l := v.issue(portal.LicenseSpec{ID: "L-1"})
+		l := v.Issue(portal.LicenseSpec{ID: "L-1"})
 		start, err := v.NewCode(t0, "L-1", "ana")
-		v.must(err)
+		v.Must(err)
 		init, err := export.ParseInitializationCode(start.Code)
-		v.must(err)
-		s := v.open(l, "a")
-		open := s.openRecord()
+		v.Must(err)
+		s := v.Open(l, "a")
+		open := s.OpenRecord()
 		activation, err := export.NewActivationCode(open, init)
-		v.must(err)
+		v.Must(err)
 		out, err := v.ActivateByCode(t0, "L-1", activation.String(), portal.AcceptOptions{})
-		v.must(err)
+		v.Must(err)
 		confirmation, err := export.ParseConfirmationCode(out.Confirmation)
-		v.must(err)
-		note, err := l.Terms.Confirm(open, uint64(confirmation.Serial), confirmation.Issued, confirmation.End, confirmation.Signature[:], v.licenseKeys())
+		v.Must(err)
+		note, err := l.Terms.Confirm(open, uint64(confirmation.Serial), confirmation.Issued, confirmation.End, confirmation.Signature[:], v.LicenseKeys())
 		if err != nil {
 			t.Fatalf("the site says of the confirmation code: %v", err)
 		}
-		if b, fresh, err := s.siteSide(l).Accept(note); err != nil || !fresh || b.Serial != 1 || b.Checkpoint.Size != 1 {
+		if b, fresh, err := siteSide(s, l).Accept(note); err != nil || !fresh || b.Serial != 1 || b.Checkpoint.Size != 1 {
 			t.Errorf("the site says %v of the license, serial %d pinned at %d", err, b.Serial, b.Checkpoint.Size)
 		}
 		again, err := v.ActivateByCode(t0, "L-1", activation.String(), portal.AcceptOptions{})
@@ -281,19 +281,19 @@ func TestActivationByCodes(t *testing.T) {
 			t.Errorf("the same code again: %+v, %v, want the same answer", again, err)
 		}
 		// Another site cannot use the code, nor take the place.
-		thief, err := export.NewActivationCode(v.open(l, "b").openRecord(), init)
-		v.must(err)
+		thief, err := export.NewActivationCode(v.Open(l, "b").OpenRecord(), init)
+		v.Must(err)
 		if _, err := v.ActivateByCode(t0, "L-1", thief.String(), portal.AcceptOptions{}); code(err) != portal.CodeState {
 			t.Errorf("a second site with the code: %v, want %s", err, portal.CodeState)
 		}
-		v.refuses("activation/limit", v.open(l, "b").report())
-		a := s.use(4).send()
-		if a.Totals[0].Value != 4 || v.bound(v.reply(a)).Serial != 2 {
+		v.Refuses("activation/limit", v.Open(l, "b").Report())
+		a := s.Use(4).Send()
+		if a.Totals[0].Value != 4 || v.Bound(v.ReplyOf(a)).Serial != 2 {
 			t.Errorf("first report: %+v, want 4 pages and serial 2", a)
 		}
 		// Codes end after seven days.
-		v.clock.add(8 * day)
-		l2 := v.issue(portal.LicenseSpec{ID: "L-2", Set: set("codes", "no")})
+		v.Clock.Add(8 * day)
+		l2 := v.Issue(portal.LicenseSpec{ID: "L-2", Set: set("codes", "no")})
 		if _, err := v.NewCode(t0, l2.ID, "ana"); code(err) != portal.CodeOfflineNotAllowed {
 			t.Errorf("a code for a license without codes: %v, want %s", err, portal.CodeOfflineNotAllowed)
 		}
@@ -302,18 +302,18 @@ func TestActivationByCodes(t *testing.T) {
 
 func TestCodesEnd(t *testing.T) {
 	v := newVendor(t, "")
-	l := v.issue(portal.LicenseSpec{ID: "L-1"})
+	l := v.Issue(portal.LicenseSpec{ID: "L-1"})
 	start, err := v.NewCode(t0, "L-1", "ana")
-	v.must(err)
+	v.Must(err)
 	init, err := export.ParseInitializationCode(start.Code)
-	v.must(err)
-	activation, err := export.NewActivationCode(v.open(l, "a").openRecord(), init)
-	v.must(err)
-	v.clock.add(7*day + time.Second)
+	v.Must(err)
+	activation, err := export.NewActivationCode(v.Open(l, "a").OpenRecord(), init)
+	v.Must(err)
+	v.Clock.Add(7*day + time.Second)
 	if _, err := v.ActivateByCode(t0, "L-1", activation.String(), portal.AcceptOptions{}); code(err) != portal.CodeState {
 		t.Errorf("a code after seven days: %v, want %s", err, portal.CodeState)
 	}
-	v.clock.add(-time.Second)
+	v.Clock.Add(-time.Second)
 	if _, err := v.ActivateByCode(t0, "L-1", activation.String(), portal.AcceptOptions{}); err != nil {
 		t.Errorf("a code at its last second: %v, want it taken", err)
 	}
@@ -322,38 +322,38 @@ func TestCodesEnd(t *testing.T) {
 // 2.3: the vendor's keys change in band: announced, then promoted, then revoked.
 func TestVendorKeyRotation(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		s, _ := v.ready("L-1")
+		s, _ := v.Ready("L-1")
 		for _, role := range []string{"license", "receipt", "reply"} {
-			old := v.active(role)
+			old := activeKey(v, role)
 			next, err := v.AddKey(t0, role, "2027", "ana")
-			v.must(err)
+			v.Must(err)
 			if _, err := v.PromoteKey(t0, role, false, "ana"); code(err) != portal.CodeKeyUnannounced {
 				t.Errorf("promoting the %s key before any site has it: %v, want %s", role, err, portal.CodeKeyUnannounced)
 			}
-			b := v.bound(v.reply(s.use(1).send()))
+			b := v.Bound(v.ReplyOf(s.Use(1).Send()))
 			listed := fmt.Sprint(b.ReceiptKeys, b.ReplyKeys, b.NextLicenseKeys)
 			if !strings.Contains(listed, strings.Split(next.VKey, "+")[0]) {
 				t.Errorf("the license does not list the next %s key: %s", role, listed)
 			}
-			s.use(1).send() // and this report says that it is in force
+			s.Use(1).Send() // and this report says that it is in force
 			if _, err := v.PromoteKey(t0, role, false, "ana"); err != nil {
 				t.Errorf("promoting the %s key: %v, want it done", role, err)
 			}
-			s.use(1).send()
-			if got := v.active(role); got != next.VKey {
+			s.Use(1).Send()
+			if got := activeKey(v, role); got != next.VKey {
 				t.Errorf("the active %s key is %s, want %s", role, got, next.VKey)
 			}
 			if _, err := v.RevokeKey(t0, old, "ana"); err != nil {
 				t.Errorf("revoking the old %s key: %v", role, err)
 			}
-			if b := v.bound(v.reply(s.use(1).send())); !slices.ContainsFunc(b.Revoked, func(r licenseRevoked) bool { return r.Value == old }) {
+			if b := v.Bound(v.ReplyOf(s.Use(1).Send())); !slices.ContainsFunc(b.Revoked, func(r licenseRevoked) bool { return r.Value == old }) {
 				t.Errorf("the license revokes %v, want the old %s key", b.Revoked, role)
 			}
 		}
 	})
 }
 
-func (v *vendor) active(role string) string {
+func activeKey(v *vendor, role string) string {
 	for _, k := range v.Keys() {
 		if k.Role == role && k.State == "active" {
 			return k.VKey

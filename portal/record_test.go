@@ -23,36 +23,36 @@ func TestO03RecordOfAReport(t *testing.T) {
 			}
 			return got
 		}
-		l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "3"), Rules: portal.Rules{Approval: true}})
-		s, other := v.open(l, "a"), v.open(l, "b")
-		first, second := v.takes(s.report()), v.takes(other.report())
+		l := v.Issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "3"), Rules: portal.Rules{Approval: true}})
+		s, other := v.Open(l, "a"), v.Open(l, "b")
+		first, second := v.Takes(s.Report()), v.Takes(other.Report())
 		record(first, portal.LicensePending, false)
 		if _, err := v.ApproveLedger(t0, first.Origin, "ana"); err != nil {
 			t.Fatal(err)
 		}
-		v.must(v.RejectLedger(t0, second.Origin, "not ours", "ana"))
+		v.Must(v.RejectLedger(t0, second.Origin, "not ours", "ana"))
 		ready := record(first, portal.LicenseReady, false)
-		if v.bound(v.reply(ready)).Serial != 1 {
+		if v.Bound(v.ReplyOf(ready)).Serial != 1 {
 			t.Error("the reply of the approved report has no license")
 		}
 		record(second, portal.LicenseRefused, false)
-		s.imports(ready)
+		s.Imports(ready)
 
 		// A new site key, in the ledger that the old one signs.
-		thief := &site{Site: s.Clone(), v: v, base: s.base}
-		s.rotate("new")
-		rotated := s.send()
+		thief := &site{Site: s.Clone(), V: v, Base: s.Base}
+		s.Rotate("new")
+		rotated := s.Send()
 		record(rotated, portal.LicenseReady, true)
-		refused := v.refuses("key/rotated", thief.use(0, 0, 0, 0).report())
+		refused := v.Refuses("key/rotated", thief.Use(0, 0, 0, 0).Report())
 		record(refused, portal.LicenseNone, false)
-		if a := s.use(1).send(); a.KeyRotation {
+		if a := s.Use(1).Send(); a.KeyRotation {
 			t.Errorf("key_rotation again: %+v", a)
 		}
-		s.retire()
-		final := s.send()
+		s.Retire()
+		final := s.Send()
 		record(final, portal.LicenseNone, false)
 
-		v.reopen()
+		v.Reopen()
 		for _, a := range []*portal.Answer{ready, rotated, final, refused} {
 			got, err := v.Report(t0, a.ReportID)
 			if err != nil || len(got.Reply) == 0 || !bytes.Equal(got.Reply, a.Reply) || got.ReplyName != a.ReplyName {

@@ -24,11 +24,11 @@ import (
 // Up and down on both databases.
 func TestMigrations(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		v.must(v.MigrateDown(t0))
+		v.Must(v.MigrateDown(t0))
 		if _, err := v.Products(t0); err == nil {
 			t.Error("Products after all migrations were taken back: no error, want one")
 		}
-		v.must(v.Migrate(t0))
+		v.Must(v.Migrate(t0))
 		if all, err := v.Products(t0); err != nil || len(all) != 0 {
 			t.Errorf("Products after migrating again = %v, %v, want none", all, err)
 		}
@@ -41,7 +41,7 @@ func TestOpenTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			p, err := portal.Open(t0, v.o)
+			p, err := portal.Open(t0, v.O)
 			if err != nil {
 				t.Error(err)
 				return
@@ -56,10 +56,10 @@ func TestOpenTogether(t *testing.T) {
 // portals on one database: each record is booked once, each file has one receipt.
 func TestUploadsTogetherBookOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		second, err := portal.Open(t0, v.o)
-		v.must(err)
+		second, err := portal.Open(t0, v.O)
+		v.Must(err)
 		defer second.Close()
-		l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "unlimited")})
+		l := v.Issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "unlimited")})
 		const sites, copies = 3, 4
 		type upload struct {
 			site int
@@ -67,9 +67,9 @@ func TestUploadsTogetherBookOnce(t *testing.T) {
 		}
 		var uploads []upload
 		for i := range sites {
-			s := v.open(l, fmt.Sprint("site", i))
+			s := v.Open(l, fmt.Sprint("site", i))
 			for range copies {
-				uploads = append(uploads, upload{i, s.reportOf(0, s.Size())})
+				uploads = append(uploads, upload{i, s.ReportOf(0, s.Size())})
 			}
 		}
 		run := func() [sites]map[string]int {
@@ -101,15 +101,15 @@ func TestUploadsTogetherBookOnce(t *testing.T) {
 			}
 		}
 		for i := range sites {
-			s := v.open(l, fmt.Sprint("site", i)).use(int64(10 + i))
+			s := v.Open(l, fmt.Sprint("site", i)).Use(int64(10 + i))
 			for j := range uploads {
 				if uploads[j].site == i {
-					uploads[j].file = s.reportOf(0, s.Size()) // overlaps what was accepted
+					uploads[j].file = s.ReportOf(0, s.Size()) // overlaps what was accepted
 				}
 			}
 		}
 		run()
-		v.billed(t, 10+11+12)
+		wantBilled(v, t, 10+11+12)
 		if x, _ := v.License(t0, "L-1"); x.ActiveActivations != sites || x.Activations != sites {
 			t.Errorf("license: %d active of %d ever, want %d", x.ActiveActivations, x.Activations, sites)
 		}
@@ -119,11 +119,11 @@ func TestUploadsTogetherBookOnce(t *testing.T) {
 // The last place of a license is given once.
 func TestLastActivationIsGivenOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		l := v.issue(portal.LicenseSpec{ID: "L-1"})
+		l := v.Issue(portal.LicenseSpec{ID: "L-1"})
 		var wg sync.WaitGroup
 		codes := make([]string, 4)
 		for i := range codes {
-			file := v.open(l, fmt.Sprint("site", i)).report()
+			file := v.Open(l, fmt.Sprint("site", i)).Report()
 			wg.Go(func() {
 				a, err := v.Accept(t0, bytes.NewReader(file), portal.AcceptOptions{})
 				if err != nil {
@@ -147,10 +147,10 @@ func TestFailureBeforeCommitBooksNothing(t *testing.T) {
 	for _, step := range []string{"receipt", "commit"} {
 		t.Run(step, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, v *vendor) {
-				s, _ := v.ready("L-1")
-				file := s.use(5).report()
+				s, _ := v.Ready("L-1")
+				file := s.Use(5).Report()
 				before, err := v.Tables(t0)
-				v.must(err)
+				v.Must(err)
 				broken := errors.New("disk on fire")
 				v.Before(func(at string) error {
 					if at == step {
@@ -162,15 +162,15 @@ func TestFailureBeforeCommitBooksNothing(t *testing.T) {
 					t.Fatalf("Accept = %+v, %v, want the failure", a, err)
 				}
 				after, err := v.Tables(t0)
-				v.must(err)
+				v.Must(err)
 				if !maps.Equal(before, after) {
 					t.Errorf("rows %v, after the failure %v", before, after)
 				}
 				v.Before(func(string) error { return nil })
-				if a := v.takes(file); a.Duplicate || a.Totals[0].Value != 5 {
+				if a := v.Takes(file); a.Duplicate || a.Totals[0].Value != 5 {
 					t.Errorf("the file again: %+v, want it booked", a)
 				}
-				v.billed(t, 7+5)
+				wantBilled(v, t, 7+5)
 			})
 		})
 	}
@@ -185,29 +185,29 @@ func TestKilledDuringIntake(t *testing.T) {
 	for _, step := range []string{"receipt", "commit"} {
 		t.Run(step, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, v *vendor) {
-				s, _ := v.ready("L-1")
-				file := s.use(5).report()
+				s, _ := v.Ready("L-1")
+				file := s.Use(5).Report()
 				path := filepath.Join(t.TempDir(), "x.usage")
-				v.must(os.WriteFile(path, file, 0o600))
+				v.Must(os.WriteFile(path, file, 0o600))
 				before, err := v.Tables(t0)
-				v.must(err)
+				v.Must(err)
 				v.Close()
 				c := exec.Command(os.Args[0], "-test.run=^TestKilledDuringIntake$")
-				c.Env = append(os.Environ(), "PORTAL_TEST_KILL="+step, "PORTAL_TEST_DIR="+v.o.Dir, "PORTAL_TEST_DSN="+v.o.DSN, "PORTAL_TEST_FILE="+path)
+				c.Env = append(os.Environ(), "PORTAL_TEST_KILL="+step, "PORTAL_TEST_DIR="+v.O.Dir, "PORTAL_TEST_DSN="+v.O.DSN, "PORTAL_TEST_FILE="+path)
 				out, err := c.CombinedOutput()
 				if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != -1 {
 					t.Fatalf("the child ended with %v, want it killed: %s", err, out)
 				}
-				v.reopen()
+				v.Reopen()
 				after, err := v.Tables(t0)
-				v.must(err)
+				v.Must(err)
 				if !maps.Equal(before, after) {
 					t.Errorf("rows %v, after the kill %v", before, after)
 				}
-				if a := v.takes(file); a.Duplicate || a.Totals[0].Value != 5 {
+				if a := v.Takes(file); a.Duplicate || a.Totals[0].Value != 5 {
 					t.Errorf("the file again: %+v, want it booked", a)
 				}
-				v.billed(t, 7+5)
+				wantBilled(v, t, 7+5)
 			})
 		})
 	}
@@ -242,24 +242,24 @@ func killDuringIntake(t *testing.T, step string) {
 // The passphrase guards the keys; what is verified needs none.
 func TestWrongPassphrase(t *testing.T) {
 	v := newVendor(t, "")
-	s, _ := v.ready("L-1")
+	s, _ := v.Ready("L-1")
 	v.Close()
-	v.o.Passphrase = func() (string, error) { return "wrong", nil }
-	v.reopen()
-	if _, err := v.Accept(t0, bytes.NewReader(s.use(1).report()), portal.AcceptOptions{}); !errors.Is(err, portal.ErrPassphrase) {
+	v.O.Passphrase = func() (string, error) { return "wrong", nil }
+	v.Reopen()
+	if _, err := v.Accept(t0, bytes.NewReader(s.Use(1).Report()), portal.AcceptOptions{}); !errors.Is(err, portal.ErrPassphrase) {
 		t.Errorf("Accept with a wrong passphrase = %v, want %v", err, portal.ErrPassphrase)
 	}
 	if _, err := v.Licenses(t0, ""); err != nil {
 		t.Errorf("Licenses with a wrong passphrase: %v, want them", err)
 	}
-	for _, path := range keyFiles(t, v.o.Dir) {
+	for _, path := range keyFiles(t, v.O.Dir) {
 		b, err := os.ReadFile(path)
-		v.must(err)
+		v.Must(err)
 		if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 || bytes.Contains(b, []byte("PRIVATE")) {
 			t.Errorf("%s has mode %v and %.40q, want 0600 and no private key", path, info.Mode(), b)
 		}
 	}
-	if _, err := portal.Init(t0, v.o, "2027"); err == nil {
+	if _, err := portal.Init(t0, v.O, "2027"); err == nil {
 		t.Error("Init beside keys: no error, want them kept")
 	}
 }
@@ -276,16 +276,16 @@ func keyFiles(t *testing.T, dir string) []string {
 // What a site or a courier calls itself goes into any database.
 func TestOddNames(t *testing.T) {
 	onBoth(t, func(t *testing.T, v *vendor) {
-		l := v.issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "9")})
+		l := v.Issue(portal.LicenseSpec{ID: "L-1", Set: set("max-activations", "9")})
 		for i, name := range []string{"a\x00b", "\x1b[31mred", strings.Repeat("ü", 200), "\x00"} {
-			s := v.open(l, fmt.Sprint("site", i), func(o *exporttest.Opening) {
+			s := v.Open(l, fmt.Sprint("site", i), func(o *exporttest.Opening) {
 				o.Boot = ledger.Attrs{{Name: "license", Value: "L-1"}, {Name: "name", Value: name}, {Name: "solution", Value: "renderd"}}
 			})
-			a := v.takes(s.report(), portal.AcceptOptions{Actor: name})
+			a := v.Takes(s.Report(), portal.AcceptOptions{Actor: name})
 			if !utf8.ValidString(a.Label) || strings.ContainsAny(a.Label, "\x00\x1b") || a.Label == "" || len(a.Label) > 255 {
 				t.Errorf("a site called %q has the label %q", name, a.Label)
 			}
-			v.takes(s.use(1).report(), portal.AcceptOptions{Ledger: name})
+			v.Takes(s.Use(1).Report(), portal.AcceptOptions{Ledger: name})
 		}
 	})
 }
@@ -293,13 +293,13 @@ func TestOddNames(t *testing.T) {
 // Files that a crash left half received go at the next start, a day later.
 func TestTemporaryFilesAreSwept(t *testing.T) {
 	v := newVendor(t, "")
-	old, fresh := filepath.Join(v.o.Dir, "tmp", "upload-1"), filepath.Join(v.o.Dir, "tmp", "upload-2")
+	old, fresh := filepath.Join(v.O.Dir, "tmp", "upload-1"), filepath.Join(v.O.Dir, "tmp", "upload-2")
 	for _, path := range []string{old, fresh} {
-		v.must(os.WriteFile(path, []byte("half"), 0o600))
+		v.Must(os.WriteFile(path, []byte("half"), 0o600))
 	}
-	v.must(os.Chtimes(old, time.Now(), time.Now().Add(-25*time.Hour)))
+	v.Must(os.Chtimes(old, time.Now(), time.Now().Add(-25*time.Hour)))
 	v.Close()
-	v.reopen()
+	v.Reopen()
 	if _, err := os.Stat(old); !os.IsNotExist(err) {
 		t.Errorf("the old file: %v, want it gone", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/meterseal/meterseal/internal/vectors"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/portal"
+	"github.com/meterseal/meterseal/portal/portaltest"
 )
 
 // exampleVendor is a portal with the keys of docs/formats/vectors, which answers
@@ -50,30 +51,30 @@ func exampleVendor(t *testing.T, dsn string) *vendor {
 	if err := os.WriteFile(filepath.Join(keys, "keys.txt"), []byte(list.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &clock{t: time.Unix(1793698200, 0).UTC()}
-	v := &vendor{t: t, clock: c, o: portal.Options{Dir: dir, DSN: dsn, Now: c.now, Passphrase: func() (string, error) { return "correct horse", nil }}}
+	c := portaltest.At(time.Unix(1793698200, 0).UTC())
+	v := &vendor{T: t, Clock: c, O: portal.Options{Dir: dir, DSN: dsn, Now: c.Now, Passphrase: func() (string, error) { return "correct horse", nil }}}
 	ids, err := age.ParseIdentities(bytes.NewReader(vectors.Read("report-age.identity")))
-	v.must(err)
-	v.o.Identities = ids
-	v.reopen()
+	v.Must(err)
+	v.O.Identities = ids
+	v.Reopen()
 	t.Cleanup(func() { v.Portal.Close() })
-	v.must(v.AddExampleLicense(t0, vectors.Read("unbound.license")))
+	v.Must(v.AddExampleLicense(t0, vectors.Read("unbound.license")))
 	return v
 }
 
 // answeredAt moves the clock to when the base of a report was receipted.
-func (v *vendor) answeredAt(file []byte) {
-	v.t.Helper()
+func answeredAt(v *vendor, file []byte) {
+	v.T.Helper()
 	_, rest, _ := bytes.Cut(file, []byte("\n\n"))
 	note, sigs, _ := bytes.Cut(rest, []byte("\n\n"))
 	sigs, _, _ = bytes.Cut(sigs, []byte("\n\n"))
 	n, err := ledger.ParseNote([]byte(string(note)+"\n\n"+string(sigs)+"\n"), ledger.CheckpointNoteBytesMax)
-	v.must(err)
+	v.Must(err)
 	for _, s := range n.Sigs {
 		if strings.Contains(s.Name, "/receipt/") {
 			at, err := s.Time()
-			v.must(err)
-			v.clock.set(time.Unix(at, 0).UTC())
+			v.Must(err)
+			v.Clock.Set(time.Unix(at, 0).UTC())
 		}
 	}
 }
@@ -82,18 +83,18 @@ func (v *vendor) answeredAt(file []byte) {
 // docs/formats/vectors/a.reply, byte for byte.
 func TestExampleReply(t *testing.T) {
 	v := exampleVendor(t, "")
-	a := v.takes(vectors.Read("a.usage"))
+	a := v.Takes(vectors.Read("a.usage"))
 	got, err := export.ParseReply(a.Reply)
-	v.must(err)
+	v.Must(err)
 	want, err := export.ParseReply(vectors.Read("a.reply"))
-	v.must(err)
+	v.Must(err)
 	if !bytes.Equal(got.Receipt, want.Receipt) || !bytes.Equal(got.AcceptanceNote, want.AcceptanceNote) {
 		t.Errorf("receipt and acceptance are\n%s\n%s\nwant\n%s\n%s", got.Receipt, got.AcceptanceNote, want.Receipt, want.AcceptanceNote)
 	}
-	b := v.bound(got)
+	b := v.Bound(got)
 	for name, rest := range map[string]string{"serial": "1", "end": "2027-10-31T23:59:59Z", "report-by": "2027-01-31T23:59:59Z", "site": vectors.Origin} {
 		lines, err := b.Lines()
-		v.must(err)
+		v.Must(err)
 		if len(lines[name]) != 1 || lines[name][0] != rest {
 			t.Errorf("license line %s is %q, want %q", name, lines[name], rest)
 		}
@@ -127,16 +128,16 @@ func TestVectorsGetTheirAnswers(t *testing.T) {
 			v := exampleVendor(t, "")
 			for i, earlier := range before {
 				if i+1 < len(before) {
-					v.answeredAt(vectors.Read(before[i+1]))
+					answeredAt(v, vectors.Read(before[i+1]))
 				} else if plain(name) {
-					v.tryAnsweredAt(vectors.Read(name))
+					tryAnsweredAt(v, vectors.Read(name))
 				}
-				v.takes(vectors.Read(earlier))
+				v.Takes(vectors.Read(earlier))
 			}
-			if a := v.accept(vectors.Read(name)); a.Code != want {
+			if a := v.Answers(vectors.Read(name)); a.Code != want {
 				t.Errorf("Accept = %s, %v, want %s", a.Code, a.Refusal, want)
 			} else if want == "ok" {
-				v.reply(a)
+				v.ReplyOf(a)
 			}
 		})
 	}
@@ -148,9 +149,9 @@ func TestVectorsGetTheirAnswers(t *testing.T) {
 func plain(name string) bool { return strings.HasSuffix(name, ".usage") }
 
 // tryAnsweredAt is answeredAt for a file that may be damaged.
-func (v *vendor) tryAnsweredAt(file []byte) {
+func tryAnsweredAt(v *vendor, file []byte) {
 	if _, err := export.VerifyReport(bytes.NewReader(file), export.VerifyOptions{TrustFile: true}); err == nil && !bytes.Contains(file, []byte("\nold 0 ")) {
-		v.answeredAt(file)
+		answeredAt(v, file)
 	}
 }
 
@@ -158,19 +159,19 @@ func (v *vendor) tryAnsweredAt(file []byte) {
 // them.
 func TestExampleStatement(t *testing.T) {
 	onBoth(t, func(t *testing.T, old *vendor) {
-		v := exampleVendor(t, old.o.DSN)
-		v.takes(vectors.Read("a.usage"))
-		v.answeredAt(vectors.Read("c.usage"))
-		v.takes(vectors.Read("b.usage"))
-		a := v.takes(vectors.Read("c.usage"))
+		v := exampleVendor(t, old.O.DSN)
+		v.Takes(vectors.Read("a.usage"))
+		answeredAt(v, vectors.Read("c.usage"))
+		v.Takes(vectors.Read("b.usage"))
+		a := v.Takes(vectors.Read("c.usage"))
 		rows, err := v.Statement(t0, time.Unix(0, 0), time.Unix(1<<33, 0), portal.StatementFilter{Meter: "render.pages"})
-		v.must(err)
+		v.Must(err)
 		var sum portal.StatementRow
 		for _, r := range rows {
 			sum.Quantity, sum.Adjusted, sum.Late, sum.Events = sum.Quantity+r.Quantity, sum.Adjusted+r.Adjusted, sum.Late+r.Late, sum.Events+r.Events
 		}
 		r, err := export.VerifyReport(bytes.NewReader(vectors.Read("c.usage")), export.VerifyOptions{TrustFile: true})
-		v.must(err)
+		v.Must(err)
 		for _, m := range r.Totals {
 			if m.Meter == "render.pages" && (sum.Quantity != *m.AllValue || sum.Adjusted != m.AllAdjusted || sum.Events != uint64(m.AllCount)) {
 				t.Errorf("statement %+v, the ledger says %d, %d adjusted, %d events", sum, *m.AllValue, m.AllAdjusted, m.AllCount)

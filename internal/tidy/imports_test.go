@@ -56,7 +56,11 @@ var policy = []may{
 	{"portal", "the vendor's side: licenses, intake, replies", []string{"events", "export", "ledger", "license", "portal/internal/issue"},
 		[]string{sqliteDriver, "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3/...", "filippo.io/age"}, nil},
 	{"portal/internal/issue", "the vendor's private keys", []string{"ledger"}, []string{"filippo.io/age"}, nil},
-	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal"},
+	{"portal/portaltest", "a vendor, and sites that report to it, for tests", []string{"export", "export/exporttest", "internal/postgrestest", "ledger", "license", "portal"}, nil, nil},
+	{"portal/gate", "who sends a request to the portal, and what he may do", []string{"portal"}, nil, nil},
+	{"portal/api", "the portal's JSON API", []string{"portal", "portal/gate"}, nil, nil},
+	{"portal/web", "the portal in a browser", []string{"portal", "portal/gate"}, nil, nil},
+	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/web"},
 		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/spf13/cobra"}, nil},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/attribute"}, []string{"events/stream"}},
 	{"meter/metertest", "a meter without a daemon, for tests of applications", []string{"events", "meter"}, nil, nil},
@@ -91,7 +95,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "events/stream/streamtest",
+	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",

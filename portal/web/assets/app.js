@@ -1,0 +1,44 @@
+// What pages do beyond HTML. Everything works without it, only less comfortably.
+
+// The reader's own time beside UTC.
+for (const t of document.querySelectorAll("time[data-local]")) {
+  const at = new Date(t.dateTime);
+  if (at.getTimezoneOffset() === 0) continue;
+  t.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+}
+
+// Light and dark.
+for (const b of document.querySelectorAll("[data-theme-switch]")) {
+  b.hidden = false;
+  b.addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    localStorage.setItem("theme", root.dataset.theme);
+  });
+}
+
+// Copy a command, or a request as curl.
+for (const b of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue;
+  b.hidden = false;
+  b.addEventListener("click", async () => {
+    const code = b.parentElement.querySelector("code");
+    let text = code.textContent;
+    if (code.dataset.curl) {
+      const [method, path] = code.dataset.curl.split(" ");
+      text = `curl -X ${method} -H "Authorization: Bearer $TOKEN" ${location.origin}${path}`;
+    }
+    await navigator.clipboard.writeText(text);
+    const was = b.textContent;
+    b.textContent = "Copied";
+    setTimeout(() => (b.textContent = was), 1500);
+  });
+}
+
+// Ask before what cannot be undone: <form data-confirm="…">.
+for (const f of document.querySelectorAll("form[data-confirm]")) {
+  f.addEventListener("submit", (e) => {
+    if (!confirm(f.dataset.confirm)) e.preventDefault();
+  });
+}

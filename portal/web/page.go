@@ -1,0 +1,189 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/meterseal/meterseal/portal"
+	"github.com/meterseal/meterseal/portal/gate"
+)
+
+//go:embed templates assets
+var files embed.FS
+
+// A page is what a template shows inside the layout.
+type page struct {
+	// Title heads the page, Nav is the entry of the navigation that it belongs to,
+	// such as "licenses".
+	Title, Nav string
+	// Crumbs lead back to where the page hangs, the farthest first.
+	Crumbs []crumb
+	// Data is for the page's own template.
+	Data any
+	// Command and API do the same at the command line and over HTTP: arguments of
+	// meterseal-vendor, and method and path. Empty: there is no such thing.
+	Command, API string
+	// Form has what was typed, Problem why it was refused.
+	Form    url.Values
+	Problem *portal.Error
+	// Status of the answer; 0: 200, or that of Problem.
+	Status int
+}
+
+type crumb struct{ Name, Path string }
+
+// view is what templates see.
+type view struct {
+	page
+	Caller gate.Caller
+	Brand  brand
+	Path   string
+	Query  url.Values
+	// Notice is what the step before this page did: a code, shown in words by
+	// notices.
+	Notice  string
+	Version string
+}
+
+// May is for templates: {{if .May "manage"}}.
+func (v view) May(right string) bool { return v.Caller.May(gate.Right(right)) }
+
+// parseTemplates parses each page with the layout and the parts.
+func parseTemplates() (map[string]*template.Template, error) {
+	base, err := template.New("layout.html").Funcs(functions).ParseFS(files, "templates/layout.html", "templates/parts/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	pages, err := fs.Glob(files, "templates/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	out := map[string]*template.Template{}
+	for _, name := range pages {
+		if name == "templates/layout.html" {
+			continue
+		}
+		t, err := base.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("web: %w", err)
+		}
+		out[strings.TrimSuffix(path.Base(name), ".html")] = t
+	}
+	return out, nil
+}
+
+// show writes a page: templates/NAME.html, which defines "main".
+func (s *Server) show(w http.ResponseWriter, r *http.Request, name string, p page) error {
+	t := s.templates[name]
+	if t == nil {
+		return fmt.Errorf("web: no template %q", name)
+	}
+	v := view{page: p, Caller: gate.CallerOf(r.Context()), Brand: s.brand(r.Context()), Path: r.URL.Path, Query: r.URL.Query(),
+		Notice: notices[r.URL.Query().Get("done")], Version: s.Version}
+	if v.Form == nil {
+		v.Form = url.Values{}
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, v); err != nil {
+		return fmt.Errorf("web: %w", err)
+	}
+	status := p.Status
+	if status == 0 {
+		if status = http.StatusOK; p.Problem != nil {
+			status = p.Problem.Status
+		}
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, err := b.WriteTo(w)
+	if err != nil {
+		s.Log.Debug("page not written", "err", err)
+	}
+	return nil
+}
+
+// problemOf returns err as something to show: a refusal as it is, anything else
+// as our own fault.
+func problemOf(err error) *portal.Error {
+	var refusal *portal.Error
+	var size *http.MaxBytesError
+	switch {
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.As(err, &size):
+		return &portal.Error{Code: "size/too_large", Status: http.StatusRequestEntityTooLarge, Message: "what was sent is too large", Hint: "send less at a time"}
+	}
+	return &portal.Error{Code: "internal/error", Status: http.StatusInternalServerError, FixBy: "vendor", Message: "something went wrong on our side", Hint: "try again; if it stays so, tell the operator of the portal when it was"}
+}
+
+// fail answers with a page that shows err: code, message and the way out.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.Status >= 500 {
+		s.Log.Error("page failed", "path", r.URL.Path, "err", err)
+	}
+	if err := s.show(w, r, "error", page{Title: http.StatusText(p.Status), Problem: p}); err != nil {
+		s.Log.Error("page failed", "path", r.URL.Path, "err", err)
+		http.Error(w, p.Error(), p.Status)
+	}
+}
+
+// formBytesMax bounds a form without files.
+const formBytesMax = 1 << 20
+
+// readForm parses the form of r.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, formBytesMax)
+	if err := r.ParseForm(); err != nil {
+		var size *http.MaxBytesError
+		if errors.As(err, &size) {
+			return nil, err
+		}
+		return nil, &portal.Error{Code: portal.CodeBadRequest, Status: http.StatusBadRequest, Message: "the form cannot be read: " + err.Error(), Hint: "open the page again"}
+	}
+	return r.PostForm, nil
+}
+
+// again shows a form once more with what was typed, if err is a refusal; other
+// errors are returned.
+func (s *Server) again(w http.ResponseWriter, r *http.Request, name string, p page, form url.Values, err error) error {
+	var refusal *portal.Error
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	p.Form, p.Problem = form, refusal
+	return s.show(w, r, name, p)
+}
+
+// done leads on to a page after a change, and says there what was done: done is a
+// key of notices.
+func done(w http.ResponseWriter, r *http.Request, to, what string) error {
+	sep := "?"
+	if strings.Contains(to, "?") {
+		sep = "&"
+	}
+	http.Redirect(w, r, to+sep+"done="+url.QueryEscape(what), http.StatusSeeOther)
+	return nil
+}
+
+// notices are what pages say after a change, by the value of the parameter done.
+// Each file of pages adds its own in an init-free way: notice below.
+var notices = map[string]string{}
+
+// notice registers the sentence of a change; it returns its key.
+func notice(key, sentence string) string {
+	notices[key] = sentence
+	return key
+}
