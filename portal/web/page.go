@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -55,6 +56,17 @@ type view struct {
 
 // May is for templates: {{if .May "manage"}}.
 func (v view) May(right string) bool { return v.Caller.May(gate.Right(right)) }
+
+// Fault returns why the field of a name was refused; empty: it was not.
+func (v view) Fault(field string) string {
+	if v.Problem == nil {
+		return ""
+	}
+	if name, ok := v.Problem.Details["line"].(string); ok && name == field {
+		return v.Problem.Message
+	}
+	return ""
+}
 
 // parseTemplates parses each page with the layout and the parts.
 func parseTemplates() (map[string]*template.Template, error) {
@@ -165,6 +177,29 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, name string, p pa
 	}
 	p.Form, p.Problem = form, refusal
 	return s.show(w, r, name, p)
+}
+
+// at returns err as a refusal of a field of the form, where it names none.
+func at(err error, field string) error {
+	var refusal *portal.Error
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	if _, named := refusal.Details["line"]; named {
+		return err
+	}
+	c := *refusal
+	c.Details = maps.Clone(c.Details)
+	if c.Details == nil {
+		c.Details = map[string]any{}
+	}
+	c.Details["line"] = field
+	return &c
+}
+
+// badField is a refusal of what stands in a field of the form.
+func badField(field, message, hint string) error {
+	return &portal.Error{Code: portal.CodeBadRequest, Status: http.StatusBadRequest, Message: message, Hint: hint, Details: map[string]any{"line": field}}
 }
 
 // done leads on to a page after a change, and says there what was done: done is a
