@@ -7,6 +7,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/access"
+	"github.com/meterseal/meterseal/internal/httpapi"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -41,58 +42,58 @@ func (s *server) allowRoutes() []route {
 	if s.Licensing == nil {
 		return nil
 	}
-	feature := param{name: "feature", doc: "a feature of the license"}
-	built := param{name: "built", doc: "when the application was built: 2026-11-03"}
-	node := param{name: "node", doc: "who asks; else as in the header, or local"}
-	header := param{name: nodeHeader, in: "header", doc: "as the parameter node"}
+	feature := param{Name: "feature", Doc: "a feature of the license"}
+	built := param{Name: "built", Doc: "when the application was built: 2026-11-03"}
+	node := param{Name: "node", Doc: "who asks; else as in the header, or local"}
+	header := param{Name: nodeHeader, In: "header", Doc: "as the parameter node"}
 	answers := func(of any) []content {
 		return []content{
-			{status: http.StatusOK, mediaType: jsonType, doc: "Yes", of: of},
-			{status: http.StatusForbidden, mediaType: jsonType, doc: "No", of: of},
+			{Status: http.StatusOK, MediaType: jsonType, Doc: "Yes", Of: of},
+			{Status: http.StatusForbidden, MediaType: jsonType, Doc: "No", Of: of},
 		}
 	}
 	return []route{{
-		method: http.MethodGet, path: "/v1/allow", id: "getAllow", right: access.Allow,
-		summary: "May I?",
-		doc: "200 yes, 403 no, 503 cannot tell: a client that looks at the status alone is never wrong. Nothing is counted: usage is what events say. " +
+		Method: http.MethodGet, Path: "/v1/allow", ID: "getAllow", Right: access.Allow,
+		Summary: "May I?",
+		Doc: "200 yes, 403 no, 503 cannot tell: a client that looks at the status alone is never wrong. Nothing is counted: usage is what events say. " +
 			"With hold the amount is reserved: it counts as used for all others until the event with this node and id is stored, the time is over, or it is given back.",
-		params: []param{
+		Params: []param{
 			feature,
-			{name: "meter", doc: "a meter of the license"},
-			{name: "quantity", kind: kindCount, max: 1<<63 - 1, doc: "how much, in the smallest unit of the meter; 1 if not given"},
-			{name: "pool", doc: "a seat of a pool"},
+			{Name: "meter", Doc: "a meter of the license"},
+			{Name: "quantity", Kind: httpapi.Count, Max: 1<<63 - 1, Doc: "how much, in the smallest unit of the meter; 1 if not given"},
+			{Name: "pool", Doc: "a seat of a pool"},
 			node, header,
-			{name: "hold", kind: kindCount, max: uint64(projections.LongestHold / time.Second), doc: "seconds to reserve the amount; needs a meter that counts or sums"},
-			{name: "id", doc: "with hold: the id of the event that will follow; asking again with it reserves once"},
+			{Name: "hold", Kind: httpapi.Count, Max: uint64(projections.LongestHold / time.Second), Doc: "seconds to reserve the amount; needs a meter that counts or sums"},
+			{Name: "id", Doc: "with hold: the id of the event that will follow; asking again with it reserves once"},
 			built,
 		},
-		answers:  answers(Allowed{}),
-		problems: []int{400, 403, 409, 429, 503},
-		serve:    s.getAllow,
+		Answers:  answers(Allowed{}),
+		Problems: []int{400, 403, 409, 429, 503},
+		Serve:    s.getAllow,
 	}, {
-		method: http.MethodDelete, path: "/v1/allow", id: "releaseAllow", right: access.Allow,
-		summary:  "Give a reservation back",
-		doc:      "Where there is none, there is nothing to do: 204 too.",
-		params:   []param{node, header, {name: "id", doc: "of the reservation"}},
-		answers:  []content{{status: http.StatusNoContent, doc: "It is not reserved any more"}},
-		problems: []int{400, 503},
-		serve:    s.deleteAllow,
+		Method: http.MethodDelete, Path: "/v1/allow", ID: "releaseAllow", Right: access.Allow,
+		Summary:  "Give a reservation back",
+		Doc:      "Where there is none, there is nothing to do: 204 too.",
+		Params:   []param{node, header, {Name: "id", Doc: "of the reservation"}},
+		Answers:  []content{{Status: http.StatusNoContent, Doc: "It is not reserved any more"}},
+		Problems: []int{400, 503},
+		Serve:    s.deleteAllow,
 	}, {
-		method: http.MethodPost, path: "/v1/consume", id: "consume", right: access.Events,
-		summary: "May I, and count it",
-		doc: "The event is stored if the answer is yes, in one step: many at once never get more than the limit allows. 403 counts nothing. " +
+		Method: http.MethodPost, Path: "/v1/consume", ID: "consume", Right: access.Events,
+		Summary: "May I, and count it",
+		Doc: "The event is stored if the answer is yes, in one step: many at once never get more than the limit allows. 403 counts nothing. " +
 			"With an id it can be sent again after 503 or no answer: it counts once.",
-		params:   []param{feature, node, header, built},
-		body:     []content{{mediaType: jsonType, of: eventBody{}}},
-		answers:  answers(Consumed{}),
-		problems: []int{400, 403, 409, 410, 413, 415, 422, 429, 503},
-		serve:    s.postConsume,
+		Params:   []param{feature, node, header, built},
+		Body:     []content{{MediaType: jsonType, Of: eventBody{}}},
+		Answers:  answers(Consumed{}),
+		Problems: []int{400, 403, 409, 410, 413, 415, 422, 429, 503},
+		Serve:    s.postConsume,
 	}}
 }
 
 // nodeOf is the node that a request names, by parameter, header or its token.
 func nodeOf(r *http.Request, q values) (string, error) {
-	node, header := q.text["node"], r.Header.Get(nodeHeader)
+	node, header := q.Text["node"], r.Header.Get(nodeHeader)
 	if header != "" && node != "" && header != node {
 		return "", badRequest("query.node", shown(node)+" is not the node of the header, "+shown(header), "name the node once")
 	}
@@ -103,7 +104,7 @@ func nodeOf(r *http.Request, q values) (string, error) {
 }
 
 func builtOf(q values) (time.Time, error) {
-	v := q.text["built"]
+	v := q.Text["built"]
 	if v == "" {
 		return time.Time{}, nil
 	}
@@ -128,10 +129,10 @@ func (s *server) asked() error {
 }
 
 func (s *server) getAllow(w http.ResponseWriter, r *http.Request, q values) error {
-	ask := AllowRequest{Request: license.Request{Feature: q.text["feature"], Meter: q.text["meter"], Pool: q.text["pool"], Quantity: 1},
-		ID: q.text["id"], Hold: time.Duration(q.n["hold"]) * time.Second}
-	if q.has("quantity") {
-		ask.Quantity = int64(q.n["quantity"])
+	ask := AllowRequest{Request: license.Request{Feature: q.Text["feature"], Meter: q.Text["meter"], Pool: q.Text["pool"], Quantity: 1},
+		ID: q.Text["id"], Hold: time.Duration(q.N["hold"]) * time.Second}
+	if q.Has("quantity") {
+		ask.Quantity = int64(q.N["quantity"])
 	}
 	if ask.Feature == "" && ask.Meter == "" && ask.Pool == "" {
 		return badRequest("query", "neither feature nor meter nor pool is given", "ask for a feature, a meter, a seat of a pool, or several")
@@ -175,13 +176,13 @@ func (s *server) deleteAllow(w http.ResponseWriter, r *http.Request, q values) e
 	if err != nil {
 		return err
 	}
-	if q.text["id"] == "" {
+	if q.Text["id"] == "" {
 		return badRequest("query.id", "is missing", "give the id of the reservation")
 	}
 	if err := s.asked(); err != nil {
 		return err
 	}
-	if err := s.Licensing.Release(r.Context(), node, q.text["id"]); err != nil {
+	if err := s.Licensing.Release(r.Context(), node, q.Text["id"]); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -199,7 +200,7 @@ func (s *server) postConsume(w http.ResponseWriter, r *http.Request, q values) e
 	if err != nil {
 		return err
 	}
-	ask := license.Request{Feature: q.text["feature"]}
+	ask := license.Request{Feature: q.Text["feature"]}
 	if ask.Built, err = builtOf(q); err != nil {
 		return err
 	}

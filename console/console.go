@@ -193,11 +193,12 @@ func New(o Options) http.Handler {
 		}
 		s.hosts[h] = true
 	}
-	s.spec = s.document(false)
+	table := s.table()
+	s.spec = table.Document()
 	if o.Refused != nil {
-		return s.guard(s.held(s.mux()))
+		return s.guard(s.held(table.Mux()))
 	}
-	return s.guard(s.mux())
+	return s.guard(table.Mux())
 }
 
 // NewServer returns a server for handler with the timeouts it counts on: a

@@ -10,13 +10,13 @@ import (
 
 func (s *server) docsRoutes() []route {
 	return []route{{
-		method: http.MethodGet, path: "/docs/errors/{code}", id: "getErrorPage", right: access.Public,
-		summary:  "What an error code means, and the way out",
-		doc:      "The type of every problem is such an address.",
-		params:   []param{{name: "code", in: "path", doc: "the code"}},
-		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "Its lines of the reference"}},
-		problems: []int{404},
-		serve:    s.getErrorPage,
+		Method: http.MethodGet, Path: "/docs/errors/{code}", ID: "getErrorPage", Right: access.Public,
+		Summary:  "What an error code means, and the way out",
+		Doc:      "The type of every problem is such an address.",
+		Params:   []param{{Name: "code", In: "path", Doc: "the code"}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: textType, Doc: "Its lines of the reference"}},
+		Problems: []int{404},
+		Serve:    s.getErrorPage,
 	}}
 }
 

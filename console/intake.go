@@ -3,17 +3,12 @@ package console
 import (
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"strings"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meterseal/meterseal/events"
@@ -32,8 +27,8 @@ const (
 // What the routes that take events have in common.
 var (
 	nodeParams = []param{
-		{name: "node", doc: "the node that sends; else that of the event, the source of a CloudEvent, or local"},
-		{name: nodeHeader, in: "header", doc: "as the parameter node"},
+		{Name: "node", Doc: "the node that sends; else that of the event, the source of a CloudEvent, or local"},
+		{Name: nodeHeader, In: "header", Doc: "as the parameter node"},
 	}
 	intakeProblems = []int{400, 403, 408, 409, 410, 413, 415, 422, 429, 503}
 )
@@ -43,21 +38,21 @@ const maxSubmits = 64
 
 func (s *server) eventRoutes() []route {
 	return []route{{
-		method: http.MethodPost, path: "/v1/events", id: "sendEvents", right: access.Events,
-		summary: "Send usage events",
-		doc: "One event as JSON or as a CloudEvent (structured or binary), or up to 10,000 in a JSON array, a CloudEvents batch or NDJSON; " +
+		Method: http.MethodPost, Path: "/v1/events", ID: "sendEvents", Right: access.Events,
+		Summary: "Send usage events",
+		Doc: "One event as JSON or as a CloudEvent (structured or binary), or up to 10,000 in a JSON array, a CloudEvents batch or NDJSON; " +
 			"at most 1 MiB, also unpacked. Content-Encoding gzip and zstd are read. The answer comes when everything is stored and synced: 202 with a result " +
 			"per event, in order. In a batch, refused events do not hold up the others; a single event that is refused is answered with its status.",
-		params: nodeParams,
-		body: []content{
-			{mediaType: jsonType, of: oneOrMore[eventBody]{}},
-			{mediaType: cloudType, of: cloudEvent{}},
-			{mediaType: cloudBatchType, of: []cloudEvent{}},
-			{mediaType: ndjsonType, doc: "one event a line"},
+		Params: nodeParams,
+		Body: []content{
+			{MediaType: jsonType, Of: oneOrMore[eventBody]{}},
+			{MediaType: cloudType, Of: cloudEvent{}},
+			{MediaType: cloudBatchType, Of: []cloudEvent{}},
+			{MediaType: ndjsonType, Doc: "one event a line"},
 		},
-		answers:  []content{{status: http.StatusAccepted, mediaType: jsonType, doc: "Stored; results by event", of: eventResults{}}},
-		problems: intakeProblems,
-		serve:    s.postEvents,
+		Answers:  []content{{Status: http.StatusAccepted, MediaType: jsonType, Doc: "Stored; results by event", Of: eventResults{}}},
+		Problems: intakeProblems,
+		Serve:    s.postEvents,
 	}}
 }
 
@@ -124,7 +119,7 @@ func (s *server) take(r *http.Request, q values) (results []eventResult, single 
 	if err := s.checkTaken(); err != nil {
 		return nil, false, err
 	}
-	node := cmp.Or(q.text["node"], r.Header.Get(nodeHeader))
+	node := cmp.Or(q.Text["node"], r.Header.Get(nodeHeader))
 	if h := r.Header.Get(nodeHeader); h != "" && h != node {
 		return nil, false, badRequest("query.node", shown(node)+" is not the node of the header, "+shown(h), "name the node once")
 	}
@@ -377,72 +372,4 @@ func explain(d events.Disposition, node string, e *events.Event) (message, hint 
 			"go on in a new session; past their number only events without one are taken"
 	}
 	return "event " + id + " of " + node + " was refused", ""
-}
-
-// readBody returns the body, unpacked. What is beyond the cap is an error with
-// the beginning of it.
-func readBody(r *http.Request) ([]byte, error) {
-	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
-	switch encoding {
-	case "", "identity", "gzip", "zstd":
-	default:
-		return nil, &Problem{Status: http.StatusUnsupportedMediaType, Code: codeEncoding,
-			Message: "Content-Encoding " + shown(encoding) + " is not read", Hint: "send gzip, zstd or plain"}
-	}
-	data, err := io.ReadAll(r.Body)
-	if err != nil {
-		return data, unreadable(err)
-	}
-	if encoding == "gzip" || encoding == "zstd" {
-		return unpack(encoding, data)
-	}
-	return data, nil
-}
-
-// unpacking bounds the memory for windows, 8 MiB each as RFC 9659 has it: a frame
-// of a few bytes asks for one. Nobody holds a place while he is slow to send,
-// since a body is unpacked when all of it is here.
-var unpacking = make(chan struct{}, 4)
-
-func unpack(encoding string, packed []byte) ([]byte, error) {
-	unpacking <- struct{}{}
-	defer func() { <-unpacking }()
-	var body io.Reader
-	if encoding == "gzip" {
-		z, err := gzip.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			return nil, unreadable(err)
-		}
-		body = z
-	} else {
-		z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
-		if err != nil {
-			return nil, unreadable(err)
-		}
-		defer z.Close()
-		body = z
-	}
-	data, err := io.ReadAll(io.LimitReader(body, MaxBodyBytes+1))
-	switch {
-	case len(data) > MaxBodyBytes: // whatever comes behind it
-		return data[:MaxBodyBytes], tooLarge()
-	case err != nil:
-		return data, unreadable(err)
-	}
-	return data, nil
-}
-
-// unreadable says that the body cannot be read, unless it is too large, or came
-// too slowly: then the same may be sent again.
-func unreadable(err error) error {
-	var size *http.MaxBytesError
-	switch {
-	case errors.As(err, &size):
-		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &Problem{Status: http.StatusRequestTimeout, Code: codeTooSlow, Message: "the body did not come in time",
-			Hint: "send it again, with fewer events at a time if the line is slow"}
-	}
-	return &Problem{Status: http.StatusBadRequest, Code: events.CodeMalformed, Message: "read body: " + err.Error(),
-		Hint: "check Content-Encoding, and that nothing was cut off"}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/access"
+	"github.com/meterseal/meterseal/internal/httpapi"
 	"github.com/meterseal/meterseal/license"
 )
 
@@ -198,19 +199,19 @@ func (s *server) licenseRoutes() []route {
 		return nil
 	}
 	return []route{{
-		method: http.MethodGet, path: "/v1/license", id: "getLicense", right: access.Read,
-		summary:  "The license: every field with its meaning now, every date with what happens then",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The license in force", of: LicenseDetail{}}},
-		problems: []int{400},
-		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+		Method: http.MethodGet, Path: "/v1/license", ID: "getLicense", Right: access.Read,
+		Summary:  "The license: every field with its meaning now, every date with what happens then",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "The license in force", Of: LicenseDetail{}}},
+		Problems: []int{400},
+		Serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
 			return s.answer(w, http.StatusOK, s.Licensing.Describe())
 		},
 	}, {
-		method: http.MethodGet, path: "/v1/license/history", id: "getLicenseHistory", right: access.Read,
-		summary:  "Licenses and receipts that were taken into use, oldest first",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "As the ledger has them", of: historyAnswer{}}},
-		problems: []int{400, 503},
-		serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+		Method: http.MethodGet, Path: "/v1/license/history", ID: "getLicenseHistory", Right: access.Read,
+		Summary:  "Licenses and receipts that were taken into use, oldest first",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "As the ledger has them", Of: historyAnswer{}}},
+		Problems: []int{400, 503},
+		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 			list, err := s.Licensing.History(r.Context())
 			if err != nil {
 				return err
@@ -218,47 +219,47 @@ func (s *server) licenseRoutes() []route {
 			return s.answer(w, http.StatusOK, historyAnswer{append([]LicenseEvent{}, list...)})
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/reply", id: "importReply", right: access.Import,
-		summary: "Take a reply of the vendor into use",
-		doc:     "The reply as it came; a license or a license key too. All of it is checked before anything is written; what is imported is in force at once. The same again does nothing.",
-		params: []param{
-			{name: "dry_run", kind: kindFlag, doc: "check it and say what would change"},
-			{name: "code", kind: kindFlag, doc: "the body is a confirmation code, as it is typed"},
+		Method: http.MethodPost, Path: "/v1/reply", ID: "importReply", Right: access.Import,
+		Summary: "Take a reply of the vendor into use",
+		Doc:     "The reply as it came; a license or a license key too. All of it is checked before anything is written; what is imported is in force at once. The same again does nothing.",
+		Params: []param{
+			{Name: "dry_run", Kind: httpapi.Flag, Doc: "check it and say what would change"},
+			{Name: "code", Kind: httpapi.Flag, Doc: "the body is a confirmation code, as it is typed"},
 		},
-		body:     []content{{mediaType: textType, doc: "The reply"}},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What was done", of: Imported{}}},
-		problems: []int{400, 409, 413, 415, 422, 503},
-		serve:    s.postReply,
+		Body:     []content{{MediaType: textType, Doc: "The reply"}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "What was done", Of: Imported{}}},
+		Problems: []int{400, 409, 413, 415, 422, 503},
+		Serve:    s.postReply,
 	}, {
-		method: http.MethodPost, path: "/v1/activation", id: "activationCode", right: access.Import,
-		summary:  "Answer an initialization code where no file may leave",
-		doc:      "The activation code carries site key and opening of the ledger, and no usage: that follows in the first report.",
-		body:     []content{{mediaType: jsonType, of: codeBody{}}},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The activation code, in rows", of: codeBody{}}},
-		problems: []int{400, 409, 413, 415, 422, 503},
-		serve:    s.postActivation,
+		Method: http.MethodPost, Path: "/v1/activation", ID: "activationCode", Right: access.Import,
+		Summary:  "Answer an initialization code where no file may leave",
+		Doc:      "The activation code carries site key and opening of the ledger, and no usage: that follows in the first report.",
+		Body:     []content{{MediaType: jsonType, Of: codeBody{}}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "The activation code, in rows", Of: codeBody{}}},
+		Problems: []int{400, 409, 413, 415, 422, 503},
+		Serve:    s.postActivation,
 	}, {
-		method: http.MethodPost, path: "/v1/prune", id: "prune", right: access.Admin,
-		summary:  "Remove raw events and records that the newest receipt covers",
-		doc:      "Only past their retention, and never what no receipt covers. Hashes stay, so every proof from the receipt on can still be made.",
-		params:   []param{{name: "dry_run", kind: kindFlag, doc: "say what would go"}},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What is left and what went", of: Pruned{}}},
-		problems: []int{400, 409, 503},
-		serve: func(w http.ResponseWriter, r *http.Request, q values) error {
-			out, err := s.Licensing.Prune(r.Context(), q.flag["dry_run"])
+		Method: http.MethodPost, Path: "/v1/prune", ID: "prune", Right: access.Admin,
+		Summary:  "Remove raw events and records that the newest receipt covers",
+		Doc:      "Only past their retention, and never what no receipt covers. Hashes stay, so every proof from the receipt on can still be made.",
+		Params:   []param{{Name: "dry_run", Kind: httpapi.Flag, Doc: "say what would go"}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "What is left and what went", Of: Pruned{}}},
+		Problems: []int{400, 409, 503},
+		Serve: func(w http.ResponseWriter, r *http.Request, q values) error {
+			out, err := s.Licensing.Prune(r.Context(), q.Flag["dry_run"])
 			if err != nil {
 				return err
 			}
-			s.Log.Info("pruned", "groups", out.Groups, "records", out.Records, "dry_run", q.flag["dry_run"])
+			s.Log.Info("pruned", "groups", out.Groups, "records", out.Records, "dry_run", q.Flag["dry_run"])
 			return s.answer(w, http.StatusOK, out)
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/keys/rotate", id: "rotateKey", right: access.Admin,
-		summary:  "Replace the site key",
-		doc:      "Makes a new key and records it; the private half stays in the data directory. Both sign until a receipt that covers the record is imported, then only the new one. Until then it is refused to rotate again.",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The keys", of: KeyRotation{}}},
-		problems: []int{400, 409, 410, 503},
-		serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+		Method: http.MethodPost, Path: "/v1/keys/rotate", ID: "rotateKey", Right: access.Admin,
+		Summary:  "Replace the site key",
+		Doc:      "Makes a new key and records it; the private half stays in the data directory. Both sign until a receipt that covers the record is imported, then only the new one. Until then it is refused to rotate again.",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "The keys", Of: KeyRotation{}}},
+		Problems: []int{400, 409, 410, 503},
+		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 			out, err := s.Licensing.RotateKey(r.Context())
 			if err != nil {
 				return err
@@ -267,13 +268,13 @@ func (s *server) licenseRoutes() []route {
 			return s.answer(w, http.StatusOK, out)
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/deactivate", id: "deactivate", right: access.Admin,
-		summary:  "End the ledger and write the last report",
-		doc:      "Closes every window, retires the ledger, and answers with the report that carries the final usage. From then on events get 410 and every answer is no. Doing it again gives the same report.",
-		body:     []content{{mediaType: jsonType, of: DeactivateOptions{}}},
-		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The last report; Content-Disposition has its name"}},
-		problems: []int{400, 409, 413, 415, 422, 503},
-		serve:    s.postDeactivate,
+		Method: http.MethodPost, Path: "/v1/deactivate", ID: "deactivate", Right: access.Admin,
+		Summary:  "End the ledger and write the last report",
+		Doc:      "Closes every window, retires the ledger, and answers with the report that carries the final usage. From then on events get 410 and every answer is no. Doing it again gives the same report.",
+		Body:     []content{{MediaType: jsonType, Of: DeactivateOptions{}}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: textType, Doc: "The last report; Content-Disposition has its name"}},
+		Problems: []int{400, 409, 413, 415, 422, 503},
+		Serve:    s.postDeactivate,
 	}}
 }
 
@@ -326,10 +327,10 @@ func (s *server) postReply(w http.ResponseWriter, r *http.Request, q values) err
 		return badRequest("body", "is empty", "send the reply as it came")
 	}
 	var out Imported
-	if q.flag["code"] {
-		out, err = s.Licensing.ImportCode(r.Context(), string(doc), q.flag["dry_run"])
+	if q.Flag["code"] {
+		out, err = s.Licensing.ImportCode(r.Context(), string(doc), q.Flag["dry_run"])
 	} else {
-		out, err = s.Licensing.Import(r.Context(), doc, q.flag["dry_run"])
+		out, err = s.Licensing.Import(r.Context(), doc, q.Flag["dry_run"])
 	}
 	if err != nil {
 		return err

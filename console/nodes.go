@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/internal/access"
+	"github.com/meterseal/meterseal/internal/httpapi"
 )
 
 // Accounts has the nodes and tokens of the site and changes them. Errors of type
@@ -113,14 +114,14 @@ func (s *server) nodeRoutes() []route {
 	if s.Accounts == nil {
 		return nil
 	}
-	name := param{name: "name", in: "path", doc: "the node"}
-	credentials := content{status: http.StatusOK, mediaType: jsonType, doc: "Its credentials, this once", of: NodeCredentials{}}
+	name := param{Name: "name", In: "path", Doc: "the node"}
+	credentials := content{Status: http.StatusOK, MediaType: jsonType, Doc: "Its credentials, this once", Of: NodeCredentials{}}
 	return []route{{
-		method: http.MethodGet, path: "/v1/nodes", id: "getNodes", right: access.Admin,
-		summary:  "Nodes and what is known of them",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "By name", of: NodeList{}}},
-		problems: []int{400},
-		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+		Method: http.MethodGet, Path: "/v1/nodes", ID: "getNodes", Right: access.Admin,
+		Summary:  "Nodes and what is known of them",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "By name", Of: NodeList{}}},
+		Problems: []int{400},
+		Serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
 			list, err := s.Accounts.Nodes()
 			if err != nil {
 				return err
@@ -128,46 +129,46 @@ func (s *server) nodeRoutes() []route {
 			return s.answer(w, http.StatusOK, NodeList{append([]Node{}, list...)})
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/nodes", id: "addNode", right: access.Admin,
-		summary:  "Add a node",
-		doc:      "Makes credentials, which the node shows to the NATS server, and answers them this once. They count at once.",
-		body:     []content{{mediaType: jsonType, of: NewNode{}}},
-		answers:  []content{credentials},
-		problems: []int{400, 409, 413, 415},
-		serve: withBody(s, func(w http.ResponseWriter, _ *http.Request, n NewNode) error {
+		Method: http.MethodPost, Path: "/v1/nodes", ID: "addNode", Right: access.Admin,
+		Summary:  "Add a node",
+		Doc:      "Makes credentials, which the node shows to the NATS server, and answers them this once. They count at once.",
+		Body:     []content{{MediaType: jsonType, Of: NewNode{}}},
+		Answers:  []content{credentials},
+		Problems: []int{400, 409, 413, 415},
+		Serve: withBody(s, func(w http.ResponseWriter, _ *http.Request, n NewNode) error {
 			out, err := s.Accounts.AddNode(n)
 			return s.handOut(w, out, err, "node added", "node", n.Name)
 		}),
 	}, {
-		method: http.MethodPost, path: "/v1/nodes/{name}/rotate", id: "rotateNode", right: access.Admin,
-		summary:  "Replace the credentials of a node",
-		doc:      "The old ones end at once, or after the grace; connections with them are closed then.",
-		params:   []param{name},
-		body:     []content{{mediaType: jsonType, of: NewCredentials{}}},
-		answers:  []content{credentials},
-		problems: []int{400, 404, 413, 415},
-		serve: withBody(s, func(w http.ResponseWriter, r *http.Request, n NewCredentials) error {
+		Method: http.MethodPost, Path: "/v1/nodes/{name}/rotate", ID: "rotateNode", Right: access.Admin,
+		Summary:  "Replace the credentials of a node",
+		Doc:      "The old ones end at once, or after the grace; connections with them are closed then.",
+		Params:   []param{name},
+		Body:     []content{{MediaType: jsonType, Of: NewCredentials{}}},
+		Answers:  []content{credentials},
+		Problems: []int{400, 404, 413, 415},
+		Serve: withBody(s, func(w http.ResponseWriter, r *http.Request, n NewCredentials) error {
 			out, err := s.Accounts.RotateNode(r.PathValue("name"), n)
 			return s.handOut(w, out, err, "credentials of node replaced", "node", out.Node)
 		}),
 	}, {
-		method: http.MethodDelete, path: "/v1/nodes/{name}", id: "revokeNode", right: access.Admin,
-		summary:  "End the credentials of a node",
-		doc:      "Its connections are closed. A client certificate with its name is not good any more either. What it has sent stays counted.",
-		params:   []param{name, {name: "unseen", kind: kindFlag, doc: "also a node that was never added, so that no certificate may use the name"}},
-		answers:  []content{{status: http.StatusNoContent, doc: "It is revoked"}},
-		problems: []int{400, 404},
-		serve: func(w http.ResponseWriter, r *http.Request, q values) error {
-			return s.gone(w, s.Accounts.RevokeNode(r.PathValue("name"), q.flag["unseen"]), "node revoked", "node", r.PathValue("name"))
+		Method: http.MethodDelete, Path: "/v1/nodes/{name}", ID: "revokeNode", Right: access.Admin,
+		Summary:  "End the credentials of a node",
+		Doc:      "Its connections are closed. A client certificate with its name is not good any more either. What it has sent stays counted.",
+		Params:   []param{name, {Name: "unseen", Kind: httpapi.Flag, Doc: "also a node that was never added, so that no certificate may use the name"}},
+		Answers:  []content{{Status: http.StatusNoContent, Doc: "It is revoked"}},
+		Problems: []int{400, 404},
+		Serve: func(w http.ResponseWriter, r *http.Request, q values) error {
+			return s.gone(w, s.Accounts.RevokeNode(r.PathValue("name"), q.Flag["unseen"]), "node revoked", "node", r.PathValue("name"))
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/enroll", id: "enroll", right: access.Enroll,
-		summary:  "Get credentials for one more node",
-		doc:      "For fleets: the token says how many nodes may come with it. A name that is taken is refused, unless the token allows it again.",
-		body:     []content{{mediaType: jsonType, of: enrollBody{}}},
-		answers:  []content{credentials},
-		problems: []int{400, 409, 413, 415},
-		serve: withBody(s, func(w http.ResponseWriter, r *http.Request, n enrollBody) error {
+		Method: http.MethodPost, Path: "/v1/enroll", ID: "enroll", Right: access.Enroll,
+		Summary:  "Get credentials for one more node",
+		Doc:      "For fleets: the token says how many nodes may come with it. A name that is taken is refused, unless the token allows it again.",
+		Body:     []content{{MediaType: jsonType, Of: enrollBody{}}},
+		Answers:  []content{credentials},
+		Problems: []int{400, 409, 413, 415},
+		Serve: withBody(s, func(w http.ResponseWriter, r *http.Request, n enrollBody) error {
 			secret, _ := bearer(r)
 			out, err := s.Accounts.Enroll(secret, n.Node)
 			return s.handOut(w, out, err, "node enrolled", "node", n.Node)
@@ -180,11 +181,11 @@ func (s *server) tokenRoutes() []route {
 		return nil
 	}
 	return []route{{
-		method: http.MethodGet, path: "/v1/tokens", id: "getTokens", right: access.Admin,
-		summary:  "Tokens and their rights",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "By name, without the secrets", of: TokenList{}}},
-		problems: []int{400},
-		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+		Method: http.MethodGet, Path: "/v1/tokens", ID: "getTokens", Right: access.Admin,
+		Summary:  "Tokens and their rights",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "By name, without the secrets", Of: TokenList{}}},
+		Problems: []int{400},
+		Serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
 			list, err := s.Accounts.Tokens()
 			if err != nil {
 				return err
@@ -192,23 +193,23 @@ func (s *server) tokenRoutes() []route {
 			return s.answer(w, http.StatusOK, TokenList{append([]Token{}, list...)})
 		},
 	}, {
-		method: http.MethodPost, path: "/v1/tokens", id: "addToken", right: access.Admin,
-		summary:  "Add a token",
-		doc:      "Its secret is answered this once; the site keeps a hash.",
-		body:     []content{{mediaType: jsonType, of: NewToken{}}},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The token, this once", of: NewTokenMade{}}},
-		problems: []int{400, 409, 413, 415},
-		serve: withBody(s, func(w http.ResponseWriter, _ *http.Request, t NewToken) error {
+		Method: http.MethodPost, Path: "/v1/tokens", ID: "addToken", Right: access.Admin,
+		Summary:  "Add a token",
+		Doc:      "Its secret is answered this once; the site keeps a hash.",
+		Body:     []content{{MediaType: jsonType, Of: NewToken{}}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "The token, this once", Of: NewTokenMade{}}},
+		Problems: []int{400, 409, 413, 415},
+		Serve: withBody(s, func(w http.ResponseWriter, _ *http.Request, t NewToken) error {
 			out, err := s.Accounts.AddToken(t)
 			return s.handOut(w, out, err, "token added", "token", t.Name)
 		}),
 	}, {
-		method: http.MethodDelete, path: "/v1/tokens/{name}", id: "revokeToken", right: access.Admin,
-		summary:  "End a token",
-		params:   []param{{name: "name", in: "path", doc: "the token"}},
-		answers:  []content{{status: http.StatusNoContent, doc: "It is gone"}},
-		problems: []int{400, 404},
-		serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+		Method: http.MethodDelete, Path: "/v1/tokens/{name}", ID: "revokeToken", Right: access.Admin,
+		Summary:  "End a token",
+		Params:   []param{{Name: "name", In: "path", Doc: "the token"}},
+		Answers:  []content{{Status: http.StatusNoContent, Doc: "It is gone"}},
+		Problems: []int{400, 404},
+		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 			return s.gone(w, s.Accounts.RevokeToken(r.PathValue("name")), "token revoked", "token", r.PathValue("name"))
 		},
 	}}

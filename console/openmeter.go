@@ -16,19 +16,19 @@ func (s *server) openMeterRoutes() []route {
 		return nil
 	}
 	return []route{{
-		method: http.MethodPost, path: "/api/v1/events", id: "sendOpenMeterEvents", right: access.Events,
-		summary: "Send CloudEvents with an SDK of OpenMeter",
-		doc: "As POST /v1/events, answered as those SDKs expect it: 204 if every event is stored and synced, or was before; otherwise a problem whose errors " +
+		Method: http.MethodPost, Path: "/api/v1/events", ID: "sendOpenMeterEvents", Right: access.Events,
+		Summary: "Send CloudEvents with an SDK of OpenMeter",
+		Doc: "As POST /v1/events, answered as those SDKs expect it: 204 if every event is stored and synced, or was before; otherwise a problem whose errors " +
 			"name each event that is not, by its index, with its code and status. The others are stored all the same, so sending everything again is safe.",
-		params: nodeParams,
-		body: []content{
-			{mediaType: jsonType, of: oneOrMore[cloudEvent]{}},
-			{mediaType: cloudType, of: cloudEvent{}},
-			{mediaType: cloudBatchType, of: []cloudEvent{}},
+		Params: nodeParams,
+		Body: []content{
+			{MediaType: jsonType, Of: oneOrMore[cloudEvent]{}},
+			{MediaType: cloudType, Of: cloudEvent{}},
+			{MediaType: cloudBatchType, Of: []cloudEvent{}},
 		},
-		answers:  []content{{status: http.StatusNoContent, doc: "Every event is stored, or was"}},
-		problems: intakeProblems,
-		serve:    s.postOpenMeter,
+		Answers:  []content{{Status: http.StatusNoContent, Doc: "Every event is stored, or was"}},
+		Problems: intakeProblems,
+		Serve:    s.postOpenMeter,
 	}}
 }
 

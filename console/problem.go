@@ -1,7 +1,6 @@
 package console
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/access"
+	"github.com/meterseal/meterseal/internal/httpapi"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -52,10 +52,9 @@ const (
 	codeLicense    = "license_none"
 	codeNotReady   = "not_ready"
 	codeStarting   = "starting"
-	problemType    = "application/problem+json"
-	jsonType       = "application/json"
+	jsonType       = httpapi.JSONType
 	ndjsonType     = "application/x-ndjson"
-	textType       = "text/plain; charset=utf-8"
+	textType       = httpapi.TextType
 	retrySoon      = "1" // seconds: busy
 	retryLater     = "5" // seconds: the store
 	featureOff     = "FeatureDisabled"
@@ -70,6 +69,7 @@ func problemOf(err error) *Problem {
 	var doc *export.Error
 	var size *http.MaxBytesError
 	var who *access.Error
+	var base *httpapi.Error
 	switch {
 	case errors.As(err, &p):
 		c := *p
@@ -90,12 +90,36 @@ func problemOf(err error) *Problem {
 			p.Hint = export.Hint(doc.Code)
 		}
 		return p
+	case errors.As(err, &base):
+		return usual(base)
 	case errors.As(err, &size):
 		return tooLarge()
 	case errors.Is(err, projections.ErrNotFound):
 		return &Problem{Status: http.StatusNotFound, Code: codeNotFound, Message: err.Error(), Hint: "GET /v1/status lists the meters and nodes"}
 	}
 	return &Problem{Status: http.StatusInternalServerError, Code: codeInternal, Message: err.Error(), Hint: "see the log of the daemon"}
+}
+
+// usual is what a refusal of package httpapi comes to.
+func usual(e *httpapi.Error) *Problem {
+	if e.Status == http.StatusRequestEntityTooLarge {
+		return tooLarge()
+	}
+	p := &Problem{Status: e.Status, Code: events.CodeMalformed, Message: e.Message, Hint: e.Hint}
+	switch e.Status {
+	case http.StatusNotFound:
+		p.Code = codeNotFound
+	case http.StatusMethodNotAllowed:
+		p.Code = codeMethod
+	case http.StatusRequestTimeout:
+		p.Code = codeTooSlow
+	case http.StatusUnsupportedMediaType:
+		p.Code = codeEncoding
+	}
+	for _, f := range e.Errors {
+		p.Errors = append(p.Errors, FieldError{Location: f.Location, Message: f.Message})
+	}
+	return p
 }
 
 func tooLarge() *Problem {
@@ -106,8 +130,7 @@ func tooLarge() *Problem {
 
 // badRequest names one field at fault.
 func badRequest(location, message, hint string) *Problem {
-	return &Problem{Status: http.StatusBadRequest, Code: events.CodeMalformed, Message: location + ": " + message, Hint: hint,
-		Errors: []FieldError{{Location: location, Message: message}}}
+	return usual(httpapi.BadRequest(location, message, hint))
 }
 
 func noStore() *Problem {
@@ -133,7 +156,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 	if p.Status >= 500 && p.Code != codeLicense && p.Code != codeNotReady && r.URL.Path != "/readyz" {
 		s.Log.Warn("request failed", "path", r.URL.Path, "code", p.Code, "err", p.Message)
 	}
-	s.write(w, p.Status, problemType, p)
+	s.write(w, p.Status, httpapi.ProblemType, p)
 }
 
 // answer writes v as JSON.
@@ -143,19 +166,10 @@ func (s *server) answer(w http.ResponseWriter, status int, v any) error {
 }
 
 func (s *server) write(w http.ResponseWriter, status int, contentType string, v any) {
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	if err := httpapi.Write(w, status, contentType, v); err != nil {
 		s.Log.Debug("answer not written", "err", err)
 	}
 }
 
 // shown quotes a value for a message.
-func shown(v string) string {
-	if len(v) > 64 {
-		return strconv.Quote(v[:64]) + "…"
-	}
-	return strconv.Quote(v)
-}
+func shown(v string) string { return httpapi.Shown(v) }

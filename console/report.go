@@ -13,34 +13,35 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/access"
+	"github.com/meterseal/meterseal/internal/httpapi"
 )
 
 func (s *server) reportRoutes() []route {
 	list := []route{{
-		method: http.MethodPost, path: "/v1/report", id: "exportReport", right: access.Report,
-		summary: "Write a usage report",
-		doc:     "The report covers closed windows only, removes nothing, and is the same again as long as nothing new is recorded.",
-		params: []param{
-			{name: "from", kind: kindCount, doc: "an accepted size to begin at, 0 for the whole ledger; else where the last receipt ended"},
-			{name: "level", enum: reportLevels, doc: "what it shows of single events; as configured if not given"},
-			{name: "close_now", kind: kindFlag, doc: "first close the open windows: for demonstrations and tests; needs the right admin too"},
-			{name: "message", doc: "goes to the log of the site, never into the report"},
+		Method: http.MethodPost, Path: "/v1/report", ID: "exportReport", Right: access.Report,
+		Summary: "Write a usage report",
+		Doc:     "The report covers closed windows only, removes nothing, and is the same again as long as nothing new is recorded.",
+		Params: []param{
+			{Name: "from", Kind: httpapi.Count, Doc: "an accepted size to begin at, 0 for the whole ledger; else where the last receipt ended"},
+			{Name: "level", Enum: reportLevels, Doc: "what it shows of single events; as configured if not given"},
+			{Name: "close_now", Kind: httpapi.Flag, Doc: "first close the open windows: for demonstrations and tests; needs the right admin too"},
+			{Name: "message", Doc: "goes to the log of the site, never into the report"},
 		},
-		body: []content{{mediaType: jsonType, doc: "instead of parameters", of: reportBody{}}}, bodyOptional: true,
-		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The report; Content-Disposition has its name"}},
-		problems: []int{400, 404, 409, 413, 415, 422, 503},
-		serve:    s.postReport,
+		Body: []content{{MediaType: jsonType, Doc: "instead of parameters", Of: reportBody{}}}, BodyOptional: true,
+		Answers:  []content{{Status: http.StatusOK, MediaType: textType, Doc: "The report; Content-Disposition has its name"}},
+		Problems: []int{400, 404, 409, 413, 415, 422, 503},
+		Serve:    s.postReport,
 	}}
 	if s.Backup == nil {
 		return list
 	}
 	return append(list, route{
-		method: http.MethodPost, path: "/v1/backup", id: "writeBackup", right: access.Admin,
-		summary:  "Write a backup while the daemon runs",
-		doc:      "It never holds the private keys: keep the folder keys of the data directory apart.",
-		answers:  []content{{status: http.StatusOK, mediaType: backupType, doc: "A consistent archive"}},
-		problems: []int{400, 503},
-		serve:    s.postBackup,
+		Method: http.MethodPost, Path: "/v1/backup", ID: "writeBackup", Right: access.Admin,
+		Summary:  "Write a backup while the daemon runs",
+		Doc:      "It never holds the private keys: keep the folder keys of the data directory apart.",
+		Answers:  []content{{Status: http.StatusOK, MediaType: backupType, Doc: "A consistent archive"}},
+		Problems: []int{400, 503},
+		Serve:    s.postBackup,
 	})
 }
 
@@ -77,9 +78,9 @@ func (s *server) postReport(w http.ResponseWriter, r *http.Request, q values) er
 	if s.StoreDisabled || s.Reporter == nil {
 		return noStore()
 	}
-	ask := reportBody{Level: q.text["level"], CloseNow: q.flag["close_now"], Message: q.text["message"]}
-	if q.has("from") {
-		from := q.n["from"]
+	ask := reportBody{Level: q.Text["level"], CloseNow: q.Flag["close_now"], Message: q.Text["message"]}
+	if q.Has("from") {
+		from := q.N["from"]
 		ask.From = &from
 	}
 	if given, err := readJSON(r, &ask); err != nil {

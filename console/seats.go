@@ -28,59 +28,59 @@ type SeatDecision struct {
 }
 
 func (s *server) seatRoutes() []route {
-	pool := param{name: "pool", in: "path", doc: "the pool"}
-	holder := param{name: "holder", in: "path", doc: "who holds the seat, escaped as a path segment: any text of 1 to 128 bytes that names one running program or person"}
+	pool := param{Name: "pool", In: "path", Doc: "the pool"}
+	holder := param{Name: "holder", In: "path", Doc: "who holds the seat, escaped as a path segment: any text of 1 to 128 bytes that names one running program or person"}
 	node := []param{
-		{name: "node", doc: "the node that asks; else local"},
-		{name: nodeHeader, in: "header", doc: "as the parameter node"},
+		{Name: "node", Doc: "the node that asks; else local"},
+		{Name: nodeHeader, In: "header", Doc: "as the parameter node"},
 	}
 	list := []route{{
-		method: http.MethodGet, path: "/v1/seats", id: "getSeats", right: access.Read,
-		summary:  "Pools of floating seats, and who holds them",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "By name of the pool; seats in the order in which they were taken", of: seatsAnswer{}}},
-		problems: []int{400, 503},
-		serve:    s.getSeats,
+		Method: http.MethodGet, Path: "/v1/seats", ID: "getSeats", Right: access.Read,
+		Summary:  "Pools of floating seats, and who holds them",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "By name of the pool; seats in the order in which they were taken", Of: seatsAnswer{}}},
+		Problems: []int{400, 503},
+		Serve:    s.getSeats,
 	}, {
-		method: http.MethodGet, path: "/v1/seats/{pool}", id: "getPool", right: access.Read,
-		summary:  "One pool, and who holds its seats",
-		params:   []param{pool},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The pool", of: PoolStatus{}}},
-		problems: []int{400, 404, 503},
-		serve:    s.getPool,
+		Method: http.MethodGet, Path: "/v1/seats/{pool}", ID: "getPool", Right: access.Read,
+		Summary:  "One pool, and who holds its seats",
+		Params:   []param{pool},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "The pool", Of: PoolStatus{}}},
+		Problems: []int{400, 404, 503},
+		Serve:    s.getPool,
 	}}
 	if s.Seats == nil {
 		return list
 	}
 	return append(list, route{
-		method: http.MethodPut, path: "/v1/seats/{pool}/{holder}", id: "takeSeat", right: access.Seats,
-		summary: "Take a seat, or renew it",
-		doc: "Asking again before the lease ends renews it, and is safe to repeat. A seat belongs to node, user and host together: another one of them is told 409. " +
+		Method: http.MethodPut, Path: "/v1/seats/{pool}/{holder}", ID: "takeSeat", Right: access.Seats,
+		Summary: "Take a seat, or renew it",
+		Doc: "Asking again before the lease ends renews it, and is safe to repeat. A seat belongs to node, user and host together: another one of them is told 409. " +
 			"The answer comes when the decision is stored and synced.",
-		params: append([]param{pool, holder}, node...),
-		body:   []content{{mediaType: jsonType, of: seatAsk{}}}, bodyOptional: true,
-		answers: []content{
-			{status: http.StatusCreated, mediaType: jsonType, doc: "Claimed", of: SeatAnswer{}},
-			{status: http.StatusAccepted, mediaType: jsonType, doc: "Renewed", of: SeatAnswer{}},
+		Params: append([]param{pool, holder}, node...),
+		Body:   []content{{MediaType: jsonType, Of: seatAsk{}}}, BodyOptional: true,
+		Answers: []content{
+			{Status: http.StatusCreated, MediaType: jsonType, Doc: "Claimed", Of: SeatAnswer{}},
+			{Status: http.StatusAccepted, MediaType: jsonType, Doc: "Renewed", Of: SeatAnswer{}},
 		},
-		problems: []int{400, 403, 409, 410, 413, 415, 429, 503},
-		serve:    s.putSeat,
+		Problems: []int{400, 403, 409, 410, 413, 415, 429, 503},
+		Serve:    s.putSeat,
 	}, route{
-		method: http.MethodDelete, path: "/v1/seats/{pool}/{holder}", id: "returnSeat", right: access.Seats,
-		summary: "Give a seat back, also a borrowed one before its end",
-		params:  append([]param{pool, holder}, node...),
-		body:    []content{{mediaType: jsonType, of: seatReturnAsk{}}}, bodyOptional: true,
-		answers:  []content{{status: http.StatusNoContent, doc: "Returned"}},
-		problems: []int{400, 404, 409, 413, 415, 429, 503},
-		serve:    s.deleteSeat,
+		Method: http.MethodDelete, Path: "/v1/seats/{pool}/{holder}", ID: "returnSeat", Right: access.Seats,
+		Summary: "Give a seat back, also a borrowed one before its end",
+		Params:  append([]param{pool, holder}, node...),
+		Body:    []content{{MediaType: jsonType, Of: seatReturnAsk{}}}, BodyOptional: true,
+		Answers:  []content{{Status: http.StatusNoContent, Doc: "Returned"}},
+		Problems: []int{400, 404, 409, 413, 415, 429, 503},
+		Serve:    s.deleteSeat,
 	}, route{
-		method: http.MethodPost, path: "/v1/seats/{pool}/{holder}/release", id: "releaseSeat", right: access.Admin,
-		summary:  "Take a seat away from its holder",
-		doc:      "For operators, when its holder is gone for good. The reason stands in the ledger.",
-		params:   []param{pool, holder},
-		body:     []content{{mediaType: jsonType, of: releaseAsk{}}},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The pool as it is now", of: SeatAnswer{}}},
-		problems: []int{400, 404, 410, 413, 415, 429, 503},
-		serve:    s.postRelease,
+		Method: http.MethodPost, Path: "/v1/seats/{pool}/{holder}/release", ID: "releaseSeat", Right: access.Admin,
+		Summary:  "Take a seat away from its holder",
+		Doc:      "For operators, when its holder is gone for good. The reason stands in the ledger.",
+		Params:   []param{pool, holder},
+		Body:     []content{{MediaType: jsonType, Of: releaseAsk{}}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "The pool as it is now", Of: SeatAnswer{}}},
+		Problems: []int{400, 404, 410, 413, 415, 429, 503},
+		Serve:    s.postRelease,
 	})
 }
 

@@ -11,26 +11,26 @@ import (
 
 func (s *server) sessionRoutes() []route {
 	list := []route{{
-		method: http.MethodGet, path: "/v1/sessions", id: "getSessions", right: access.Read,
-		summary:  "Backfill sessions, oldest first",
-		doc:      "What was loaded as part of a session, meter by meter, and what of it still counts.",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "Sessions, open and reverted", of: sessionsAnswer{}}},
-		problems: []int{400, 503},
-		serve:    s.getSessions,
+		Method: http.MethodGet, Path: "/v1/sessions", ID: "getSessions", Right: access.Read,
+		Summary:  "Backfill sessions, oldest first",
+		Doc:      "What was loaded as part of a session, meter by meter, and what of it still counts.",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "Sessions, open and reverted", Of: sessionsAnswer{}}},
+		Problems: []int{400, 503},
+		Serve:    s.getSessions,
 	}}
 	if s.Control == nil {
 		return list
 	}
 	return append(list, route{
-		method: http.MethodPost, path: "/v1/sessions/{name}/revert", id: "revertSession", right: access.Admin,
-		summary: "Take a backfill session back",
-		doc: "Voids each event of the session that is not voided yet, in one step. Doing it again changes nothing, and the answer says so. " +
+		Method: http.MethodPost, Path: "/v1/sessions/{name}/revert", ID: "revertSession", Right: access.Admin,
+		Summary: "Take a backfill session back",
+		Doc: "Voids each event of the session that is not voided yet, in one step. Doing it again changes nothing, and the answer says so. " +
 			"Later events of the session are refused.",
-		params:   []param{{name: "name", in: "path", doc: "the session"}},
-		body:     []content{{mediaType: jsonType, of: revertBody{}}},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "The session as it is now", of: revertAnswer{}}},
-		problems: []int{400, 404, 410, 413, 415, 422, 429, 503},
-		serve:    s.postRevert,
+		Params:   []param{{Name: "name", In: "path", Doc: "the session"}},
+		Body:     []content{{MediaType: jsonType, Of: revertBody{}}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "The session as it is now", Of: revertAnswer{}}},
+		Problems: []int{400, 404, 410, 413, 415, 422, 429, 503},
+		Serve:    s.postRevert,
 	})
 }
 

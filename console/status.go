@@ -8,54 +8,55 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/internal/access"
+	"github.com/meterseal/meterseal/internal/httpapi"
 	"github.com/meterseal/meterseal/projections"
 )
 
 func (s *server) statusRoutes() []route {
 	return []route{{
-		method: http.MethodGet, path: "/v1/status", id: "getStatus", right: access.Read,
-		summary:  "State of daemon, license, ledger, nodes and meters",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "Counts are since the ledger was opened", of: status{}}},
-		problems: []int{400},
-		serve:    s.getStatus,
+		Method: http.MethodGet, Path: "/v1/status", ID: "getStatus", Right: access.Read,
+		Summary:  "State of daemon, license, ledger, nodes and meters",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "Counts are since the ledger was opened", Of: status{}}},
+		Problems: []int{400},
+		Serve:    s.getStatus,
 	}, {
-		method: http.MethodGet, path: "/v1/checkpoint", id: "getCheckpoint", right: access.Read,
-		summary:  "The newest signed checkpoint of the ledger",
-		doc:      "A signed note as transparency logs use it: origin, size, root, signature. What it covers is on disk.",
-		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "The signed note"}},
-		problems: []int{404, 503},
-		serve:    s.getCheckpoint,
+		Method: http.MethodGet, Path: "/v1/checkpoint", ID: "getCheckpoint", Right: access.Read,
+		Summary:  "The newest signed checkpoint of the ledger",
+		Doc:      "A signed note as transparency logs use it: origin, size, root, signature. What it covers is on disk.",
+		Answers:  []content{{Status: http.StatusOK, MediaType: textType, Doc: "The signed note"}},
+		Problems: []int{404, 503},
+		Serve:    s.getCheckpoint,
 	}, {
-		method: http.MethodGet, path: "/v1/rejected", id: "getRejected", right: access.Read,
-		summary:  "Events that were refused, newest first",
-		params:   []param{{name: "limit", kind: kindCount, max: maxRejected, doc: "at most so many; 100 if not given"}},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "What is kept of them, and counts by reason", of: rejectedAnswer{}}},
-		problems: []int{400, 503},
-		serve:    s.getRejected,
+		Method: http.MethodGet, Path: "/v1/rejected", ID: "getRejected", Right: access.Read,
+		Summary:  "Events that were refused, newest first",
+		Params:   []param{{Name: "limit", Kind: httpapi.Count, Max: maxRejected, Doc: "at most so many; 100 if not given"}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "What is kept of them, and counts by reason", Of: rejectedAnswer{}}},
+		Problems: []int{400, 503},
+		Serve:    s.getRejected,
 	}}
 }
 
 func (s *server) healthRoutes() []route {
 	list := []route{{
-		method: http.MethodGet, path: "/healthz", id: "getHealth", right: access.Public,
-		summary: "Is the daemon healthy",
-		answers: []content{
-			{status: http.StatusOK, mediaType: textType, doc: "OK"},
-			{status: http.StatusInternalServerError, doc: "It is not, or still starts; no body"},
+		Method: http.MethodGet, Path: "/healthz", ID: "getHealth", Right: access.Public,
+		Summary: "Is the daemon healthy",
+		Answers: []content{
+			{Status: http.StatusOK, MediaType: textType, Doc: "OK"},
+			{Status: http.StatusInternalServerError, Doc: "It is not, or still starts; no body"},
 		},
-		serve: s.getHealth,
+		Serve: s.getHealth,
 	}, {
-		method: http.MethodGet, path: "/readyz", id: "getReady", right: access.Public,
-		summary:  "Are events taken",
-		params:   []param{{name: "licensed", kind: kindFlag, doc: "also ask whether the license gives service"}},
-		answers:  []content{{status: http.StatusOK, mediaType: textType, doc: "OK"}},
-		problems: []int{400, 503},
-		serve:    s.getReady,
+		Method: http.MethodGet, Path: "/readyz", ID: "getReady", Right: access.Public,
+		Summary:  "Are events taken",
+		Params:   []param{{Name: "licensed", Kind: httpapi.Flag, Doc: "also ask whether the license gives service"}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: textType, Doc: "OK"}},
+		Problems: []int{400, 503},
+		Serve:    s.getReady,
 	}, {
-		method: http.MethodGet, path: "/openapi.json", id: "getOpenAPI", right: access.Public,
-		summary: "This document",
-		answers: []content{{status: http.StatusOK, mediaType: jsonType, doc: "OpenAPI 3.1", of: map[string]any{}}},
-		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+		Method: http.MethodGet, Path: "/openapi.json", ID: "getOpenAPI", Right: access.Public,
+		Summary: "This document",
+		Answers: []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "OpenAPI 3.1", Of: map[string]any{}}},
+		Serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
 			return s.text(w, jsonType, string(s.spec))
 		},
 	}}
@@ -63,12 +64,12 @@ func (s *server) healthRoutes() []route {
 		return list
 	}
 	return append(list, route{
-		method: http.MethodGet, path: "/metrics", id: "getMetrics", right: access.Read,
-		summary:  "Metrics in the Prometheus text format",
-		doc:      "Not for billing: use the report.",
-		anyQuery: true,
-		answers:  []content{{status: http.StatusOK, mediaType: "text/plain", doc: "Metrics"}},
-		serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+		Method: http.MethodGet, Path: "/metrics", ID: "getMetrics", Right: access.Read,
+		Summary:  "Metrics in the Prometheus text format",
+		Doc:      "Not for billing: use the report.",
+		AnyQuery: true,
+		Answers:  []content{{Status: http.StatusOK, MediaType: "text/plain", Doc: "Metrics"}},
+		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 			s.Metrics.ServeHTTP(w, r)
 			return nil
 		},
@@ -308,8 +309,8 @@ func (s *server) getRejected(w http.ResponseWriter, _ *http.Request, q values) e
 		return noStore()
 	}
 	limit := 100
-	if q.has("limit") {
-		limit = int(q.n["limit"])
+	if q.Has("limit") {
+		limit = int(q.N["limit"])
 	}
 	list, err := s.Store.Rejected(limit)
 	if err != nil {
@@ -353,11 +354,11 @@ func (s *server) getReady(w http.ResponseWriter, _ *http.Request, q values) erro
 	switch l := s.license(); {
 	case !l.Ready:
 		return l.refusal()
-	case q.flag["licensed"] && l.Code == codeLicense:
+	case q.Flag["licensed"] && l.Code == codeLicense:
 		return &Problem{Status: http.StatusServiceUnavailable, Code: codeLicense,
 			Message: "there is no license: this site evaluates, and everything is counted",
 			Hint:    "/readyz without licensed says whether events are taken"}
-	case q.flag["licensed"] && !l.Licensed:
+	case q.Flag["licensed"] && !l.Licensed:
 		return l.refusal()
 	}
 	return s.text(w, textType, "OK")

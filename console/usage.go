@@ -7,37 +7,38 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/access"
+	"github.com/meterseal/meterseal/internal/httpapi"
 	"github.com/meterseal/meterseal/projections"
 )
 
 func (s *server) usageRoutes() []route {
 	return []route{{
-		method: http.MethodGet, path: "/v1/usage", id: "getUsage", right: access.Read,
-		summary: "What was counted",
-		doc: "A row per span, meter, and what is kept apart. An event counts in the span of its own time, late or not; the late share and " +
+		Method: http.MethodGet, Path: "/v1/usage", ID: "getUsage", Right: access.Read,
+		Summary: "What was counted",
+		Doc: "A row per span, meter, and what is kept apart. An event counts in the span of its own time, late or not; the late share and " +
 			"corrections stand beside it. Quantities are integers in the smallest unit of the meter.",
-		params: []param{
-			{name: "from", kind: kindTime, doc: "spans that begin here or later"},
-			{name: "to", kind: kindTime, doc: "spans that begin before"},
-			{name: "window", enum: []string{"day", "window", "hour", "month", "total"}, doc: "length of a span; total: one row a meter, of all time"},
-			{name: "meter", doc: "this meter only"},
-			{name: "node", doc: "this node only"},
-			{name: "by", doc: "keep apart: node, or a declared dimension"},
+		Params: []param{
+			{Name: "from", Kind: httpapi.Time, Doc: "spans that begin here or later"},
+			{Name: "to", Kind: httpapi.Time, Doc: "spans that begin before"},
+			{Name: "window", Enum: []string{"day", "window", "hour", "month", "total"}, Doc: "length of a span; total: one row a meter, of all time"},
+			{Name: "meter", Doc: "this meter only"},
+			{Name: "node", Doc: "this node only"},
+			{Name: "by", Doc: "keep apart: node, or a declared dimension"},
 		},
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "Rows by start, meter, node and value", of: usageAnswer{}}},
-		problems: []int{400, 404, 503},
-		serve:    s.getUsage,
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "Rows by start, meter, node and value", Of: usageAnswer{}}},
+		Problems: []int{400, 404, 503},
+		Serve:    s.getUsage,
 	}, {
-		method: http.MethodGet, path: "/usageReport", id: "getUsageReport", right: access.Read,
-		summary: "Documents per UTC day",
-		doc: "The complete days of the last 365, oldest first; the current day is left out, and a number once given never changes: a late event counts " +
+		Method: http.MethodGet, Path: "/usageReport", ID: "getUsageReport", Right: access.Read,
+		Summary: "Documents per UTC day",
+		Doc: "The complete days of the last 365, oldest first; the current day is left out, and a number once given never changes: a late event counts " +
 			"on the day on which it was booked. Nothing is removed.",
-		answers: []content{
-			{status: http.StatusOK, mediaType: jsonType, doc: "One element per day", of: dayReports{}},
-			{status: statusDisabled, mediaType: jsonType, doc: "There is no store, or no meter to show", of: featureDisabled{}},
+		Answers: []content{
+			{Status: http.StatusOK, MediaType: jsonType, Doc: "One element per day", Of: dayReports{}},
+			{Status: statusDisabled, MediaType: jsonType, Doc: "There is no store, or no meter to show", Of: featureDisabled{}},
 		},
-		problems: []int{503},
-		serve:    s.getUsageReport,
+		Problems: []int{503},
+		Serve:    s.getUsageReport,
 	}}
 }
 
@@ -73,14 +74,14 @@ func (s *server) getUsage(w http.ResponseWriter, r *http.Request, q values) erro
 	if s.StoreDisabled {
 		return noStore()
 	}
-	ask := projections.Query{From: q.at["from"], To: q.at["to"], Span: spans[q.text["window"]], Meter: q.text["meter"], Node: q.text["node"]}
+	ask := projections.Query{From: q.At["from"], To: q.At["to"], Span: spans[q.Text["window"]], Meter: q.Text["meter"], Node: q.Text["node"]}
 	switch {
-	case ask.Span == projections.SpanTotal && (q.has("from") || q.has("to")):
+	case ask.Span == projections.SpanTotal && (q.Has("from") || q.Has("to")):
 		return badRequest("query.window", "total is of all time and takes neither from nor to", "use window=month or window=day")
-	case q.has("from") && q.has("to") && !ask.From.Before(ask.To):
+	case q.Has("from") && q.Has("to") && !ask.From.Before(ask.To):
 		return badRequest("query.to", "is not after from", "rows begin at from or later and before to")
 	}
-	switch by := q.text["by"]; {
+	switch by := q.Text["by"]; {
 	case by == byNode:
 		ask.ByNode = true
 	case by != "" && !events.ValidDimension(by):

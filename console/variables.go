@@ -31,28 +31,28 @@ func (s *server) variableRoutes() []route {
 		return nil
 	}
 	params := []param{
-		{name: "name", in: "path", doc: "the variable, without the name of the node: A-Z a-z 0-9 . _ -"},
-		{name: "node", doc: "the node whose variable it is; else it is one of the site"},
-		{name: nodeHeader, in: "header", doc: "as the parameter node"},
+		{Name: "name", In: "path", Doc: "the variable, without the name of the node: A-Z a-z 0-9 . _ -"},
+		{Name: "node", Doc: "the node whose variable it is; else it is one of the site"},
+		{Name: nodeHeader, In: "header", Doc: "as the parameter node"},
 	}
 	return []route{{
-		method: http.MethodGet, path: "/v1/variables", id: "getVariables", right: access.Read,
-		summary:  "Device variables: what the vendor is told of this site",
-		doc:      "The next boot record and the retire record carry them, so the vendor sees them with the next report after a start, and with the last one.",
-		answers:  []content{{status: http.StatusOK, mediaType: jsonType, doc: "With those of the configuration", of: VariableList{}}},
-		problems: []int{400},
-		serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
+		Method: http.MethodGet, Path: "/v1/variables", ID: "getVariables", Right: access.Read,
+		Summary:  "Device variables: what the vendor is told of this site",
+		Doc:      "The next boot record and the retire record carry them, so the vendor sees them with the next report after a start, and with the last one.",
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "With those of the configuration", Of: VariableList{}}},
+		Problems: []int{400},
+		Serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
 			return s.answer(w, http.StatusOK, VariableList{variableMap(s.Variables.Variables())})
 		},
 	}, {
-		method: http.MethodPut, path: "/v1/variables/{name}", id: "setVariable", right: access.Events,
-		summary:  "Set a device variable",
-		doc:      "A token that is bound to a node sets variables of that node alone. Of all variables together there are bounds, so that a record holds them.",
-		params:   params,
-		body:     []content{{mediaType: jsonType, of: variableBody{}}},
-		answers:  []content{{status: http.StatusNoContent, doc: "It is stored"}},
-		problems: []int{400, 403, 410, 413, 415, 429, 503},
-		serve: func(w http.ResponseWriter, r *http.Request, q values) error {
+		Method: http.MethodPut, Path: "/v1/variables/{name}", ID: "setVariable", Right: access.Events,
+		Summary:  "Set a device variable",
+		Doc:      "A token that is bound to a node sets variables of that node alone. Of all variables together there are bounds, so that a record holds them.",
+		Params:   params,
+		Body:     []content{{MediaType: jsonType, Of: variableBody{}}},
+		Answers:  []content{{Status: http.StatusNoContent, Doc: "It is stored"}},
+		Problems: []int{400, 403, 410, 413, 415, 429, 503},
+		Serve: func(w http.ResponseWriter, r *http.Request, q values) error {
 			var b variableBody
 			if _, err := readJSON(r, &b); err != nil {
 				return err
@@ -63,12 +63,12 @@ func (s *server) variableRoutes() []route {
 			return s.setVariable(w, r, q, b.Value)
 		},
 	}, {
-		method: http.MethodDelete, path: "/v1/variables/{name}", id: "forgetVariable", right: access.Events,
-		summary:  "Forget a device variable",
-		params:   params,
-		answers:  []content{{status: http.StatusNoContent, doc: "It is gone, or there was none"}},
-		problems: []int{400, 403, 410, 429, 503},
-		serve: func(w http.ResponseWriter, r *http.Request, q values) error {
+		Method: http.MethodDelete, Path: "/v1/variables/{name}", ID: "forgetVariable", Right: access.Events,
+		Summary:  "Forget a device variable",
+		Params:   params,
+		Answers:  []content{{Status: http.StatusNoContent, Doc: "It is gone, or there was none"}},
+		Problems: []int{400, 403, 410, 429, 503},
+		Serve: func(w http.ResponseWriter, r *http.Request, q values) error {
 			return s.setVariable(w, r, q, "")
 		},
 	}}

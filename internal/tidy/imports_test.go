@@ -48,8 +48,8 @@ var policy = []may{
 	{"events/stream/streamtest", "streams in virtual time, for tests", nil, []string{natsServer + "/..."}, []string{"events", "events/stream"}},
 	{"projections", "folds batches into totals, windows, quotas", []string{"events", "ledger", "license", "internal/durablefs"},
 		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"events/stream"}},
-	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "internal/access", "projections"},
-		[]string{huma + "/...", zstdPackage, "golang.org/x/sync/errgroup"}, nil},
+	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "internal/access", "internal/httpapi", "projections"},
+		[]string{huma + "/...", "golang.org/x/sync/errgroup"}, []string{zstdPackage}},
 	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/access", "internal/cli", "internal/machine", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
 		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
 			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"}, []string{"internal/fakelog", "meter", "portal"}},
@@ -58,7 +58,7 @@ var policy = []may{
 	{"portal/internal/issue", "the vendor's private keys", []string{"ledger"}, []string{"filippo.io/age"}, nil},
 	{"portal/portaltest", "a vendor, and sites that report to it, for tests", []string{"export", "export/exporttest", "internal/postgrestest", "ledger", "license", "portal"}, nil, nil},
 	{"portal/gate", "who sends a request to the portal, and what he may do", []string{"portal"}, nil, nil},
-	{"portal/api", "the portal's JSON API", []string{"portal", "portal/gate"}, nil, nil},
+	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/gate"}, nil, nil},
 	{"portal/web", "the portal in a browser", []string{"events", "ledger", "license", "portal", "portal/gate"}, nil, nil},
 	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/web"},
 		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/spf13/cobra"}, nil},
@@ -77,6 +77,7 @@ var policy = []may{
 	{"internal/crashtest", "power cuts and killed processes, for tests", nil, []string{pebbleModule + "/vfs/..."}, []string{pebbleModule}},
 	{"internal/durablefs", "order of Pebble's marker files", nil, []string{pebbleModule + "/vfs"}, []string{pebbleModule}},
 	{"internal/fakelog", "a log that misbehaves, for tests", []string{"events/stream", "events"}, nil, nil},
+	{"internal/httpapi", "one table of routes serves and describes an HTTP API", nil, []string{huma + "/...", zstdPackage}, nil},
 	{"internal/machine", "bindings, virtual machine or container, clocks", nil, []string{"golang.org/x/sys/unix"}, nil},
 	{"internal/model", "random operations against a small model, for tests",
 		[]string{"events", "events/stream", "export", "export/exporttest", "ledger", "projections", "internal/crashtest", "internal/fakelog", "internal/vectors"},
@@ -127,7 +128,7 @@ var sole = []struct {
 	{natsJWT, []string{"internal/access"}, "one place makes and judges credentials of nodes"},
 	{natsKeys, []string{"internal/access", "events/stream"}, "one place makes and judges credentials of nodes; the server is given the key of nobody"},
 	{goTPM, []string{"internal/tpm"}, "what the daemon asks of a TPM is a key and a counter"},
-	{huma, []string{"console"}, "it writes the schemas of the OpenAPI document and nothing else"},
+	{huma, []string{"console", "internal/httpapi", "portal/api"}, "it writes the schemas of the OpenAPI document and nothing else"},
 }
 
 // covers tells whether a pattern of the table covers an import path or folder.
