@@ -23,6 +23,10 @@ var functions = template.FuncMap{
 	"join":     strings.Join,
 	"add":      func(a, b int) int { return a + b },
 	"link":     withQuery,
+
+	"licensestate": licenseState,
+	"ledgerstate":  ledgerState,
+	"reportstate":  reportState,
 }
 
 // showInstant writes an instant in UTC; script adds the reader's own time beside

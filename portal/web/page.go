@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/gate"
@@ -52,6 +53,7 @@ type view struct {
 	// notices.
 	Notice  string
 	Version string
+	Now     time.Time
 }
 
 // May is for templates: {{if .May "manage"}}.
@@ -102,7 +104,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, name string, p pag
 		return fmt.Errorf("web: no template %q", name)
 	}
 	v := view{page: p, Caller: gate.CallerOf(r.Context()), Brand: s.brand(r.Context()), Path: r.URL.Path, Query: r.URL.Query(),
-		Notice: notices[r.URL.Query().Get("done")], Version: s.Version}
+		Notice: notices[r.URL.Query().Get("done")], Version: s.Version, Now: s.now()}
 	if v.Form == nil {
 		v.Form = url.Values{}
 	}
