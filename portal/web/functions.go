@@ -27,6 +27,9 @@ var functions = template.FuncMap{
 	"licensestate": licenseState,
 	"ledgerstate":  ledgerState,
 	"reportstate":  reportState,
+	"meters":       metersOf,
+	"seg":          escape,
+	"options":      optionsOf,
 }
 
 // showInstant writes an instant in UTC; script adds the reader's own time beside

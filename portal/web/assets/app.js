@@ -25,8 +25,8 @@ for (const b of document.querySelectorAll("[data-copy]")) {
   b.addEventListener("click", async () => {
     const code = b.parentElement.querySelector("code");
     let text = code.textContent;
-    if (code.dataset.curl) {
-      const [method, path] = code.dataset.curl.split(" ");
+    if (code.dataset.request) {
+      const [method, path] = code.dataset.request.split(" ");
       text = `curl -X ${method} -H "Authorization: Bearer $TOKEN" ${location.origin}${path}`;
     }
     await navigator.clipboard.writeText(text);
