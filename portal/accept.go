@@ -45,6 +45,9 @@ func (in *intake) accept(ctx context.Context) (*Answer, error) {
 		if err := c.audit(ctx, in.now, in.o.Actor, "report.accept", in.origin, in.answer.Base, in.answer.Size); err != nil {
 			return err
 		}
+		if err := in.tell(ctx, c, l); err != nil {
+			return err
+		}
 		return in.p.before("commit")
 	})
 	if err != nil {
@@ -52,6 +55,21 @@ func (in *intake) accept(ctx context.Context) (*Answer, error) {
 	}
 	in.p.archive(ctx, in.lic.ID, Refresh{Origin: in.origin, Reply: in.answer.Reply})
 	return in.answer, nil
+}
+
+// tell writes the events of an accepted report.
+func (in *intake) tell(ctx context.Context, c conn, l *Ledger) error {
+	if in.known.ledger == nil && l.Approval == "" {
+		if err := in.p.emitLicense(ctx, c, EventLicenseActivated, "", in.lic, l); err != nil {
+			return err
+		}
+	}
+	if in.answer.Final {
+		if err := in.p.emitLicense(ctx, c, EventLicenseDeactivated, "", in.lic, l); err != nil {
+			return err
+		}
+	}
+	return in.emitReport(ctx, c)
 }
 
 // hold makes this transaction the only one of the ledger; where it is made, of

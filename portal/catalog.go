@@ -138,12 +138,20 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 	}
 	err := p.catalogTx(ctx, func(c conn) error {
 		var before string
-		if _, err := c.get(ctx, "SELECT name FROM customers WHERE id = ?", []any{customer.ID}, &before); err != nil {
+		found, err := c.get(ctx, "SELECT name FROM customers WHERE id = ?", []any{customer.ID}, &before)
+		if err != nil {
 			return err
 		}
-		_, err := c.exec(ctx, "INSERT INTO customers (id, name, created) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+		_, err = c.exec(ctx, "INSERT INTO customers (id, name, created) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
 			customer.ID, customer.Name, p.now().Unix())
 		if err != nil {
+			return err
+		}
+		kind := EventCustomerUpdated
+		if !found {
+			kind = EventCustomerCreated
+		}
+		if err := p.emit(ctx, c, kind, customer.ID, map[string]string{"customer": customer.ID, "name": customer.Name}); err != nil {
 			return err
 		}
 		return c.audit(ctx, p.now(), actor, "customer.set", customer.ID, before, customer.Name)

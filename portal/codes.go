@@ -188,6 +188,11 @@ func (in *intake) confirm(ctx context.Context, c conn, start string, open *ledge
 	if err := c.saveLedger(ctx, l); err != nil {
 		return err
 	}
+	if l.Approval == "" {
+		if err := in.p.emitLicense(ctx, c, EventLicenseActivated, "code.activate", in.lic, l); err != nil {
+			return err
+		}
+	}
 	return c.audit(ctx, in.now, in.o.Actor, "code.activate", l.Origin, nil, out)
 }
 

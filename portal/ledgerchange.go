@@ -70,6 +70,11 @@ func (p *Portal) onLedger(ctx context.Context, origin, actor, action string, f f
 			if err := f(c, lic, l); err != nil {
 				return err
 			}
+			if kind := ledgerEvent(&before, l); kind != "" {
+				if err := p.emitLicense(ctx, c, kind, action, lic, l); err != nil {
+					return err
+				}
+			}
 			return c.audit(ctx, p.now(), actor, action, origin, before, l)
 		})
 	}
@@ -81,6 +86,19 @@ func (p *Portal) onLedger(ctx context.Context, origin, actor, action string, f f
 		p.archive(ctx, licenseID)
 	}
 	return err
+}
+
+// ledgerEvent is the event of a change of a ledger; empty: none.
+func ledgerEvent(before, after *Ledger) string {
+	switch {
+	case before.State == LedgerActive && after.State != LedgerActive:
+		return EventLicenseDeactivated
+	case before.Approval == ApprovalPending && after.Approval == "":
+		return EventLicenseActivated
+	case after.Serial != before.Serial:
+		return EventLicenseRefreshed
+	}
+	return ""
 }
 
 // saveHeld saves a ledger that f of onLedger changed.

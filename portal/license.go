@@ -106,6 +106,9 @@ func (p *Portal) IssueLicense(ctx context.Context, spec LicenseSpec) (*License, 
 		if err == nil {
 			err = c.audit(ctx, p.now(), spec.Actor, "license.issue", l.ID, nil, spec)
 		}
+		if err == nil {
+			err = p.emitLicense(ctx, c, EventLicenseCreated, "license.issue", &License{ID: l.ID, Customer: spec.Customer, Product: spec.Product, State: Active, Terms: l}, nil)
+		}
 		return err
 	})
 	if err != nil {

@@ -88,6 +88,13 @@ func (p *Portal) tryChange(ctx context.Context, id, actor, action string, f func
 				out.Refreshes = append(out.Refreshes, r)
 			}
 		}
+		kind := EventLicenseRefreshed
+		if l.State == Revoked {
+			kind = EventLicenseRevoked
+		}
+		if err := p.emitLicense(ctx, c, kind, action, l, nil); err != nil {
+			return err
+		}
 		return c.audit(ctx, p.now(), actor, action, id, before, string(note))
 	})
 	if err != nil {

@@ -61,6 +61,8 @@ type Portal struct {
 
 	archiving sync.Mutex // one file of a license at a time, so that the newest stays
 
+	silent bool // no events: what happened is only written down again
+
 	// before is called at the named steps of an intake; tests let it fail.
 	before func(step string) error
 }

@@ -44,10 +44,12 @@ func Rebuild(ctx context.Context, o Options, replies []string) (*Portal, *Rebuil
 		return nil, nil, err
 	}
 	r := &rebuild{p: p, out: &Rebuilt{WithoutFile: []string{}, Unused: []string{}}, files: map[ledger.Hash]string{}, used: map[string]bool{}}
+	p.silent = true
 	if err := r.run(ctx, replies); err != nil {
 		p.Close()
 		return nil, nil, fmt.Errorf("rebuild: %w", err)
 	}
+	p.silent = false
 	return p, r.out, nil
 }
 

@@ -70,7 +70,10 @@ func (in *intake) refused(ctx context.Context, e *Error) (*Answer, error) {
 				return err
 			}
 		}
-		return in.record(ctx, c, e.Code)
+		if err := in.record(ctx, c, e.Code); err != nil {
+			return err
+		}
+		return in.emitReport(ctx, c)
 	})
 }
 

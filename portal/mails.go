@@ -1,0 +1,96 @@
+package portal
+
+import (
+	"context"
+	"time"
+)
+
+// States of a mail.
+const (
+	MailPending = "pending"
+	MailSent    = "sent"
+	MailFailed  = "failed"
+)
+
+// mailWaits are the waits between attempts to send a mail.
+var mailWaits = []time.Duration{time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
+
+// A Mail waits to be sent, or was. Without an SMTP server it waits for ever.
+type Mail struct {
+	ID       string    `json:"id"`
+	Address  string    `json:"address"`
+	Subject  string    `json:"subject"`
+	Body     string    `json:"body"`
+	State    string    `json:"state"`
+	Attempts int64     `json:"attempts"`
+	Error    string    `json:"error,omitempty"`
+	Created  time.Time `json:"created"`
+}
+
+func (c conn) addMail(ctx context.Context, at time.Time, address, subject, body string) error {
+	_, err := c.exec(ctx, "INSERT INTO mails (id, address, subject, body, state, attempts, due, claimed, error, created) VALUES (?, ?, ?, ?, ?, 0, ?, 0, '', ?)",
+		newID("m-"), address, subject, body, MailPending, at.Unix(), at.Unix())
+	return err
+}
+
+// Mails lists the mails of a state, the newest first; state empty: all.
+func (p *Portal) Mails(ctx context.Context, o ListOptions) (Page[Mail], error) {
+	limit := limitOf(o)
+	c := p.store.reader()
+	rows, err := list(ctx, c, scanMail, mailSelect+" WHERE (? = '' OR state = ?) AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?", o.State, o.State, o.Cursor, o.Cursor, limit+1)
+	if err != nil {
+		return Page[Mail]{}, err
+	}
+	page := Page[Mail]{Items: rows}
+	if len(rows) > limit {
+		page.Items, page.Next = rows[:limit], rows[limit-1].ID
+	}
+	_, err = c.get(ctx, "SELECT COUNT(*) FROM mails WHERE ? = '' OR state = ?", []any{o.State, o.State}, &page.Total)
+	return page, err
+}
+
+const mailSelect = "SELECT id, address, subject, body, state, attempts, error, created FROM mails"
+
+func scanMail(scan func(...any) error) (m Mail, err error) {
+	var created int64
+	err = scan(&m.ID, &m.Address, &m.Subject, &m.Body, &m.State, &m.Attempts, &m.Error, &created)
+	m.Created = unix(created)
+	return m, err
+}
+
+// ClaimMails returns mails that are due, which are the caller's for a minute.
+func (p *Portal) ClaimMails(ctx context.Context, most int) ([]Mail, error) {
+	now := p.now().Unix()
+	due, err := list(ctx, p.store.reader(), scanMail, mailSelect+" WHERE state = 'pending' AND due <= ? AND claimed < ? ORDER BY due, id LIMIT ?", now, now, most)
+	if err != nil {
+		return nil, err
+	}
+	out := []Mail{}
+	for _, m := range due {
+		mine, err := p.claim(ctx, "mails", m.ID)
+		if err != nil {
+			return out, err
+		}
+		if mine {
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+// Mailed writes down what became of an attempt to send a mail; failed is nil if
+// the server took it.
+func (p *Portal) Mailed(ctx context.Context, m Mail, failed error) error {
+	now := p.now()
+	return p.store.tx(ctx, func(c conn) error {
+		state, due, text := MailSent, now, ""
+		if failed != nil {
+			text = clean(failed.Error())
+			if state = MailFailed; int(m.Attempts) < len(mailWaits) {
+				state, due = MailPending, now.Add(mailWaits[m.Attempts])
+			}
+		}
+		_, err := c.exec(ctx, "UPDATE mails SET state = ?, attempts = attempts + 1, due = ?, claimed = 0, error = ? WHERE id = ?", state, due.Unix(), text, m.ID)
+		return err
+	})
+}
