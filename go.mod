@@ -35,6 +35,8 @@ require (
 // Tests and benchmarks only: not linked into a released binary.
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // bench: latency percentiles
+	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // sign-in of that SMTP server
+	github.com/emersion/go-smtp v0.25.1 // an SMTP server that the portal's mails are handed to
 	github.com/google/go-cmp v0.7.0 // readable differences in tests
 	github.com/rogpeppe/go-internal v1.16.0 // testscript: stories of the commands
 	github.com/transparency-dev/merkle v0.0.2 // a second implementation that the tree is compared with
