@@ -81,6 +81,9 @@ func (p *Portal) AddExampleLicense(ctx context.Context, note []byte) error {
 			VALUES (?, '', '', '', 'active', ?, '{}', 0, 0, 0, 1)`, l.ID, string(note)); err != nil {
 			return err
 		}
+		if err := c.deriveDates(ctx); err != nil {
+			return err
+		}
 		return c.addDocument(ctx, l, note)
 	})
 }

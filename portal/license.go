@@ -94,9 +94,10 @@ func (p *Portal) IssueLicense(ctx context.Context, spec LicenseSpec) (*License, 
 		return nil, err
 	}
 	err = p.store.tx(ctx, func(c conn) error {
-		n, err := c.exec(ctx, `INSERT INTO licenses (id, customer, product, policy, state, terms, rules, created, activations, transfers, version)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 1) ON CONFLICT (id) DO NOTHING`,
-			l.ID, spec.Customer, spec.Product, spec.Policy, string(Active), string(note), toJSON(draft.rules), p.now().Unix())
+		ends, grace := listDates(l)
+		n, err := c.exec(ctx, `INSERT INTO licenses (id, customer, product, policy, state, terms, rules, created, activations, transfers, version, ends, grace)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 1, ?, ?) ON CONFLICT (id) DO NOTHING`,
+			l.ID, spec.Customer, spec.Product, spec.Policy, string(Active), string(note), toJSON(draft.rules), p.now().Unix(), ends, grace)
 		if err == nil && n == 0 {
 			err = refuse(CodeExists, "there is a license %s", l.ID)
 		}

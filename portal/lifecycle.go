@@ -70,7 +70,9 @@ func (p *Portal) tryChange(ctx context.Context, id, actor, action string, f func
 		if err != nil {
 			return err
 		}
-		if _, err := c.exec(ctx, "UPDATE licenses SET state = ?, terms = ?, rules = ? WHERE id = ?", string(l.State), string(note), toJSON(l.Rules), id); err != nil {
+		ends, grace := listDates(&terms)
+		if _, err := c.exec(ctx, "UPDATE licenses SET state = ?, terms = ?, rules = ?, ends = ?, grace = ? WHERE id = ?",
+			string(l.State), string(note), toJSON(l.Rules), ends, grace, id); err != nil {
 			return err
 		}
 		if err := c.addDocument(ctx, &terms, note); err != nil {

@@ -115,6 +115,10 @@ func Open(ctx context.Context, o Options) (*Portal, error) {
 	if p.store, err = openStore(ctx, o.Dir, o.DSN); err != nil {
 		return nil, err
 	}
+	if err := p.store.tx(ctx, func(c conn) error { return c.deriveDates(ctx) }); err != nil {
+		p.store.close()
+		return nil, err
+	}
 	if err := p.addPresets(ctx); err != nil {
 		p.store.close()
 		return nil, err

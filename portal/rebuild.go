@@ -233,7 +233,10 @@ func (r *rebuild) license(ctx context.Context, a *archivedLicense) error {
 		_, err := c.exec(ctx, `INSERT INTO licenses (id, customer, product, policy, state, terms, rules, created, activations, transfers, version)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 			l.ID, l.Customer, l.Product, l.Policy, string(l.State), l.Note, toJSON(l.Rules), seconds(l.Created), l.Activations, l.Transfers)
-		return err
+		if err != nil {
+			return err
+		}
+		return c.deriveDates(ctx)
 	})
 }
 

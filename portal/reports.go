@@ -3,7 +3,6 @@ package portal
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"time"
 )
@@ -128,15 +127,18 @@ func (p *Portal) MissingRecords(ctx context.Context, origin string) ([][2]uint64
 
 // Alerts lists alerts, newest first; open ones only, or all.
 func (p *Portal) Alerts(ctx context.Context, all bool) ([]Alert, error) {
-	return list(ctx, p.store.reader(), func(scan func(...any) error) (a Alert, err error) {
-		var opened, resolved int64
-		err = scan(&a.ID, &a.Origin, &a.License, &a.Upload, &a.Code, &a.Detail, &a.Evidence, &opened, &resolved, &a.Resolution, &a.Actor)
-		if a.Opened, a.Resolved = unix(opened), unix(resolved); a.Evidence != "" {
-			a.Evidence = p.path(evidenceFolder, a.Evidence)
-		}
-		return a, err
-	}, `SELECT id, origin, license, upload, code, detail, evidence, opened, resolved, resolution, actor FROM alerts
-		WHERE ? = 1 OR resolved = 0 ORDER BY id DESC`, bit(all))
+	return list(ctx, p.store.reader(), p.scanAlert, "SELECT "+alertColumns+" FROM alerts a WHERE ? = 1 OR a.resolved = 0 ORDER BY a.id DESC", bit(all))
+}
+
+const alertColumns = "a.id, a.origin, a.license, a.upload, a.code, a.detail, a.evidence, a.opened, a.resolved, a.resolution, a.actor"
+
+func (p *Portal) scanAlert(scan func(...any) error) (a Alert, err error) {
+	var opened, resolved int64
+	err = scan(&a.ID, &a.Origin, &a.License, &a.Upload, &a.Code, &a.Detail, &a.Evidence, &opened, &resolved, &a.Resolution, &a.Actor)
+	if a.Opened, a.Resolved = unix(opened), unix(resolved); a.Evidence != "" {
+		a.Evidence = p.path(evidenceFolder, a.Evidence)
+	}
+	return a, err
 }
 
 // ResolveAlert closes an alert with what was found out.
@@ -192,32 +194,46 @@ type Site struct {
 
 // Sites lists every license that was ever activated, with its ledgers.
 func (p *Portal) Sites(ctx context.Context) ([]Site, error) {
-	licenses, err := p.Licenses(ctx, "")
+	c, out := p.store.reader(), []Site{}
+	type row struct {
+		license string
+		state   State
+		grace   time.Duration
+	}
+	licenses, err := list(ctx, c, func(scan func(...any) error) (r row, err error) {
+		var state string
+		var grace int64
+		err = scan(&r.license, &state, &grace)
+		r.state, r.grace = State(state), time.Duration(grace)*time.Second
+		return r, err
+	}, "SELECT id, state, grace FROM licenses WHERE EXISTS (SELECT 1 FROM ledgers WHERE ledgers.license = licenses.id) ORDER BY id")
 	if err != nil {
 		return nil, err
 	}
-	out := []Site{}
-	for _, lic := range licenses {
-		ledgers, err := p.Ledgers(ctx, lic.ID)
-		if err != nil {
-			return nil, err
-		}
-		if len(ledgers) > 0 {
-			out = append(out, p.site(lic, ledgers))
-		}
+	ledgers, err := c.ledgers(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	of := map[string][]*Ledger{}
+	for _, l := range ledgers {
+		of[l.License] = append(of[l.License], l)
+	}
+	for _, k := range licenses {
+		out = append(out, p.site(k.license, k.state, k.grace, of[k.license]))
 	}
 	return out, nil
 }
 
-func (p *Portal) site(lic *License, ledgers []*Ledger) Site {
-	s := Site{License: lic.ID, Ledgers: ledgers, Overdue: []string{}, Registration: "deactivated"}
+func (p *Portal) site(id string, state State, grace time.Duration, ledgers []*Ledger) Site {
+	s := Site{License: id, Ledgers: ledgers, Overdue: []string{}, Registration: "deactivated"}
 	count := map[string]int{}
 	for _, l := range ledgers {
 		what := l.registration()
-		if what == "licensed" && (l.overdue(lic, p.now()) || lic.State != Active) {
+		overdue := l.overdue(grace, p.now())
+		if what == "licensed" && (overdue || state != Active) {
 			what = "not_licensed"
 		}
-		if l.overdue(lic, p.now()) {
+		if overdue {
 			s.Overdue = append(s.Overdue, l.Origin)
 		}
 		count[what]++
@@ -236,8 +252,8 @@ func (p *Portal) site(lic *License, ledgers []*Ledger) Site {
 }
 
 // overdue reports whether the report of a ledger is overdue, grace included.
-func (l *Ledger) overdue(lic *License, now time.Time) bool {
-	return l.State == LedgerActive && !l.ReportBy.IsZero() && now.After(l.ReportBy.Add(lic.Terms.ReportGrace.Duration()))
+func (l *Ledger) overdue(grace time.Duration, now time.Time) bool {
+	return l.State == LedgerActive && !l.ReportBy.IsZero() && now.After(l.ReportBy.Add(grace))
 }
 
 // A Reminder names what a site has to send by when (O-31).
@@ -255,41 +271,9 @@ type Reminder struct {
 }
 
 // Reminders lists the active ledgers whose report is due, or whose license ends,
-// within a span from now, or that are overdue.
+// within a span from now, or that are overdue; the soonest first.
 func (p *Portal) Reminders(ctx context.Context, within time.Duration) ([]Reminder, error) {
-	ledgers, err := p.Ledgers(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	licenses := map[string]*License{}
-	out := []Reminder{}
-	for _, l := range ledgers {
-		if l.State != LedgerActive {
-			continue
-		}
-		lic := licenses[l.License]
-		if lic == nil {
-			if lic, err = p.License(ctx, l.License); err != nil {
-				return nil, err
-			}
-			licenses[l.License] = lic
-		}
-		r := Reminder{License: lic.ID, Customer: lic.Customer, Label: l.Label, Origin: l.Origin, ReportBy: l.ReportBy, End: l.LicenseEnd,
-			File: fmt.Sprintf("%s-%d-", l.LedgerID, l.Size)}
-		near := func(t time.Time) bool { return !t.IsZero() && !p.now().Add(within).Before(t) }
-		switch {
-		case l.overdue(lic, p.now()):
-			r.Code = "report.overdue"
-		case near(l.ReportBy):
-			r.Code = "report.due"
-		case near(l.LicenseEnd):
-			r.Code = "license.expiring"
-		default:
-			continue
-		}
-		out = append(out, r)
-	}
-	return out, nil
+	return p.store.reader().due(ctx, p.now(), within, 0)
 }
 
 // Activity counts activations and deactivations in [from, to) (L-28).
