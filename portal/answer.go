@@ -104,6 +104,13 @@ func (in *intake) duplicate(ctx context.Context) (*Answer, error) {
 	a.Code, a.Duplicate, a.Received = "duplicate", true, in.now
 	a.Totals, a.Base = []export.AcceptedTotal{}, a.Size
 	return a, in.p.store.tx(ctx, func(c conn) error {
+		// What was answered before has its number of then; a part of a longer report
+		// gets one of its own, under which it can be asked for.
+		if reply == "" {
+			if err := in.record(ctx, c, a.Code); err != nil {
+				return err
+			}
+		}
 		return c.audit(ctx, in.now, in.o.Actor, "report.duplicate", in.origin, nil, a.ReportID)
 	})
 }

@@ -152,7 +152,7 @@ func (p *Portal) NearLimits(ctx context.Context, percent int) ([]LimitUse, error
 	if err != nil {
 		return nil, err
 	}
-	now, out := p.now(), []LimitUse{}
+	out := []LimitUse{}
 	for _, l := range ledgers {
 		if l.State != LedgerActive {
 			continue
@@ -161,20 +161,13 @@ func (p *Portal) NearLimits(ctx context.Context, percent int) ([]LimitUse, error
 		if err != nil {
 			return nil, err
 		}
-		terms := *lic.Terms
-		terms.Credits = append(slices.Clone(terms.Credits), l.Credits...)
-		for i := range terms.Limits {
-			x := &terms.Limits[i]
-			if x.Feature {
-				continue
-			}
-			used, err := p.used(ctx, l, x, now)
-			if err != nil {
-				return nil, err
-			}
-			a := terms.Allowance(x, used, now)
-			if a.Limit == 0 || used >= a.Limit || float64(used)*100 >= float64(a.Limit)*float64(percent) {
-				out = append(out, LimitUse{lic.ID, l.Origin, x.Name, a})
+		uses, err := p.LimitUses(ctx, lic, l)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range uses {
+			if a := u.Allowance; a.Limit == 0 || a.Used >= a.Limit || float64(a.Used)*100 >= float64(a.Limit)*float64(percent) {
+				out = append(out, u)
 			}
 		}
 	}

@@ -60,7 +60,7 @@ var policy = []may{
 	{"portal/notify", "webhooks and mails of the portal", []string{"portal"}, []string{"github.com/prometheus/client_golang/..."}, []string{"github.com/emersion/go-smtp", "github.com/emersion/go-sasl"}},
 	{"portal/gate", "who sends a request to the portal, and what he may do", []string{"portal"}, nil, nil},
 	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/gate"}, nil, nil},
-	{"portal/web", "the portal in a browser", []string{"events", "ledger", "license", "portal", "portal/gate"}, nil, nil},
+	{"portal/web", "the portal in a browser", []string{"events", "export", "ledger", "license", "portal", "portal/gate"}, nil, nil},
 	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/web"},
 		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/spf13/cobra"}, nil},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/attribute"}, []string{"events/stream"}},

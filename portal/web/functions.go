@@ -30,6 +30,7 @@ var functions = template.FuncMap{
 	"meters":       metersOf,
 	"seg":          escape,
 	"options":      optionsOf,
+	"newrecords":   newRecords,
 }
 
 // showInstant writes an instant in UTC; script adds the reader's own time beside

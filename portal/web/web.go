@@ -58,7 +58,7 @@ type Route struct {
 // Routes lists every route of the pages.
 func (s *Server) Routes() []Route {
 	var list []Route
-	for _, group := range [...]func() []Route{s.overviewRoutes, s.customerRoutes, s.productRoutes, s.assetRoutes} {
+	for _, group := range [...]func() []Route{s.overviewRoutes, s.customerRoutes, s.productRoutes, s.myRoutes, s.uploadRoutes, s.myReportRoutes, s.assetRoutes} {
 		list = append(list, group()...)
 	}
 	return list

@@ -1,0 +1,107 @@
+package web_test
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/meterseal/meterseal/portal"
+	"github.com/meterseal/meterseal/portal/gate"
+	"github.com/meterseal/meterseal/portal/portaltest"
+)
+
+// stranger is a user of another customer.
+var stranger = gate.Caller{User: "u-4", Email: "sam@other.example", Name: "Sam", Role: portal.RoleCustomer, Customer: "other"}
+
+// uploads posts files as the form of the page does: names and contents in turn.
+func uploads(t *testing.T, h http.Handler, c gate.Caller, cluster string, files ...any) *http.Response {
+	t.Helper()
+	var b bytes.Buffer
+	form := multipart.NewWriter(&b)
+	form.WriteField("cluster", cluster)
+	for i := 0; i < len(files); i += 2 {
+		w, err := form.CreateFormFile("file", files[i].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(files[i+1].([]byte))
+	}
+	form.Close()
+	r := httptest.NewRequest("POST", "/my/upload", &b)
+	r.Header.Set("Content-Type", form.FormDataContentType())
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r.WithContext(gate.WithCaller(r.Context(), c)))
+	return w.Result()
+}
+
+// lands follows an upload to the page of its results.
+func lands(t *testing.T, h http.Handler, c gate.Caller, r *http.Response) string {
+	t.Helper()
+	if r.StatusCode != http.StatusSeeOther {
+		b, _ := io.ReadAll(r.Body)
+		t.Fatalf("upload = %d, want 303 to its results: %s", r.StatusCode, b)
+	}
+	return body(t, ask(t, h, c, r.Header.Get("Location")), 200)
+}
+
+// text is what a page says, without its tags and with single spaces.
+func text(page string) string {
+	_, page, _ = strings.Cut(page, "<main")
+	page, _, _ = strings.Cut(page, "</main>")
+	page = regexp.MustCompile(`<[^>]*>`).ReplaceAllString("<"+page, " ")
+	return strings.Join(strings.Fields(html.UnescapeString(page)), " ")
+}
+
+// says fails the test unless a page has each of some words.
+func says(t *testing.T, page string, words ...string) {
+	t.Helper()
+	for _, s := range words {
+		if !strings.Contains(text(page), s) {
+			t.Errorf("the page does not say %q: %s", s, text(page))
+		}
+	}
+}
+
+// P-16: a customer signs in, chooses the file of a cluster and its name, and has
+// counted usage, the reply and both dates.
+func TestP16UploadStory(t *testing.T) {
+	v := portaltest.New(t, "")
+	h := pages(t, v)
+	says(t, body(t, ask(t, h, customer, "/my"), 200), "Your vendor has not issued a license yet")
+
+	l := v.Issue(portal.LicenseSpec{ID: "L-1", Set: portaltest.Set("report-every", "monthly", "report-by", "2026-12-31T23:59:59Z", "limit", "meter render.pages 100 none monthly")})
+	says(t, body(t, ask(t, h, customer, "/my"), 200), "L-1", "No site uses this license yet", "License ends", "Report due")
+
+	s := v.Open(l, "a")
+	first := s.Report()
+	page := lands(t, h, customer, uploads(t, h, customer, "Plant A", "first.usage", first))
+	says(t, page, "The report was accepted", "Download reply", "Plant A", "first.usage", "Bring the next report by")
+
+	at := regexp.MustCompile(`/my/reports/(r-[^/"]+)/reply`).FindStringSubmatch(page)
+	if at == nil {
+		t.Fatalf("no reply to download: %s", page)
+	}
+	r := ask(t, h, customer, "/my/reports/"+at[1]+"/reply")
+	reply := body(t, r, 200)
+	if name := r.Header.Get("Content-Disposition"); !strings.Contains(name, ".reply") {
+		t.Errorf("Content-Disposition = %q, want a .reply", name)
+	}
+	s.Imports(&portal.Answer{ReportID: at[1], Reply: []byte(reply)})
+
+	says(t, lands(t, h, customer, uploads(t, h, customer, "", "second.usage", s.Use(30, 12).Report())), "render.pages", "42 page", "Plant A")
+	says(t, body(t, ask(t, h, customer, "/my"), 200), "Cluster Plant A", "42 of 100 page, 58 left", "Last accepted report", "Use is counted in any case")
+	says(t, body(t, ask(t, h, customer, "/my/licenses/L-1"), 200), "render.pages sum page 0 yes 0s", "1 of 1 in use, 0 left", "Reports, the newest first")
+	id := fmt.Sprint(regexp.MustCompile(`/my/ledgers/([^"]+)"`).FindStringSubmatch(body(t, ask(t, h, customer, "/my"), 200))[1])
+	says(t, body(t, ask(t, h, customer, "/my/ledgers/"+id), 200), "Newest reply", "Receipts")
+	if parts := body(t, ask(t, h, customer, "/my/ledgers/"+id+"/parts"), 200); !strings.Contains(parts, "data:image/png;base64,") || strings.Contains(parts, "ZgotmplZ") {
+		t.Errorf("the parts have no images: %.500s", parts)
+	}
+	says(t, body(t, ask(t, h, customer, "/my/reports"), 200), "accepted", "Plant A")
+}

@@ -1,0 +1,128 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/meterseal/meterseal/portal"
+	"github.com/meterseal/meterseal/portal/gate"
+)
+
+func (s *Server) myReportRoutes() []Route {
+	return []Route{
+		{"GET", "/my/reports", gate.Own, s.myReports},
+		{"GET", "/my/reports/{id}", gate.Own, s.myReport},
+		{"GET", "/my/reports/{id}/reply", gate.Own, s.myReportReply},
+		{"GET", "/my/reports/{id}/file", gate.Own, s.myReportFile},
+	}
+}
+
+// reportMine is the answer of the report that a path names.
+func (s *Server) reportMine(r *http.Request) (*portal.Answer, error) {
+	caller := gate.CallerOf(r.Context())
+	a, err := s.Portal.ReportOf(r.Context(), r.PathValue("id"), caller.Customer, caller.Email)
+	if notFound(err) {
+		err = absent("report", r.PathValue("id"))
+	}
+	return a, err
+}
+
+// myReportLines lists the uploads of the caller's ledgers, the newest first; of
+// one license, or of all.
+func (s *Server) myReportLines(ctx context.Context, licenseID string) ([]*portal.Answer, error) {
+	licenses, err := s.Portal.Licenses(ctx, gate.CallerOf(ctx).Customer)
+	if err != nil {
+		return nil, err
+	}
+	out := []*portal.Answer{}
+	for _, lic := range licenses {
+		if licenseID != "" && lic.ID != licenseID {
+			continue
+		}
+		list, err := s.Portal.Reports(ctx, portal.ReportFilter{License: lic.ID})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	// What another customer tried with these ledgers' files is not theirs to see.
+	out = slices.DeleteFunc(out, func(a *portal.Answer) bool { return a.Code == portal.CodeNotAllowed })
+	slices.SortStableFunc(out, func(a, b *portal.Answer) int { return cmp.Compare(b.ReportID, a.ReportID) })
+	return out, nil
+}
+
+// myReports lists reports and receipts.
+func (s *Server) myReports(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.myReportLines(r.Context(), "")
+	if err != nil {
+		return err
+	}
+	return s.show(w, r, "myreports", page{Title: "Reports and receipts", Nav: "reports", Data: list, API: "GET /api/v1/reports"})
+}
+
+// myReport shows one report for good: what an upload came to, and its reply as it
+// is now.
+func (s *Server) myReport(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.reportMine(r)
+	if err != nil {
+		return err
+	}
+	f, err := s.describe(r.Context(), a, "")
+	if err != nil {
+		return err
+	}
+	p := resultsPage([]uploaded{f})
+	p.Nav, p.Crumbs, p.API = "reports", []crumb{{"Reports and receipts", "/my/reports"}}, "GET /api/v1/reports/"+a.ReportID
+	return s.show(w, r, "results", p)
+}
+
+// attach sends bytes as a file to keep.
+func attach(w http.ResponseWriter, name, kind string, b []byte) error {
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("Cache-Control", "no-store")
+	w.Write(b) //nolint:errcheck // the reader has gone
+	return nil
+}
+
+const plainText = "text/plain; charset=utf-8"
+
+// myReportReply sends the reply of a report as it is now.
+func (s *Server) myReportReply(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.reportMine(r)
+	if err != nil {
+		return err
+	}
+	if len(a.Reply) == 0 {
+		return absent("reply of report", a.ReportID)
+	}
+	return attach(w, a.ReplyName, plainText, a.Reply)
+}
+
+// myReportFile sends the report as it came.
+func (s *Server) myReportFile(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.reportMine(r)
+	if err != nil {
+		return err
+	}
+	f, err := s.Portal.ReportFile(r.Context(), a.ReportID)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.ReportID + ".usage"}))
+	h.Set("Content-Length", strconv.FormatInt(a.FileBytes, 10))
+	if _, err := io.Copy(w, f); err != nil {
+		panic(http.ErrAbortHandler) // half a file must not look like one
+	}
+	return nil
+}
