@@ -58,7 +58,18 @@ type Route struct {
 // Routes lists every route of the pages.
 func (s *Server) Routes() []Route {
 	var list []Route
-	for _, group := range [...]func() []Route{s.overviewRoutes, s.customerRoutes, s.productRoutes, s.myRoutes, s.uploadRoutes, s.myReportRoutes, s.assetRoutes} {
+	for _, group := range [...]func() []Route{
+		s.overviewRoutes,
+		s.customerRoutes,
+		s.productRoutes,
+		s.myRoutes,
+		s.uploadRoutes,
+		s.myReportRoutes,
+		s.settingsRoutes,
+		s.webhookRoutes,
+		s.brandRoutes,
+		s.assetRoutes,
+	} {
 		list = append(list, group()...)
 	}
 	return list
