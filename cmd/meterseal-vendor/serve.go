@@ -179,6 +179,16 @@ func (s *server) setUp(cmd *cobra.Command, ctx context.Context, g *gate.Gate, f 
 		}
 		s.portal = p
 	}
+	if f.Vendor != "" {
+		named, err := s.portal.Settings(ctx)
+		if err == nil {
+			named.Name = f.Vendor
+			err = s.portal.SetSettings(ctx, named, "setup")
+		}
+		if err != nil {
+			return nil, none, err
+		}
+	}
 	u, err := s.portal.AddFirstUser(ctx, portal.User{Email: f.Email, Name: f.Name}, phc, "setup")
 	if err != nil {
 		return nil, none, err

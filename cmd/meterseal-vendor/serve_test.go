@@ -133,7 +133,7 @@ func TestFirstRun(t *testing.T) {
 		t.Fatalf("GET of the printed address = %d %s, want a form that asks for a domain", status, body)
 	}
 	form := func(domain, email, password string) []string {
-		return []string{"token", token, "domain", domain, "name", "Ana", "email", email, "password", password, "again", password}
+		return []string{"token", token, "vendor", "Vendor GmbH", "domain", domain, "name", "Ana", "email", email, "password", password, "again", password}
 	}
 	// What is refused says why, and leaves the address good.
 	for _, x := range []struct {

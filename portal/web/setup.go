@@ -14,6 +14,7 @@ import (
 
 // A SetupForm is what the first page asks.
 type SetupForm struct {
+	Vendor                string // name of the vendor; empty: that of the keys
 	Domain                string // that the keys are named after; empty: there are keys
 	Email, Name, Password string // of the administrator
 }
@@ -98,7 +99,7 @@ func (u *setup) make(w http.ResponseWriter, r *http.Request) error {
 	if !u.allowed(token) || u.used {
 		return errSetUp
 	}
-	f := SetupForm{Domain: form.Get("domain"), Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password")}
+	f := SetupForm{Vendor: form.Get("vendor"), Domain: form.Get("domain"), Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password")}
 	same := f.Password == form.Get("again")
 	form.Del("password")
 	form.Del("again")
