@@ -42,6 +42,9 @@ func (in *intake) accept(ctx context.Context) (*Answer, error) {
 		if err := in.record(ctx, c, in.answer.Code); err != nil {
 			return err
 		}
+		if err := c.find(ctx, l, in.lic.Terms, in.now); err != nil {
+			return err
+		}
 		if err := c.audit(ctx, in.now, in.o.Actor, "report.accept", in.origin, in.answer.Base, in.answer.Size); err != nil {
 			return err
 		}
@@ -101,6 +104,9 @@ func (in *intake) bookUsage(ctx context.Context, c conn) error {
 			first_record, last_record) VALUES `+values, args...); err != nil {
 			return err
 		}
+	}
+	if err := in.bookHeard(ctx, c); err != nil {
+		return err
 	}
 	return in.bookSeats(ctx, c)
 }

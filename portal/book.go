@@ -44,6 +44,7 @@ type booking struct {
 	pools map[string]*seatRow // of the day
 	seats []seatRow
 	found facts
+	heard heard
 	err   error // a record that no verified report can have
 }
 
@@ -94,7 +95,11 @@ func (b *booking) visit(v *export.Visited) error {
 		b.seat(v.Index, rest)
 	case "beat":
 		b.window(rest)
-	case "open", "boot", "license", "retire":
+	case "gap":
+		if !b.skip {
+			b.heard.gap(string(v.Line))
+		}
+	case "open", "boot", "license", "retire", "receipt":
 		b.fact(string(v.Line))
 	}
 	if len(b.rows)+len(b.now)+len(b.seats)+len(b.pools) > usageRowsMax {
@@ -110,6 +115,7 @@ func (b *booking) fact(line string) {
 	if err != nil {
 		return
 	}
+	b.heard.timed(r)
 	switch r := r.(type) {
 	case *ledger.Open:
 		b.found.open = r
@@ -172,10 +178,13 @@ func (b *booking) odd() {
 // window notes the end of NODE FROM TO: a beat is booked when its last window is
 // closed.
 func (b *booking) window(rest []byte) {
-	cut(&rest)
-	b.number(&rest)
+	node := cut(&rest)
+	from := b.number(&rest)
 	if to := b.number(&rest); to > 0 {
 		b.booked(to - 1)
+		if !b.skip {
+			b.heard.alive(node, from, to)
+		}
 	}
 }
 
@@ -223,7 +232,7 @@ func (b *booking) row(index uint64, meter, agg []byte) *usageRow {
 }
 
 func (b *booking) usage(index uint64, rest []byte, late bool) {
-	cut(&rest) // node
+	node := cut(&rest)
 	meter, agg := cut(&rest), cut(&rest)
 	from, to := b.number(&rest), b.number(&rest)
 	if !late {
@@ -233,6 +242,7 @@ func (b *booking) usage(index uint64, rest []byte, late bool) {
 		return
 	}
 	count, value := b.number(&rest), b.number(&rest)
+	b.heard.used(b.day, node, count)
 	r := b.row(index, meter, agg)
 	if r.agg == events.Unique {
 		// Subjects of two cells may be the same: the largest cell is what is sure.

@@ -149,7 +149,7 @@ func (c conn) usageHints(ctx context.Context, origin, id string, from, until tim
 		}
 		return r, err
 	}, "SELECT meter, day, aggregation, events, value FROM usage_days WHERE origin = ? AND upload <= ? AND day >= ? AND day < ? ORDER BY meter, day",
-		origin, id, first-baselineDays, next)
+		origin, id, first-hintDays, next)
 	if err != nil {
 		return nil, err
 	}

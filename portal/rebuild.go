@@ -267,7 +267,7 @@ func (r *rebuild) decisions(ctx context.Context) error {
 	})
 }
 
-// Compare lists the rows of statements in which two portals differ, as rebuilt
+// Compare lists the rows of statements and the findings in which two portals differ, as rebuilt
 // from and rebuilt: none if they agree.
 func Compare(ctx context.Context, a, b *Portal) ([]string, error) {
 	rows := func(p *Portal) (map[string]string, error) {
@@ -284,6 +284,14 @@ func Compare(ctx context.Context, a, b *Portal) ([]string, error) {
 		for _, r := range pools {
 			r.Report, r.Customer = "", ""
 			out[strings.Join([]string{r.License, r.Ledger, "pool", r.Pool, ledger.FormatDate(r.From)}, " ")] = toJSON(r)
+		}
+		if err != nil {
+			return nil, err
+		}
+		found, err := list(ctx, p.store.reader(), scanFinding(true), "SELECT "+findingColumns+" FROM "+findingTables)
+		for _, f := range found {
+			f.Customer, f.CustomerName, f.State, f.Note = "", "", "", nil // not of the reports
+			out["finding "+f.ID] = toJSON(f)
 		}
 		return out, err
 	}

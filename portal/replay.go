@@ -212,7 +212,18 @@ func (r *rebuild) write(ctx context.Context, c conn, in *intake, x oldReply) err
 		l.Origin, int64(l.Size), l.Root, string(x.Receipt), known.VendorTime, known.Digest.String(), string(x.AcceptanceNote), x.Acceptance.Report.String(), in.answer.ReportID); err != nil {
 		return err
 	}
-	return c.saveLedger(ctx, l)
+	if err := c.saveLedger(ctx, l); err != nil {
+		return err
+	}
+	terms := x.lic
+	if terms == nil {
+		lic, err := c.license(ctx, l.License)
+		if err != nil {
+			return err
+		}
+		terms = lic.Terms
+	}
+	return c.find(ctx, l, terms, in.now)
 }
 
 // owner finds the license of a ledger that is made again.

@@ -41,6 +41,8 @@ type Site struct {
 	Signer note.Signer
 	Serial uint64 // of the license in force, which each close states
 	Boots  uint64 // likewise the number of the last boot
+	// Offline are nodes that say nothing when they use nothing.
+	Offline map[string]bool
 
 	secret  *ledger.SecretKey
 	size    uint64
@@ -242,7 +244,7 @@ func (s *Site) AppendLine(line []byte) {
 }
 
 // Window closes the next window with these cells, which it sorts; nodes that
-// were seen before and used nothing get a beat.
+// were seen before and used nothing get a beat, those of Offline a gap.
 func (s *Site) Window(cells ...Cell) {
 	slices.SortFunc(cells, func(a, b Cell) int {
 		return strings.Compare(a.Node+" "+a.Meter, b.Node+" "+b.Meter)
@@ -253,7 +255,11 @@ func (s *Site) Window(cells ...Cell) {
 		s.usage(c)
 	}
 	for _, n := range s.names {
-		if !used[n] {
+		switch {
+		case used[n]:
+		case s.Offline[n]:
+			s.Append(&ledger.Gap{Node: n, From: s.until, To: s.until + WindowSeconds, Reason: ledger.GapOffline})
+		default:
 			s.Append(&ledger.Beat{Node: n, From: s.until, To: s.until + WindowSeconds})
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/meterseal/meterseal/portal"
 )
 
@@ -26,9 +28,8 @@ type Options struct {
 	Now func() time.Time
 	// Log takes a line per failed attempt; nil: none.
 	Log *slog.Logger
-	// Count is told of each attempt: of "webhook" or "mail", with the result
-	// "delivered" or "failed". nil: nobody is.
-	Count func(what, result string)
+	// Metrics counts attempts there; nil: nowhere.
+	Metrics prometheus.Registerer
 }
 
 // Limits of one round.
@@ -42,6 +43,8 @@ const (
 type Sender struct {
 	Options
 	client *http.Client
+	hooks  *prometheus.CounterVec
+	mails  *prometheus.CounterVec
 }
 
 // New returns a sender. Run lets it work.
@@ -55,13 +58,17 @@ func New(o Options) (*Sender, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Count == nil {
-		o.Count = func(string, string) {}
+	s := &Sender{Options: o, client: newClient(o.Private)}
+	s.hooks = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "meterseal_vendor_webhooks_total", Help: "Attempts to deliver an event, by result."}, []string{"result"})
+	s.mails = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "meterseal_vendor_mails_total", Help: "Attempts to send a mail, by result."}, []string{"result"})
+	if o.Metrics != nil {
+		for _, c := range []prometheus.Collector{s.hooks, s.mails} {
+			if err := o.Metrics.Register(c); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if err := o.SMTP.Check(); err != nil {
-		return nil, err
-	}
-	return &Sender{Options: o, client: newClient(o.Private)}, nil
+	return s, nil
 }
 
 // Run sends until ctx ends; attempts that are under way are finished first.
@@ -127,7 +134,7 @@ func (s *Sender) deliver(ctx context.Context, d portal.Delivery) {
 	} else {
 		s.Log.Warn("webhook attempt failed", "webhook", d.Webhook, "event", d.Event.ID, "type", d.Event.Type, "attempt", d.Attempts+1, "status", status, "err", answer)
 	}
-	s.Count("webhook", result)
+	s.hooks.WithLabelValues(result).Inc()
 	if err := s.Portal.Delivered(ctx, d, status, answer); err != nil {
 		s.Log.Error("delivery not written down, it will be sent again", "webhook", d.Webhook, "event", d.Event.ID, "err", err)
 	}
@@ -135,12 +142,12 @@ func (s *Sender) deliver(ctx context.Context, d portal.Delivery) {
 
 func (s *Sender) mail(ctx context.Context, m portal.Mail) {
 	failed := s.SMTP.Send(ctx, m, s.Now())
-	result := "delivered"
+	result := "sent"
 	if failed != nil {
 		result = "failed"
 		s.Log.Warn("mail attempt failed", "mail", m.ID, "attempt", m.Attempts+1, "err", failed)
 	}
-	s.Count("mail", result)
+	s.mails.WithLabelValues(result).Inc()
 	if err := s.Portal.Mailed(ctx, m, failed); err != nil {
 		s.Log.Error("mail not written down, it may be sent again", "mail", m.ID, "err", err)
 	}

@@ -1,4 +1,0 @@
-package gate
-
-// OIDC names a provider.
-type OIDC struct{}
