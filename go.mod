@@ -25,6 +25,7 @@ require (
 	github.com/transparency-dev/formats v0.1.1 // C2SP checkpoint and proof formats, as witnesses parse them
 	go.opentelemetry.io/otel v1.47.0 // attributes of those metrics
 	go.opentelemetry.io/otel/metric v1.47.0 // metrics of the Go package meter: the interface alone, applications bring the rest
+	golang.org/x/crypto v0.58.0 // argon2id: passwords of the portal
 	golang.org/x/mod v0.42.0 // C2SP signed notes and the tlog tree: sumdb/note, sumdb/tlog
 	golang.org/x/sync v0.25.0 // errgroup: one group of goroutines per binary
 	golang.org/x/sys v0.49.0 // CLOCK_BOOTTIME, the clock that nobody sets
@@ -87,7 +88,6 @@ require (
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
-	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/exp v0.0.0-20261011100332-faecfb24eb49 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect

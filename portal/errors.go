@@ -69,6 +69,10 @@ var ways = map[string]struct{ fixBy, hint string }{
 	CodeActivationLimit:   {"site", "deactivate another site, or ask the vendor to raise max-activations or release a lost one"},
 	CodeTransferLimit:     {"vendor", "the vendor raises transfers"},
 	CodeTrialUsed:         {"vendor", "ask the vendor for a license"},
+	CodeNotSignedIn:       {"vendor", "sign in, or send a token: Authorization: Bearer ms_..."},
+	CodeSignIn:            {"vendor", "look at what was typed; who forgot it asks an administrator for a new link"},
+	CodeTooMany:           {"vendor", "wait, then try once"},
+	CodeLink:              {"vendor", "ask whoever gave you the link for a new one"},
 	CodeNotAllowed:        {"vendor", "sign in as the user of this license, or ask the vendor for the right"},
 	CodeNotFound:          {"vendor", "list what there is"},
 	CodeExists:            {"vendor", "choose another name"},
@@ -95,6 +99,12 @@ func status(code string) int {
 			major = code[:i]
 			break
 		}
+	}
+	switch code {
+	case CodeNotSignedIn, CodeSignIn:
+		return 401
+	case CodeTooMany:
+		return 429
 	}
 	switch major {
 	case "format":

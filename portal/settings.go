@@ -79,7 +79,7 @@ func (p *Portal) SetSettings(ctx context.Context, s Settings, actor string) erro
 
 func (s *Settings) check() error {
 	bad := func(field, format string, args ...any) error {
-		return refuse(CodeBadRequest, field+": "+format, args...).with("field", field)
+		return refuse(CodeBadRequest, field+": "+format, args...).with("line", field)
 	}
 	for field, text := range map[string]string{"name": s.Name, "domain": s.Domain, "contact": s.Contact} {
 		if text != clean(text) {

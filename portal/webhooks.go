@@ -104,16 +104,16 @@ func (h *Webhook) check() error {
 	u, err := url.Parse(h.URL)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		return refuse(CodeBadRequest, "url: %q is no address such as https://example.com/hook", h.URL).with("field", "url")
+		return refuse(CodeBadRequest, "url: %q is no address such as https://example.com/hook", h.URL).with("line", "url")
 	case u.User != nil || len(h.URL) > 2048:
-		return refuse(CodeBadRequest, "url: no password, and at most 2,048 bytes; the signature says who sends").with("field", "url")
+		return refuse(CodeBadRequest, "url: no password, and at most 2,048 bytes; the signature says who sends").with("line", "url")
 	}
 	if h.Types == nil {
 		h.Types = []string{}
 	}
 	for _, t := range h.Types {
 		if !knownEvent(t) {
-			return refuse(CodeBadRequest, "types: there is no event %q", t).with("field", "types")
+			return refuse(CodeBadRequest, "types: there is no event %q", t).with("line", "types")
 		}
 	}
 	return nil
@@ -126,7 +126,7 @@ func (p *Portal) UpdateWebhook(ctx context.Context, h Webhook, actor string) (We
 		return h, err
 	}
 	if h.State != WebhookActive && h.State != WebhookOff {
-		return h, refuse(CodeBadRequest, "state: %q is neither active nor off", h.State).with("field", "state")
+		return h, refuse(CodeBadRequest, "state: %q is neither active nor off", h.State).with("line", "state")
 	}
 	err := p.store.tx(ctx, func(c conn) error {
 		before, err := c.webhook(ctx, h.ID)

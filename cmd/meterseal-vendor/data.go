@@ -53,6 +53,9 @@ type data struct {
 	// generated: init made the passphrase, so guessing it is hopeless and
 	// stretching it is of no use.
 	generated bool
+	// unattended: nobody is asked for a passphrase while the vendor is made, also at
+	// a terminal.
+	unattended bool
 }
 
 // dataOf reads the settings of cmd: flags, then variables, then vendor.yaml.

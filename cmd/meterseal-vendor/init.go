@@ -131,7 +131,7 @@ func (a *app) choosePassphrase(d *data, o *portal.Options) error {
 			return err
 		}
 	case d.generated: // left of an init that did not get to its keys
-	case a.terminal():
+	case a.terminal() && !d.unattended:
 		typed, err := a.ask("Passphrase for the vendor's keys: ")
 		if err != nil {
 			return err

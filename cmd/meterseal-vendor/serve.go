@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,35 +31,183 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the portal: pages for staff and customers, and the API",
 		Long: `Serve the portal: pages for the vendor's staff and for customers, and the JSON
-API. It listens on loopback unless told otherwise.`,
-		Example: "  meterseal-vendor serve\n  meterseal-vendor serve --data V --listen 127.0.0.1:8443",
+API. Where nobody can sign in yet it prints an address that works once: its page
+makes the administrator, and the vendor's keys and database if there are none.
+
+It listens on loopback unless told otherwise. Elsewhere it wants TLS, or
+--behind-proxy if a proxy on the way speaks TLS.`,
+		Example: "  meterseal-vendor serve\n  meterseal-vendor serve --data V --listen :443 --tls-cert cert.pem \\\n      --tls-key key.pem --public-url https://portal.vendor.example",
 		Args:    cobra.NoArgs,
 	}
 	dataFlags(cmd)
-	cmd.Flags().String("listen", "127.0.0.1:8090", "address to listen on")
-	cmd.Flags().String("public-url", "", "address under which people open the portal")
-	cmd.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, _ []string) error {
-		listen, _ := cmd.Flags().GetString("listen")
-		public, _ := cmd.Flags().GetString("public-url")
-		l, err := net.Listen("tcp", listen)
-		if err != nil {
-			return cli.Fail(cli.ExitUsage, "listen_address_in_use", "choose another --listen", "%v", err)
-		}
-		handler, err := a.portalHandler(p, public, slog.New(slog.NewTextHandler(a.Err, nil)))
+	f := cmd.Flags()
+	f.String("listen", "127.0.0.1:8090", "address to listen on")
+	f.String("public-url", "", "address under which people open the portal")
+	f.String("tls-cert", "", "certificate with its chain, PEM")
+	f.String("tls-key", "", "its private key, PEM")
+	f.Bool("behind-proxy", false, "plain HTTP also beyond loopback: a proxy has TLS")
+	f.StringSlice("trusted-proxy", nil, "address or net of proxies to believe")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := a.serverOf(cmd)
 		if err != nil {
 			return err
 		}
-		return a.serve(cmd.Context(), l, handler)
-	})
+		return s.run(cmd)
+	}
 	return cmd
 }
 
-// portalHandler puts pages and API behind the gate.
-func (a *app) portalHandler(p *portal.Portal, public string, log *slog.Logger) (http.Handler, error) {
-	g, err := gate.New(gate.Options{Portal: p, PublicURL: public, Now: a.now, Log: log})
+// A server is one run of serve.
+type server struct {
+	*app
+	d       *data
+	gate    gate.Options
+	listen  string
+	tls     *tls.Config // nil: plain
+	log     *slog.Logger
+	portal  *portal.Portal // nil: not made yet
+	handler atomic.Pointer[http.Handler]
+}
+
+// serverOf reads the flags of serve and opens what there is.
+func (a *app) serverOf(cmd *cobra.Command) (*server, error) {
+	d, err := dataOf(cmd)
 	if err != nil {
 		return nil, err
 	}
+	s := &server{app: a, d: d, log: slog.New(slog.NewTextHandler(a.Err, nil))}
+	s.listen, _ = cmd.Flags().GetString("listen")
+	if err := s.readAccess(cmd); err != nil {
+		return nil, err
+	}
+	if s.portal, err = a.open(cmd); errors.Is(err, portal.ErrNoKeys) {
+		return s, nil
+	}
+	return s, err
+}
+
+func (s *server) run(cmd *cobra.Command) (err error) {
+	defer func() {
+		if s.portal != nil {
+			err = errors.Join(err, s.portal.Close())
+		}
+	}()
+	l, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return cli.Fail(cli.ExitUsage, "listen_address_in_use", "choose another --listen", "%v", err)
+	}
+	defer l.Close()
+	users := false
+	if s.portal != nil {
+		if users, err = s.portal.HasUsers(cmd.Context()); err != nil {
+			return err
+		}
+	}
+	address := s.address(l)
+	if users {
+		_, err = s.open()
+	} else {
+		address, err = s.beginSetup(cmd, address)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.Out, "portal  %s\n", address)
+	return s.serve(cmd.Context(), l)
+}
+
+// address is where people find the portal.
+func (s *server) address(l net.Listener) string {
+	switch {
+	case s.gate.PublicURL != "":
+		return s.gate.PublicURL + "/"
+	case s.tls != nil:
+		return "https://" + l.Addr().String() + "/"
+	}
+	return "http://" + l.Addr().String() + "/"
+}
+
+// open lets the pages and the API of the portal answer from now on.
+func (s *server) open() (*gate.Gate, error) {
+	s.gate.Portal = s.portal
+	g, err := gate.New(s.gate)
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.portalHandler(s.portal, g, s.log)
+	if err == nil {
+		s.handler.Store(&h)
+	}
+	return g, err
+}
+
+// beginSetup lets the page of the first run answer, and returns its address.
+func (s *server) beginSetup(cmd *cobra.Command, address string) (string, error) {
+	g, err := gate.New(s.gate)
+	if err != nil {
+		return "", err
+	}
+	o := web.SetupOptions{Gate: g, Token: rand.Text() + rand.Text(), Log: s.log, Version: version,
+		Make: func(ctx context.Context, f web.SetupForm) (*gate.Gate, portal.User, error) {
+			return s.setUp(cmd, ctx, g, f)
+		}}
+	if s.portal != nil {
+		o.Domain = s.portal.Domain()
+	}
+	h, err := web.NewSetup(o)
+	if err != nil {
+		return "", err
+	}
+	h = g.Wrap(h)
+	s.handler.Store(&h)
+	return address + "setup?token=" + o.Token, nil
+}
+
+// setUp makes what the page of the first run asked for. What was made before it was
+// refused is kept: asked again, it goes on from there.
+func (s *server) setUp(cmd *cobra.Command, ctx context.Context, g *gate.Gate, f web.SetupForm) (*gate.Gate, portal.User, error) {
+	none := portal.User{}
+	phc, err := g.HashPassword(ctx, f.Password, f.Email)
+	if err != nil {
+		return nil, none, err
+	}
+	if s.portal == nil {
+		s.d.unattended = true
+		p, err := s.makeVendor(cmd, s.d, f.Domain, strconv.Itoa(s.now().UTC().Year()))
+		if err != nil {
+			return nil, none, refusal(err)
+		}
+		s.portal = p
+	}
+	if f.Vendor != "" {
+		named, err := s.portal.Settings(ctx)
+		if err == nil {
+			named.Name = f.Vendor
+			err = s.portal.SetSettings(ctx, named, "setup")
+		}
+		if err != nil {
+			return nil, none, err
+		}
+	}
+	u, err := s.portal.AddFirstUser(ctx, portal.User{Email: f.Email, Name: f.Name}, phc, "setup")
+	if err != nil {
+		return nil, none, err
+	}
+	g, err = s.open()
+	return g, u, err
+}
+
+// refusal shows on a page what a command would have been refused with.
+func refusal(err error) error {
+	var f *cli.Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	return &portal.Error{Code: f.Code, Status: http.StatusUnprocessableEntity, FixBy: "vendor", Message: f.Message, Hint: f.Hint}
+}
+
+// portalHandler puts pages and API behind the gate.
+func (a *app) portalHandler(p *portal.Portal, g *gate.Gate, log *slog.Logger) (http.Handler, error) {
 	pages, err := web.New(web.Options{Portal: p, Gate: g, Now: a.now, Log: log, Version: version})
 	if err != nil {
 		return nil, err
@@ -72,11 +224,19 @@ func (a *app) portalHandler(p *portal.Portal, public string, log *slog.Logger) (
 }
 
 // serve answers until ctx ends, then lets requests that are under way finish.
-func (a *app) serve(ctx context.Context, l net.Listener, handler http.Handler) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
-	fmt.Fprintf(a.Out, "portal  http://%s/\n", l.Addr())
+// Bodies and answers have no time limit as a whole: the gate watches their pace.
+func (s *server) serve(ctx context.Context, l net.Listener) error {
+	h := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, TLSConfig: s.tls,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // what strangers send wrong
+		Handler:  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.handler.Load()).ServeHTTP(w, r) })}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	go func() {
+		if s.tls != nil {
+			ended <- h.ServeTLS(l, "", "")
+		} else {
+			ended <- h.Serve(l)
+		}
+	}()
 	select {
 	case err := <-ended:
 		return err
@@ -84,7 +244,7 @@ func (a *app) serve(ctx context.Context, l net.Listener, handler http.Handler) e
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
-	err := server.Shutdown(stop)
+	err := h.Shutdown(stop)
 	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}

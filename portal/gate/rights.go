@@ -45,6 +45,10 @@ type Caller struct {
 	Token string
 	// Scopes are what the token may be used for; nil: whatever the role may.
 	Scopes []Right
+	// Session is the id of the session; empty: an API token.
+	Session string
+	// Enrol: the portal wants a second factor of him, and he has none yet.
+	Enrol bool
 }
 
 // May tells whether the caller has a right.

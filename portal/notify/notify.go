@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/meterseal/meterseal/portal"
 )
 
@@ -28,8 +26,9 @@ type Options struct {
 	Now func() time.Time
 	// Log takes a line per failed attempt; nil: none.
 	Log *slog.Logger
-	// Metrics counts attempts there; nil: nowhere.
-	Metrics prometheus.Registerer
+	// Count is told of each attempt: of "webhook" or "mail", with the result
+	// "delivered" or "failed". nil: nobody is.
+	Count func(what, result string)
 }
 
 // Limits of one round.
@@ -43,8 +42,6 @@ const (
 type Sender struct {
 	Options
 	client *http.Client
-	hooks  *prometheus.CounterVec
-	mails  *prometheus.CounterVec
 }
 
 // New returns a sender. Run lets it work.
@@ -58,17 +55,13 @@ func New(o Options) (*Sender, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Sender{Options: o, client: newClient(o.Private)}
-	s.hooks = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "meterseal_vendor_webhooks_total", Help: "Attempts to deliver an event, by result."}, []string{"result"})
-	s.mails = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "meterseal_vendor_mails_total", Help: "Attempts to send a mail, by result."}, []string{"result"})
-	if o.Metrics != nil {
-		for _, c := range []prometheus.Collector{s.hooks, s.mails} {
-			if err := o.Metrics.Register(c); err != nil {
-				return nil, err
-			}
-		}
+	if o.Count == nil {
+		o.Count = func(string, string) {}
 	}
-	return s, nil
+	if err := o.SMTP.Check(); err != nil {
+		return nil, err
+	}
+	return &Sender{Options: o, client: newClient(o.Private)}, nil
 }
 
 // Run sends until ctx ends; attempts that are under way are finished first.
@@ -134,7 +127,7 @@ func (s *Sender) deliver(ctx context.Context, d portal.Delivery) {
 	} else {
 		s.Log.Warn("webhook attempt failed", "webhook", d.Webhook, "event", d.Event.ID, "type", d.Event.Type, "attempt", d.Attempts+1, "status", status, "err", answer)
 	}
-	s.hooks.WithLabelValues(result).Inc()
+	s.Count("webhook", result)
 	if err := s.Portal.Delivered(ctx, d, status, answer); err != nil {
 		s.Log.Error("delivery not written down, it will be sent again", "webhook", d.Webhook, "event", d.Event.ID, "err", err)
 	}
@@ -142,12 +135,12 @@ func (s *Sender) deliver(ctx context.Context, d portal.Delivery) {
 
 func (s *Sender) mail(ctx context.Context, m portal.Mail) {
 	failed := s.SMTP.Send(ctx, m, s.Now())
-	result := "sent"
+	result := "delivered"
 	if failed != nil {
 		result = "failed"
 		s.Log.Warn("mail attempt failed", "mail", m.ID, "attempt", m.Attempts+1, "err", failed)
 	}
-	s.mails.WithLabelValues(result).Inc()
+	s.Count("mail", result)
 	if err := s.Portal.Mailed(ctx, m, failed); err != nil {
 		s.Log.Error("mail not written down, it may be sent again", "mail", m.ID, "err", err)
 	}

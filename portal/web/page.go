@@ -103,13 +103,17 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, name string, p pag
 	if t == nil {
 		return fmt.Errorf("web: no template %q", name)
 	}
-	v := view{page: p, Caller: gate.CallerOf(r.Context()), Brand: s.brand(r.Context()), Path: r.URL.Path, Query: r.URL.Query(),
+	b := brand{Name: "Meterseal"}
+	if s.Portal != nil { // there is one from the first run on
+		b = s.brand(r.Context())
+	}
+	v := view{page: p, Caller: gate.CallerOf(r.Context()), Brand: b, Path: r.URL.Path, Query: r.URL.Query(),
 		Notice: notices[r.URL.Query().Get("done")], Version: s.Version, Now: s.now()}
 	if v.Form == nil {
 		v.Form = url.Values{}
 	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, v); err != nil {
+	var out bytes.Buffer
+	if err := t.Execute(&out, v); err != nil {
 		return fmt.Errorf("web: %w", err)
 	}
 	status := p.Status
@@ -121,7 +125,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, name string, p pag
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, err := b.WriteTo(w)
+	_, err := out.WriteTo(w)
 	if err != nil {
 		s.Log.Debug("page not written", "err", err)
 	}

@@ -33,6 +33,10 @@ func New(o Options) (*Server, error) {
 	if o.Portal == nil || o.Gate == nil {
 		return nil, errors.New("web: Portal and Gate are required")
 	}
+	return newServer(o)
+}
+
+func newServer(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -58,7 +62,19 @@ type Route struct {
 // Routes lists every route of the pages.
 func (s *Server) Routes() []Route {
 	var list []Route
-	for _, group := range [...]func() []Route{s.overviewRoutes, s.customerRoutes, s.productRoutes, s.myRoutes, s.uploadRoutes, s.myReportRoutes, s.assetRoutes} {
+	for _, group := range [...]func() []Route{
+		s.signInRoutes,
+		s.overviewRoutes,
+		s.customerRoutes,
+		s.productRoutes,
+		s.myRoutes,
+		s.uploadRoutes,
+		s.myReportRoutes,
+		s.settingsRoutes,
+		s.webhookRoutes,
+		s.brandRoutes,
+		s.assetRoutes,
+	} {
 		list = append(list, group()...)
 	}
 	return list
@@ -93,7 +109,7 @@ func (s *Server) permit(w http.ResponseWriter, r *http.Request, right gate.Right
 	case c.User == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		http.Redirect(w, r, signInPath+"?next="+template.URLQueryEscaper(r.URL.RequestURI()), http.StatusSeeOther)
 	case c.User == "":
-		s.fail(w, r, &portal.Error{Code: "auth/not_signed_in", Status: http.StatusUnauthorized, Message: "nobody is signed in", Hint: "sign in, then send it again"})
+		s.fail(w, r, &portal.Error{Code: portal.CodeNotSignedIn, Status: http.StatusUnauthorized, Message: "nobody is signed in", Hint: "sign in, then send it again"})
 	default:
 		s.fail(w, r, &portal.Error{Code: portal.CodeNotAllowed, Status: http.StatusForbidden, Message: c.Email + " may not open this page", Hint: "ask an administrator of the portal for the right " + string(right)})
 	}

@@ -1,0 +1,4 @@
+package gate
+
+// OIDC names a provider.
+type OIDC struct{}
