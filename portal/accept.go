@@ -45,6 +45,9 @@ func (in *intake) accept(ctx context.Context) (*Answer, error) {
 		if err := c.find(ctx, l, in.lic.Terms, in.now); err != nil {
 			return err
 		}
+		if err := in.bookTotals(ctx, c); err != nil {
+			return err
+		}
 		if err := c.audit(ctx, in.now, in.o.Actor, "report.accept", in.origin, in.answer.Base, in.answer.Size); err != nil {
 			return err
 		}
@@ -92,16 +95,16 @@ func (in *intake) bookUsage(ctx context.Context, c conn) error {
 			return err
 		}
 	}
-	const columns, most = 13, 200
+	const columns, most = 14, 200
 	for rows := range slices.Chunk(in.book.rows, most) {
 		args := make([]any, 0, columns*len(rows))
 		for _, r := range rows {
 			args = append(args, in.origin, r.meter, r.day, in.answer.ReportID, r.agg.String(), int64(r.total.Count), r.total.Value, r.late, r.total.DValue,
-				r.over, r.total.To, int64(r.first), int64(r.last))
+				r.over, r.total.To, int64(r.first), int64(r.last), r.slots)
 		}
 		values := strings.TrimSuffix(strings.Repeat("("+strings.TrimSuffix(strings.Repeat("?, ", columns), ", ")+"), ", len(rows)), ", ")
 		if _, err := c.exec(ctx, `INSERT INTO usage_days (origin, meter, day, upload, aggregation, events, value, late, adjusted, over, latest,
-			first_record, last_record) VALUES `+values, args...); err != nil {
+			first_record, last_record, slots) VALUES `+values, args...); err != nil {
 			return err
 		}
 	}

@@ -25,9 +25,11 @@ type usageRow struct {
 	meter       string
 	day         int64 // since 1970
 	agg         events.Aggregation
-	total       ledger.Total
-	late, over  int64
+	part               // of the whole day
+	slots       string // the day by quarters of an hour, see slotWriter
 	first, last uint64 // records, both inclusive
+
+	quarters *slotWriter // while it is booked
 }
 
 // A booking adds up the records of a report that were not booked before, while
@@ -46,6 +48,9 @@ type booking struct {
 	found facts
 	heard heard
 	err   error // a record that no verified report can have
+
+	slotBytes int    // of the slots in rows
+	tooLong   *Error // they are too many
 }
 
 // facts are what the site says of itself in the records of a report.
@@ -101,6 +106,9 @@ func (b *booking) visit(v *export.Visited) error {
 		}
 	case "open", "boot", "license", "retire", "receipt":
 		b.fact(string(v.Line))
+	}
+	if b.tooLong != nil {
+		return b.tooLong
 	}
 	if len(b.rows)+len(b.now)+len(b.seats)+len(b.pools) > usageRowsMax {
 		return refuse(export.CodeSizeTooLarge, "the report has more than %d numbers of meters, pools and days", usageRowsMax)
@@ -207,6 +215,7 @@ func (b *booking) flush() {
 	}
 	slices.Sort(meters)
 	for _, m := range meters {
+		b.spell(b.now[m])
 		b.rows = append(b.rows, *b.now[m])
 	}
 	clear(b.now)
@@ -224,7 +233,7 @@ func (b *booking) row(index uint64, meter, agg []byte) *usageRow {
 		if err != nil {
 			b.odd()
 		}
-		r = &usageRow{meter: string(meter), day: b.day, agg: a, first: index}
+		r = &usageRow{meter: string(meter), day: b.day, agg: a, first: index, quarters: &slotWriter{day: b.day, agg: a}}
 		b.now[r.meter] = r
 	}
 	r.last = index
@@ -244,19 +253,25 @@ func (b *booking) usage(index uint64, rest []byte, late bool) {
 	count, value := b.number(&rest), b.number(&rest)
 	b.heard.used(b.day, node, count)
 	r := b.row(index, meter, agg)
-	if r.agg == events.Unique {
-		// Subjects of two cells may be the same: the largest cell is what is sure.
-		r.total.Count += uint64(count)
-		r.total.Value, r.total.Used = max(r.total.Value, value), true
-	} else if r.total.Add(r.agg, uint64(count), value, to) != nil {
-		b.odd()
+	var over int64
+	if text, ok := overOf(rest); ok {
+		over = b.number(&text)
 	}
-	if late && adds(r.agg) {
-		b.add(&r.late, value)
+	for _, p := range [...]*part{&r.part, b.quarter(r)} {
+		if r.agg == events.Unique {
+			// Subjects of two cells may be the same: the largest cell is what is sure.
+			p.total.Count += uint64(count)
+			p.total.Value, p.total.Used = max(p.total.Value, value), true
+		} else if p.total.Add(r.agg, uint64(count), value, to) != nil {
+			b.odd()
+		}
+		if late && adds(r.agg) {
+			b.add(&p.late, value)
+		}
+		b.add(&p.over, over)
 	}
-	if i := bytes.Index(rest, []byte(" over=")); i >= 0 {
-		over := rest[i+len(" over="):]
-		b.add(&r.over, b.number(&over))
+	if !late {
+		r.quarters.span = max(r.quarters.span, spanOf(from, to))
 	}
 }
 
@@ -275,7 +290,9 @@ func (b *booking) adjust(index uint64, rest []byte) {
 	b.number(&rest)
 	b.number(&rest) // events stay counted as they came; a correction changes a value
 	dvalue := b.number(&rest)
-	b.add(&b.row(index, meter, agg).total.DValue, dvalue)
+	r := b.row(index, meter, agg)
+	b.add(&r.total.DValue, dvalue)
+	b.add(&b.quarter(r).total.DValue, dvalue)
 }
 
 func (b *booking) add(to *int64, n int64) {
@@ -312,17 +329,9 @@ func (b *booking) totals() ([]export.AcceptedTotal, error) {
 
 // merge adds what comes after it.
 func (r *usageRow) merge(next *usageRow) error {
-	if r.agg == events.Unique {
-		r.total.Count += next.total.Count
-		r.total.Value = max(r.total.Value, next.total.Value)
-	} else {
-		sum, err := ledger.Merge(r.agg, r.total, next.total)
-		if err != nil {
-			return fmt.Errorf("meter %s: %w", r.meter, err)
-		}
-		r.total = sum
+	if err := r.part.merge(r.agg, next.part); err != nil {
+		return fmt.Errorf("meter %s: %w", r.meter, err)
 	}
-	r.late, r.over = r.late+next.late, r.over+next.over
 	r.first, r.last = min(r.first, next.first), max(r.last, next.last)
 	return nil
 }

@@ -52,6 +52,9 @@ func (p *Portal) Forget(ctx context.Context, origin string, size uint64) error {
 				return err
 			}
 		}
+		if err := c.totalsAgain(ctx); err != nil {
+			return err
+		}
 		_, err := c.exec(ctx, `UPDATE ledgers SET size = ?, root = (SELECT root FROM receipts WHERE receipts.origin = ledgers.origin AND receipts.size = ?), serial = 1
 			WHERE origin = ?`, int64(size), int64(size), origin)
 		return err
@@ -66,8 +69,16 @@ func (p *Portal) ForgetLedger(ctx context.Context, origin string) error {
 				return err
 			}
 		}
-		return nil
+		return c.totalsAgain(ctx)
 	})
+}
+
+// totalsAgain adds the usage of all ledgers up again.
+func (c conn) totalsAgain(ctx context.Context) error {
+	if _, err := c.exec(ctx, "DELETE FROM usage_totals"); err != nil {
+		return err
+	}
+	return c.fillTotals(ctx)
 }
 
 // AddExampleLicense puts the unbound license of docs/formats/vectors on record.

@@ -115,7 +115,7 @@ func Open(ctx context.Context, o Options) (*Portal, error) {
 	if p.store, err = openStore(ctx, o.Dir, o.DSN); err != nil {
 		return nil, err
 	}
-	if err := p.store.tx(ctx, func(c conn) error { return c.deriveDates(ctx) }); err != nil {
+	if err := p.store.tx(ctx, func(c conn) error { return errors.Join(c.deriveDates(ctx), c.fillTotals(ctx)) }); err != nil {
 		p.store.close()
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func (in *intake) fromAcceptance(x oldReply) error {
 			return err
 		}
 		in.book.rows = append(in.book.rows, usageRow{meter: t.Meter, day: max(0, a.Until.Unix()-1) / daySeconds, agg: agg, first: a.Base.Size, last: x.cp.Size - 1,
-			total: ledger.Total{Count: uint64(t.Count), Value: t.Value, DValue: t.Adjusted, To: a.Until.Unix(), Used: t.Count > 0}})
+			part: part{total: ledger.Total{Count: uint64(t.Count), Value: t.Value, DValue: t.Adjusted, To: a.Until.Unix(), Used: t.Count > 0}}})
 	}
 	return nil
 }
@@ -212,7 +212,7 @@ func (r *rebuild) write(ctx context.Context, c conn, in *intake, x oldReply) err
 		l.Origin, int64(l.Size), l.Root, string(x.Receipt), known.VendorTime, known.Digest.String(), string(x.AcceptanceNote), x.Acceptance.Report.String(), in.answer.ReportID); err != nil {
 		return err
 	}
-	if err := c.saveLedger(ctx, l); err != nil {
+	if err := errors.Join(in.bookTotals(ctx, c), c.saveLedger(ctx, l)); err != nil {
 		return err
 	}
 	terms := x.lic

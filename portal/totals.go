@@ -1,0 +1,160 @@
+package portal
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meterseal/meterseal/events"
+)
+
+// bookTotals adds what is new to the totals of all ledgers, last in the
+// transaction: until it ends, another that adds to the same days waits.
+func (in *intake) bookTotals(ctx context.Context, c conn) error {
+	return c.addTotals(ctx, in.book.rows)
+}
+
+// addTotals adds rows to usage_totals.
+func (c conn) addTotals(ctx context.Context, rows []usageRow) error {
+	days := map[totalKey]*usageRow{}
+	for i := range rows {
+		if err := addTotal(days, &rows[i]); err != nil {
+			return err
+		}
+	}
+	// In one order, so that no two transactions wait for each other.
+	keys := make([]totalKey, 0, len(days))
+	for k := range days {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, totalKey.compare)
+	const most = 100
+	for part := range slices.Chunk(keys, most) {
+		if err := c.addTotalsOf(ctx, part, days); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A totalKey names a row of usage_totals.
+type totalKey struct {
+	meter string
+	agg   events.Aggregation
+	day   int64
+}
+
+func (k totalKey) compare(x totalKey) int {
+	if n := strings.Compare(k.meter, x.meter); n != 0 {
+		return n
+	}
+	if n := strings.Compare(k.agg.String(), x.agg.String()); n != 0 {
+		return n
+	}
+	return int(k.day - x.day)
+}
+
+// addTotal adds a row to those of its meter and day. A sum that would leave int64
+// stays: the totals are drawn, never billed, and an intake must not fail by them.
+func addTotal(days map[totalKey]*usageRow, r *usageRow) error {
+	k := totalKey{r.meter, r.agg, r.day}
+	t := days[k]
+	if t == nil {
+		days[k] = &usageRow{meter: r.meter, day: r.day, agg: r.agg, part: r.part, slots: r.slots}
+		return nil
+	}
+	text, err := mergeSlots(t, r)
+	if err != nil {
+		return err
+	}
+	_ = t.merge(r)
+	t.slots = text
+	return nil
+}
+
+// addTotalsOf holds the rows of keys, and writes each anew.
+func (c conn) addTotalsOf(ctx context.Context, keys []totalKey, days map[totalKey]*usageRow) error {
+	const columns = 10
+	marks := strings.TrimSuffix(strings.Repeat("("+strings.Repeat("?, ", columns)+"1), ", len(keys)), ", ")
+	write := func(rows func(totalKey) *usageRow, conflict string) error {
+		args := make([]any, 0, columns*len(keys))
+		for _, k := range keys {
+			r := rows(k)
+			args = append(args, k.meter, k.agg.String(), k.day, int64(r.total.Count), r.total.Value, r.late, r.total.DValue, r.over, r.total.To, r.slots)
+		}
+		_, err := c.exec(ctx, `INSERT INTO usage_totals (meter, aggregation, day, events, value, late, adjusted, over, latest, slots, version)
+			VALUES `+marks+" ON CONFLICT (meter, aggregation, day) DO UPDATE SET "+conflict, args...)
+		return err
+	}
+	none := &usageRow{slots: "1~"}
+	if err := write(func(totalKey) *usageRow { return none }, "version = usage_totals.version + 1"); err != nil {
+		return err
+	}
+	for begin := 0; begin < len(keys); {
+		end := begin
+		for end < len(keys) && keys[end].meter == keys[begin].meter && keys[end].agg == keys[begin].agg {
+			end++
+		}
+		had, err := list(ctx, c, scanTotal, "SELECT "+totalColumns+" FROM usage_totals WHERE meter = ? AND aggregation = ? AND day >= ? AND day <= ?",
+			keys[begin].meter, keys[begin].agg.String(), keys[begin].day, keys[end-1].day)
+		if err != nil {
+			return err
+		}
+		for i := range had {
+			k := totalKey{had[i].meter, had[i].agg, had[i].day}
+			if days[k] == nil {
+				continue // between
+			}
+			text, err := mergeSlots(&had[i], days[k])
+			if err != nil {
+				return err
+			}
+			_ = had[i].merge(days[k])
+			had[i].slots = text
+			days[k] = &had[i]
+		}
+		begin = end
+	}
+	return write(func(k totalKey) *usageRow { return days[k] }, `events = excluded.events, value = excluded.value, late = excluded.late,
+		adjusted = excluded.adjusted, over = excluded.over, latest = excluded.latest, slots = excluded.slots`)
+}
+
+const totalColumns = "meter, aggregation, day, events, value, late, adjusted, over, latest, slots"
+
+func scanTotal(scan func(...any) error) (r usageRow, err error) {
+	var agg string
+	var count int64
+	if err = scan(&r.meter, &agg, &r.day, &count, &r.total.Value, &r.late, &r.total.DValue, &r.over, &r.total.To, &r.slots); err != nil {
+		return r, err
+	}
+	r.total.Count, r.total.Used = uint64(count), count > 0
+	r.agg, err = events.ParseAggregation(agg)
+	return r, err
+}
+
+// fillTotals makes the totals from usage_days, once in the life of a database:
+// whoever writes the mark first does so, and others wait for it.
+func (c conn) fillTotals(ctx context.Context) error {
+	n, err := c.exec(ctx, `INSERT INTO usage_totals (meter, aggregation, day, events, value, late, adjusted, over, latest, slots, version)
+		VALUES ('', '', 0, 0, 0, 0, 0, 0, 0, '', 1) ON CONFLICT (meter, aggregation, day) DO NOTHING`)
+	if err != nil || n == 0 {
+		return err
+	}
+	days := map[totalKey]*usageRow{}
+	_, err = list(ctx, c, func(scan func(...any) error) (none struct{}, err error) {
+		r, err := scanTotal(scan)
+		if err == nil {
+			err = addTotal(days, &r)
+		}
+		return none, err
+	}, "SELECT "+totalColumns+" FROM usage_days")
+	if err != nil {
+		return fmt.Errorf("add up usage of all ledgers: %w", err)
+	}
+	rows := make([]usageRow, 0, len(days))
+	for _, r := range days {
+		rows = append(rows, *r)
+	}
+	return c.addTotals(ctx, rows)
+}
