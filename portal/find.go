@@ -148,7 +148,12 @@ func (p *Portal) FindReports(ctx context.Context, o ListOptions) (Page[ReportLin
 	q.and("u.code <> 'refresh'")
 	q.is("u.origin", o.Origin)
 	q.is("l.license", o.License)
-	q.is("k.customer", o.Customer)
+	if o.Sender == "" {
+		q.is("k.customer", o.Customer)
+	} else {
+		q.and(`((k.customer = ? AND u.code <> ?) OR ((k.customer IS NULL OR u.code = ?) AND (u.actor = ? OR u.actor LIKE ? ESCAPE '\')))`,
+			o.Customer, CodeNotAllowed, CodeNotAllowed, o.Sender, likeText(o.Sender)+" (token %")
+	}
 	q.is("k.product", o.Product)
 	if o.Code != "" {
 		q.and(`(u.code = ? OR u.code LIKE ? ESCAPE '\')`, o.Code, likeText(o.Code)+"/%")

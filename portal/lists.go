@@ -11,6 +11,10 @@ type ListOptions struct {
 	// State is one of the list's states.
 	State                                    string
 	Customer, Product, License, Origin, Code string
+	// Sender is whom of Customer a list of reports is for, by mail address: with it
+	// the list has what he brought and no license of his was found for, and has not
+	// what others were refused, for Customer's ledgers are none of theirs.
+	Sender string
 	// Cursor is Page.Next of the page before; empty: the first page.
 	Cursor string
 	// Limit is how many items a page has; 0: 50, at most 500.

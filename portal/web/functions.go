@@ -24,13 +24,14 @@ var functions = template.FuncMap{
 	"add":      func(a, b int) int { return a + b },
 	"link":     withQuery,
 
-	"licensestate": licenseState,
-	"ledgerstate":  ledgerState,
-	"reportstate":  reportState,
-	"meters":       metersOf,
-	"seg":          escape,
-	"options":      optionsOf,
-	"newrecords":   newRecords,
+	"licensestate":  licenseState,
+	"ledgerstate":   ledgerState,
+	"reportstate":   reportState,
+	"meters":        metersOf,
+	"seg":           escape,
+	"options":       optionsOf,
+	"newrecords":    newRecords,
+	"myreportstate": myReportState,
 }
 
 // showInstant writes an instant in UTC; script adds the reader's own time beside

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/portal"
@@ -87,10 +86,10 @@ func (s *Server) viewLicense(ctx context.Context, lic *portal.License) (*license
 		}
 		v.Clusters = append(v.Clusters, c)
 	}
-	// Those in use first, the newest of them first.
+	// Those in use first, by name.
 	slices.SortStableFunc(v.Clusters, func(a, b *clusterView) int {
 		active := func(c *clusterView) int { return map[bool]int{true: 0, false: 1}[c.State == portal.LedgerActive] }
-		return cmp.Or(cmp.Compare(active(a), active(b)), b.Activated.Compare(a.Activated))
+		return cmp.Or(cmp.Compare(active(a), active(b)), cmp.Compare(a.Label, b.Label))
 	})
 	return v, nil
 }
@@ -201,34 +200,12 @@ func (s *Server) myLicense(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	terms, err := lic.Terms.Lines()
-	if err != nil {
-		return err
-	}
-	type line struct{ Name, Value string }
-	var entitled []line
-	for _, name := range []string{"feature", "meter", "limit", "credit", "seats", "nodes", "type", "trial", "enforcement", "grace", "report-by", "report-every", "report-grace",
-		"contract-end", "term", "maintenance-end", "max-activations", "transfers", "allow-offline", "codes", "rulebook", "min-version", "note"} {
-		for _, value := range terms[name] {
-			entitled = append(entitled, line{name, value})
-		}
-	}
-	for name, values := range terms {
-		if strings.HasPrefix(name, "x-") {
-			for _, value := range values {
-				entitled = append(entitled, line{name, value})
-			}
-		}
-	}
-	slices.SortStableFunc(entitled, func(a, b line) int {
-		return cmp.Compare(bit(strings.HasPrefix(a.Name, "x-")), bit(strings.HasPrefix(b.Name, "x-")))
-	})
-	history, err := s.myReportLines(r.Context(), lic.ID)
+	history, err := s.myReportLines(r.Context(), portal.ListOptions{License: lic.ID, Limit: 10})
 	if err != nil {
 		return err
 	}
 	return s.show(w, r, "mylicense", page{Title: "License " + lic.ID, Nav: "my", Crumbs: []crumb{{"Licenses", "/my"}},
-		Data: map[string]any{"L": v, "Terms": entitled, "Transfers": transfersLeft(lic), "Reports": history[:min(len(history), 10)], "More": len(history) > 10},
+		Data: map[string]any{"L": v, "E": entitlementsOf(lic.Terms), "Transfers": transfersLeft(lic), "Reports": history},
 		API:  "GET /api/v1/licenses/" + lic.ID})
 }
 

@@ -105,3 +105,49 @@ func TestP16UploadStory(t *testing.T) {
 	}
 	says(t, body(t, ask(t, h, customer, "/my/reports"), 200), "accepted", "Plant A")
 }
+
+// P-16, O-21: customers see their own alone: pages, files and lists of another one
+// are not found, also for who tried with his file.
+func TestCustomersSeeTheirOwn(t *testing.T) {
+	v := portaltest.New(t, "")
+	h := pages(t, v)
+	_, err := v.SetCustomer(t.Context(), portal.Customer{ID: "other", Name: "Other Ltd"}, "ana")
+	v.Must(err)
+	s, l := v.Ready("L-1")
+	file := s.Use(5).Report()
+	a := v.Takes(file, portal.AcceptOptions{Customer: "acme", Actor: customer.Email})
+	for _, path := range []string{"/my/licenses/" + l.ID, "/my/ledgers/" + a.LedgerID, "/my/ledgers/" + a.LedgerID + "/reply", "/my/ledgers/" + a.LedgerID + "/parts",
+		"/my/reports/" + a.ReportID, "/my/reports/" + a.ReportID + "/reply", "/my/reports/" + a.ReportID + "/file", fmt.Sprintf("/my/ledgers/%s/receipts/%d", a.LedgerID, a.Size),
+		"/my/results?id=" + a.ReportID} {
+		body(t, ask(t, h, customer, path), 200)
+		if s := body(t, ask(t, h, stranger, path), 404); strings.Contains(s, "renderd") || strings.Contains(s, "plant") {
+			t.Errorf("GET %s of another customer tells something: %s", path, text(s))
+		}
+		body(t, ask(t, h, admin, path), 403) // staff have their own pages
+	}
+	// He brings the file himself: refused, and told nothing of whose it is.
+	r := uploads(t, h, stranger, "", "theirs.usage", file)
+	page := lands(t, h, stranger, r)
+	says(t, page, "This account may not bring the report of this ledger")
+	for _, secret := range []string{"plant", "L-1"} {
+		if strings.Contains(text(page), secret) {
+			t.Errorf("the refusal tells %q: %s", secret, text(page))
+		}
+	}
+	tried := strings.TrimPrefix(regexp.MustCompile(`id=r-[a-z0-9]+`).FindString(r.Header.Get("Location")), "id=")
+	body(t, ask(t, h, customer, "/my/reports/"+tried), 404)
+	if s := body(t, ask(t, h, customer, "/my/reports"), 200); strings.Contains(s, tried) || !strings.Contains(s, a.ReportID) {
+		t.Errorf("the list of the owner has the stranger's try, or not his own report: %s", text(s))
+	}
+	s2 := body(t, ask(t, h, stranger, "/my/reports"), 200)
+	if !strings.Contains(s2, tried) || strings.Contains(s2, a.ReportID) || strings.Contains(text(s2), "L-1") || strings.Contains(text(s2), "plant") {
+		t.Errorf("the list of the stranger has to have his try alone, without names: %s", text(s2))
+	}
+	// What is no report at all is of who brought it.
+	r = uploads(t, h, customer, "", "hello.txt", []byte("hello\n"))
+	says(t, lands(t, h, customer, r), "This is no usage report", "Choose the file whose name ends in .usage.")
+	body(t, ask(t, h, stranger, r.Header.Get("Location")), 404)
+	if csv := body(t, ask(t, h, customer, "/my/reports?format=csv"), 200); !strings.Contains(csv, a.ReportID) || strings.Contains(csv, tried) {
+		t.Errorf("the list as CSV: %s", csv)
+	}
+}

@@ -52,7 +52,7 @@ type limitView struct {
 func afterwards(e license.Enforcement) string {
 	switch e {
 	case license.Hard:
-		return "the software at the site is refused"
+		return "the license no longer allows the software at the site to run"
 	case license.Soft:
 		return "what runs at the site may go on, and nothing new may start"
 	}

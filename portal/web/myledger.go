@@ -32,11 +32,10 @@ func (s *Server) myLedger(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	slices.Reverse(receipts)
-	reports, err := s.myReportLines(r.Context(), lic.ID)
+	reports, err := s.myReportLines(r.Context(), portal.ListOptions{Origin: l.Origin, Limit: 10})
 	if err != nil {
 		return err
 	}
-	reports = slices.DeleteFunc(reports, func(a *portal.Answer) bool { return a.Origin != l.Origin })
 	return s.show(w, r, "myledger", page{Title: "Cluster " + l.Label, Nav: "my", Crumbs: []crumb{{"Licenses", "/my"}, {lic.ID, "/my/licenses/" + lic.ID}},
 		Data: map[string]any{"C": c, "Reply": reply, "Receipts": receipts, "Reports": reports}, API: "GET /api/v1/ledgers/" + l.LedgerID})
 }

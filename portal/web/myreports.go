@@ -1,12 +1,10 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/meterseal/meterseal/portal"
@@ -32,37 +30,36 @@ func (s *Server) reportMine(r *http.Request) (*portal.Answer, error) {
 	return a, err
 }
 
-// myReportLines lists the uploads of the caller's ledgers, the newest first; of
-// one license, or of all.
-func (s *Server) myReportLines(ctx context.Context, licenseID string) ([]*portal.Answer, error) {
-	licenses, err := s.Portal.Licenses(ctx, gate.CallerOf(ctx).Customer)
-	if err != nil {
-		return nil, err
-	}
-	out := []*portal.Answer{}
-	for _, lic := range licenses {
-		if licenseID != "" && lic.ID != licenseID {
-			continue
+// myReportLines lists the uploads that are the caller's to see, the newest first.
+func (s *Server) myReportLines(ctx context.Context, o portal.ListOptions) (portal.Page[portal.ReportLine], error) {
+	caller := gate.CallerOf(ctx)
+	o.Customer, o.Sender = caller.Customer, caller.Email
+	p, err := s.Portal.FindReports(ctx, o)
+	for i := range p.Items {
+		if p.Items[i].Code == portal.CodeNotAllowed {
+			p.Items[i].Label, p.Items[i].License = "", "" // another's
 		}
-		list, err := s.Portal.Reports(ctx, portal.ReportFilter{License: lic.ID})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, list...)
 	}
-	// What another customer tried with these ledgers' files is not theirs to see.
-	out = slices.DeleteFunc(out, func(a *portal.Answer) bool { return a.Code == portal.CodeNotAllowed })
-	slices.SortStableFunc(out, func(a, b *portal.Answer) int { return cmp.Compare(b.ReportID, a.ReportID) })
-	return out, nil
+	return p, err
 }
 
 // myReports lists reports and receipts.
 func (s *Server) myReports(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.myReportLines(r.Context(), "")
+	find := func(o portal.ListOptions) (portal.Page[portal.ReportLine], error) {
+		return s.myReportLines(r.Context(), o)
+	}
+	o := listOptions(r)
+	if asCSV(r) {
+		return writeCSV(w, "reports", []string{"report_id", "received", "cluster", "license", "code", "base", "size", "bytes", "sender"},
+			rowsOf(listAll(o, find), func(l portal.ReportLine) []string {
+				return []string{l.ID, spelled(l.Received), l.Label, l.License, l.Code, strconv.FormatUint(l.Base, 10), strconv.FormatUint(l.Size, 10), count64(l.Bytes), l.Actor}
+			}))
+	}
+	p, err := find(o)
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, "myreports", page{Title: "Reports and receipts", Nav: "reports", Data: list, API: "GET /api/v1/reports"})
+	return s.show(w, r, "myreports", page{Title: "Reports and receipts", Nav: "reports", Data: p, API: "GET /api/v1/reports"})
 }
 
 // myReport shows one report for good: what an upload came to, and its reply as it
@@ -125,4 +122,12 @@ func (s *Server) myReportFile(w http.ResponseWriter, r *http.Request) error {
 		panic(http.ErrAbortHandler) // half a file must not look like one
 	}
 	return nil
+}
+
+// myReportState says in a word what became of an upload, to its customer.
+func myReportState(code string) stateWord {
+	if s := reportState(code); s.Kind != "bad" {
+		return s
+	}
+	return stateWord{"not accepted: " + explain(code).Title, "bad"}
 }

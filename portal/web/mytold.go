@@ -20,8 +20,8 @@ type told struct {
 	Days   []string // that differ from what was accepted
 }
 
-// A step is something to do, by somebody.
-type step struct{ Who, Do string }
+// A step is something to do, by somebody, with the command that does it.
+type step struct{ Who, Do, Command string }
 
 // An asked finding is a question to the site.
 type asked struct {
@@ -37,7 +37,7 @@ func tell(a *portal.Answer) told {
 	t := told{explanation: explainAnswer(a)}
 	add := func(who, do string) {
 		if do != "" {
-			t.Steps = append(t.Steps, step{people[who], do})
+			t.Steps = append(t.Steps, step{Who: people[who], Do: do})
 		}
 	}
 	if e := a.Refusal; e != nil {
@@ -50,17 +50,17 @@ func tell(a *portal.Answer) told {
 			return cmp.Compare(bit(x.Who != people[e.FixBy]), bit(y.Who != people[e.FixBy]))
 		})
 		if len(a.Reply) > 0 {
-			add("courier", "Carry the rejection in as well: meterseal import "+a.ReplyName+" shows the site the same, signed by the vendor.")
+			t.Steps = append(t.Steps, step{people["courier"], "Carry the rejection to the site as well: there it says the same, signed by the vendor.", "meterseal import " + a.ReplyName})
 		}
 		return t
 	}
 	if len(a.Reply) > 0 {
 		add("courier", "Download the reply and carry it to the site.")
-		add("site", "meterseal import "+a.ReplyName)
+		t.Steps = append(t.Steps, step{people["site"], "Import it:", "meterseal import " + a.ReplyName})
 	}
 	if a.LicenseStatus == portal.LicensePending {
-		t.Steps = []step{{people["vendor"], "Approves or refuses this activation."},
-			{people["courier"], "Open this page again later: the reply with the license is then here, at the same address."}}
+		t.Steps = []step{{Who: people["vendor"], Do: "Approves or refuses this activation."},
+			{Who: people["courier"], Do: "Open this page again later: the reply with the license is then here, at the same address."}}
 	}
 	if a.LicenseStatus == portal.LicenseRefused {
 		add("courier", "Ask your vendor about the license.")

@@ -85,7 +85,7 @@ type newUse struct{ Meter, Events, Used, Corrected string }
 
 // describe says what an answer means.
 func (s *Server) describe(ctx context.Context, a *portal.Answer, name string) (uploaded, error) {
-	f := uploaded{Name: name, Answer: a, Told: tell(a), Records: newRecords(a)}
+	f := uploaded{Name: name, Answer: a, Told: tell(a), Records: newRecords(a.Base, a.Size)}
 	if len(a.Totals) == 0 {
 		return f, nil
 	}
@@ -103,13 +103,8 @@ func (s *Server) describe(ctx context.Context, a *portal.Answer, name string) (u
 	return f, nil
 }
 
-// newRecords counts the records that an upload brought.
-func newRecords(a *portal.Answer) uint64 {
-	if a.Refusal != nil || a.Size < a.Base {
-		return 0
-	}
-	return a.Size - a.Base
-}
+// newRecords counts the records from base to size.
+func newRecords(base, size uint64) uint64 { return max(base, size) - base }
 
 // upload takes the files of the form in, one after the other, straight from the
 // network: nothing of a file is held here. It leads on to their results, so that
