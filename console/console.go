@@ -196,9 +196,9 @@ func New(o Options) http.Handler {
 	table := s.table()
 	s.spec = table.Document()
 	if o.Refused != nil {
-		return s.guard(s.held(table.Mux()))
+		return s.guard(s.held(table.Handler()))
 	}
-	return s.guard(table.Mux())
+	return s.guard(table.Handler())
 }
 
 // NewServer returns a server for handler with the timeouts it counts on: a

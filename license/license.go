@@ -144,9 +144,9 @@ type Overage struct {
 
 // Credit gives an amount back to the period that begins at From.
 type Credit struct {
-	Meter  string
-	From   time.Time
-	Amount uint64
+	Meter  string    `json:"meter"`
+	From   time.Time `json:"from"`
+	Amount uint64    `json:"amount"`
 }
 
 // The longest spans of a [Pool]; a site cuts longer ones to them.

@@ -29,17 +29,19 @@ func Period(r Reset, t time.Time) (from, to time.Time) {
 // Allowance is what a limit leaves in the current period, in the meter's
 // smallest unit.
 type Allowance struct {
-	Limit int64 // with the credit of this period
-	Used  int64 // never below 0
+	Limit int64 `json:"limit"` // with the credit of this period
+	Used  int64 `json:"used"`  // never below 0
 	// Remaining and OverageRemaining are two numbers: what is left inside the limit,
 	// and what then may be used beyond it. Neither is below 0; a nil
 	// OverageRemaining is without bound.
-	Remaining        int64
-	OverageRemaining *int64
+	Remaining        int64  `json:"remaining"`
+	OverageRemaining *int64 `json:"overage_remaining"`
 	// Alert is the highest of 50, 80, 90 and 100 percent of Limit that Used has
 	// reached; 0: none.
-	Alert    int
-	From, To time.Time // the period, zero: the whole time
+	Alert int `json:"alert"`
+	// From and To bound the period; zero: the whole time.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
 }
 
 // Allowance returns what x, one of l.Limits, leaves at now, when used is what was

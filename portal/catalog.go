@@ -45,7 +45,13 @@ func (p *Portal) SetProduct(ctx context.Context, product Product, actor string) 
 		return badLicense(err)
 	}
 	return p.catalogTx(ctx, func(c conn) error {
+		if err := c.holdCatalog(ctx, "products", "id", product.ID); err != nil {
+			return err
+		}
 		before, found, err := c.product(ctx, product.ID)
+		if err == nil {
+			err = check(ctx, "product", product.ID, before, found)
+		}
 		if err != nil {
 			return err
 		}
@@ -137,8 +143,14 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 		return customer, refuse(CodeBadRequest, "the name of a customer has at most %d bytes, and no control characters", labelBytesMax)
 	}
 	err := p.catalogTx(ctx, func(c conn) error {
-		var before string
-		found, err := c.get(ctx, "SELECT name FROM customers WHERE id = ?", []any{customer.ID}, &before)
+		if err := c.holdCatalog(ctx, "customers", "id", customer.ID); err != nil {
+			return err
+		}
+		before, created := Customer{ID: customer.ID}, int64(0)
+		found, err := c.get(ctx, "SELECT name, created FROM customers WHERE id = ?", []any{customer.ID}, &before.Name, &created)
+		if before.Created = unix(created); err == nil {
+			err = check(ctx, "customer", customer.ID, before, found)
+		}
 		if err != nil {
 			return err
 		}
@@ -154,7 +166,7 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 		if err := p.emit(ctx, c, kind, customer.ID, map[string]string{"customer": customer.ID, "name": customer.Name}); err != nil {
 			return err
 		}
-		return c.audit(ctx, p.now(), actor, "customer.set", customer.ID, before, customer.Name)
+		return c.audit(ctx, p.now(), actor, "customer.set", customer.ID, before.Name, customer.Name)
 	})
 	return customer, err
 }

@@ -85,6 +85,7 @@ var ways = map[string]struct{ fixBy, hint string }{
 	CodePerpetual:         {"vendor", "confirm it: nothing ends a perpetual license offline"},
 	CodeBadRequest:        {"vendor", "see docs/vendor.md"},
 	CodeState:             {"vendor", "look at its state first"},
+	CodePrecondition:      {"vendor", "read it again, then decide anew"},
 	CodeKeyUnannounced:    {"vendor", "wait until every site has imported a license that lists the key, or force it"},
 	export.CodeRetired:    {"site", "activate anew: this ledger ended"},
 
@@ -129,6 +130,8 @@ func status(code string) int {
 		return 409
 	case CodeBadRequest:
 		return 400
+	case CodePrecondition:
+		return 412
 	}
 	return 422
 }

@@ -70,6 +70,8 @@ type Answer struct {
 	// ReplyName is the file name of Reply; empty: there is none.
 	ReplyName string `json:"reply_name,omitempty"`
 	Reply     []byte `json:"-"`
+	// Actor is who sent it; only Report says so.
+	Actor string `json:"-"`
 }
 
 // acceptTries bounds how often an intake begins again because another one of the

@@ -65,6 +65,9 @@ func (p *Portal) onLedger(ctx context.Context, origin, actor, action string, f f
 			if err := c.hold(ctx, "licenses", "id", lic.ID, lic.version); err != nil {
 				return err
 			}
+			if err := check(ctx, "ledger", l.LedgerID, l, true); err != nil {
+				return err
+			}
 			before := *l
 			licenseID = lic.ID
 			if err := f(c, lic, l); err != nil {

@@ -56,6 +56,9 @@ func (p *Portal) tryChange(ctx context.Context, id, actor, action string, f func
 		if err := c.hold(ctx, "licenses", "id", id, l.version); err != nil {
 			return err
 		}
+		if err := check(ctx, "license", id, l, true); err != nil {
+			return err
+		}
 		ledgers, err := c.ledgers(ctx, id)
 		if err != nil {
 			return err

@@ -130,10 +130,14 @@ type Point struct {
 
 // An Overview is the first page of the staff.
 type Overview struct {
-	Customers, Licenses, Ledgers, OpenAlerts int64
-	ReportsToday, RefusedToday               int64
-	Due                                      []Reminder   // reports due or overdue, licenses that end: soonest first
-	NeverReported                            []LedgerLine // activated by code, or restored, and never heard of
-	Trend                                    []Series     // of the last 30 days, the most used meters
-	Computed                                 time.Time
+	Customers     int64        `json:"customers"`
+	Licenses      int64        `json:"licenses"`
+	Ledgers       int64        `json:"ledgers"`
+	OpenAlerts    int64        `json:"open_alerts"`
+	ReportsToday  int64        `json:"reports_today"`
+	RefusedToday  int64        `json:"refused_today"`
+	Due           []Reminder   `json:"due"`            // reports due or overdue, licenses that end: soonest first
+	NeverReported []LedgerLine `json:"never_reported"` // activated by code, or restored, and never heard of
+	Trend         []Series     `json:"trend"`          // of the last 30 days, the most used meters
+	Computed      time.Time    `json:"computed"`
 }

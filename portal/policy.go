@@ -112,11 +112,24 @@ func (p *Portal) SetPolicy(ctx context.Context, policy Policy, actor string) err
 		return err
 	}
 	return p.catalogTx(ctx, func(c conn) error {
-		var before string
-		if _, err := c.get(ctx, "SELECT body FROM policies WHERE name = ?", []any{policy.Name}, &before); err != nil {
+		if err := c.holdCatalog(ctx, "policies", "name", policy.Name); err != nil {
 			return err
 		}
-		_, err := c.exec(ctx, "INSERT INTO policies (name, body, created) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+		var before string
+		found, err := c.get(ctx, "SELECT body FROM policies WHERE name = ?", []any{policy.Name}, &before)
+		if err != nil {
+			return err
+		}
+		was := Policy{}
+		if found {
+			if err := json.Unmarshal([]byte(before), &was); err != nil {
+				return err
+			}
+		}
+		if err := check(ctx, "policy", policy.Name, was, found); err != nil {
+			return err
+		}
+		_, err = c.exec(ctx, "INSERT INTO policies (name, body, created) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
 			policy.Name, toJSON(policy), p.now().Unix())
 		if err != nil {
 			return err

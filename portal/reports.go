@@ -11,8 +11,8 @@ import (
 // now: what waited for approval has its license then. not_found if there is none.
 func (p *Portal) Report(ctx context.Context, id string) (*Answer, error) {
 	c := p.store.reader()
-	var text, reply, origin string
-	found, err := c.get(ctx, "SELECT answer, reply, origin FROM uploads WHERE id = ? AND code <> 'refresh'", []any{id}, &text, &reply, &origin)
+	var text, reply, origin, actor string
+	found, err := c.get(ctx, "SELECT answer, reply, origin, actor FROM uploads WHERE id = ? AND code <> 'refresh'", []any{id}, &text, &reply, &origin, &actor)
 	if err != nil {
 		return nil, err
 	}
@@ -20,7 +20,10 @@ func (p *Portal) Report(ctx context.Context, id string) (*Answer, error) {
 		return nil, refuse(CodeNotFound, "there is no report %q", id)
 	}
 	a, err := answerOf(text)
-	if err != nil || a.Refusal != nil || a.Origin == "" {
+	if err != nil {
+		return nil, err
+	}
+	if a.Actor = actor; a.Refusal != nil || a.Origin == "" {
 		return a.withReply(reply), err
 	}
 	l, err := c.ledger(ctx, origin)
@@ -38,6 +41,23 @@ func (a *Answer) withReply(reply string) *Answer {
 		a.Reply = []byte(reply)
 	}
 	return a
+}
+
+// ReportsOfFile lists the uploads of a file, by its SHA-256 in hex, newest first:
+// whose answer was lost on the way, finds it so.
+func (p *Portal) ReportsOfFile(ctx context.Context, sha string) ([]ReportLine, error) {
+	return list(ctx, p.store.reader(), func(scan func(...any) error) (l ReportLine, err error) {
+		var text string
+		if err = scan(&text, &l.Actor); err != nil {
+			return l, err
+		}
+		a, err := answerOf(text)
+		if err != nil {
+			return l, err
+		}
+		return ReportLine{ID: a.ReportID, Received: a.Received, Origin: a.Origin, Label: a.Label, License: a.License, Code: a.Code, Bytes: a.FileBytes,
+			Base: a.Base, Size: a.Size, Actor: l.Actor}, nil
+	}, "SELECT answer, actor FROM uploads WHERE file = ? AND file <> '' AND code <> 'refresh' ORDER BY id DESC LIMIT 100", sha)
 }
 
 // ReportFilter says which reports to list; the zero value all, newest first.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -48,8 +49,8 @@ type Table[R ~string] struct {
 	Docs
 }
 
-// Mux serves the table. What is not in it is refused too.
-func (t *Table[R]) Mux() *http.ServeMux {
+// Handler serves the table. What is not in it is refused too.
+func (t *Table[R]) Handler() http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
 	for _, rt := range t.Routes {
@@ -74,16 +75,33 @@ func (t *Table[R]) Mux() *http.ServeMux {
 			}
 		})
 	}
-	for path, allow := range methods { // asked with another method
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
+		} else if allow := allowed(mux, methods, r); len(allow) > 0 { // asked with another method
 			w.Header().Set("Allow", strings.Join(allow, ", "))
 			t.Refuse(w, r, &Error{Status: http.StatusMethodNotAllowed, Message: r.URL.Path + " takes no " + r.Method, Hint: "use " + strings.Join(allow, " or ")})
-		})
-	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		t.Refuse(w, r, &Error{Status: http.StatusNotFound, Message: "there is no " + Shown(r.URL.Path), Hint: "GET /openapi.json lists what there is"})
+		} else {
+			t.Refuse(w, r, &Error{Status: http.StatusNotFound, Message: "there is no " + Shown(r.URL.Path), Hint: "GET /openapi.json lists what there is"})
+		}
 	})
-	return mux
+}
+
+// allowed returns the methods of the path that r asks for; nil: there is none.
+func allowed(mux *http.ServeMux, methods map[string][]string, r *http.Request) (allow []string) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := mux.Handler(&other); pattern != "" {
+			_, path, _ := strings.Cut(pattern, " ")
+			for _, m := range methods[path] {
+				if !slices.Contains(allow, m) {
+					allow = append(allow, m)
+				}
+			}
+		}
+	}
+	return allow
 }
 
 // An Error is a refusal that every API has in common. Which code goes with the
