@@ -72,7 +72,7 @@ func (p *Portal) draft(ctx context.Context, spec LicenseSpec) (*draft, error) {
 		}
 	}
 	if spec.Product != "" {
-		if err := d.addProduct(ctx, c, spec.Product, set); err != nil {
+		if err := d.addProduct(ctx, c, spec.Product, set, spec.Set); err != nil {
 			return nil, err
 		}
 	}
@@ -84,9 +84,9 @@ func (p *Portal) draft(ctx context.Context, spec LicenseSpec) (*draft, error) {
 	return d, d.typeDefaults(set)
 }
 
-// addProduct puts what the product has where nothing else was chosen, and
-// refuses features and meters that are not as the product has them.
-func (d *draft) addProduct(ctx context.Context, c conn, id string, set license.Lines) error {
+// addProduct puts what the product has where nothing else was chosen, by the form
+// or by the policy, and refuses features and meters that are not as the product has them.
+func (d *draft) addProduct(ctx context.Context, c conn, id string, set, chosen license.Lines) error {
 	product, found, err := c.product(ctx, id)
 	if err != nil {
 		return err
@@ -96,19 +96,22 @@ func (d *draft) addProduct(ctx context.Context, c conn, id string, set license.L
 	}
 	for _, f := range set["feature"] {
 		if !slices.Contains(product.Features, f) {
-			return refuse(CodeFeatureUnknown, "product %s has no feature %q", id, f)
+			return refuse(CodeFeatureUnknown, "product %s has no feature %q", id, f).with("line", "feature")
 		}
 	}
 	for _, line := range set["meter"] {
 		meter, _, _ := strings.Cut(line, " ")
 		for _, known := range product.Meters {
 			if strings.HasPrefix(known, meter+" ") && known != line {
-				return refuse(license.CodeMeterConflict, "meter %s is %q in product %s", meter, known, id)
+				return refuse(license.CodeMeterConflict, "meter %s is %q in product %s", meter, known, id).with("line", "meter")
 			}
 		}
 	}
 	for name, lines := range map[string][]string{"feature": product.Features, "meter": product.Meters} {
-		if _, given := set[name]; !given && len(lines) > 0 {
+		// An empty list in the form is a choice: none of them.
+		_, given := set[name]
+		_, none := chosen[name]
+		if !given && !none && len(lines) > 0 {
 			set[name] = lines
 		}
 	}
@@ -149,7 +152,7 @@ func (d *draft) typeDefaults(given license.Lines) error {
 	if every := d.one("report-every"); every != "" && d.one("report-by") == "" {
 		e, err := license.ParseEvery(every)
 		if err != nil {
-			return refuse(CodeBadRequest, "report-every %q: %v", every, err)
+			return refuse(CodeBadRequest, "report-every %q: %v", every, err).with("line", "report-every")
 		}
 		due := addEvery(d.start(), e)
 		if due.Sub(d.start()) >= 24*time.Hour { // people are told a day, and it holds to its end
@@ -204,18 +207,20 @@ func (d *draft) end() error {
 		// The end that a site gets begins later; until then max-term holds.
 		m, err := ledger.ParseDur(d.one("max-term"))
 		if err != nil {
-			return refuse(CodeBadRequest, "max-term: %v", err)
+			return refuse(CodeBadRequest, "max-term: %v", err).with("line", "max-term")
 		}
 		t = later(d.start(), d.now).Add(m.Duration())
 	case d.one("term") != "":
 		term, err := ledger.ParseDur(d.one("term"))
 		if err != nil {
-			return refuse(CodeBadRequest, "term: %v", err)
+			return refuse(CodeBadRequest, "term: %v", err).with("line", "term")
 		}
 		t = d.start().Add(term.Duration())
 	case (typ == license.Perpetual || typ == license.Consumption) && d.one("trial") != "yes":
 		d.lines["end"] = []string{"never"}
 		return nil
+	case typ != license.TimeLimited && typ != license.Subscription && typ != license.Perpetual && typ != license.Consumption:
+		return nil // compose refuses it
 	default:
 		return refuse(CodeBadRequest, "a license of type %s needs an end", typ).with("line", "end")
 	}
@@ -244,7 +249,7 @@ func (d *draft) compose() (*license.License, error) {
 	}
 	if l.End.IsZero() {
 		if l.Type == license.Perpetual && !d.perpetual {
-			return nil, refuse(CodePerpetual, "license %s would never end", l.ID)
+			return nil, refuse(CodePerpetual, "license %s would never end", l.ID).with("line", "perpetual")
 		}
 		return l, nil
 	}
@@ -289,17 +294,17 @@ func (d *draft) checkTerm(l *license.License) error {
 	term := l.End.Sub(from)
 	switch {
 	case !l.ContractEnd.IsZero() && l.End.After(l.ContractEnd):
-		return refuse(CodeAfterContract, "end %s is after the contract's, %s", ledger.FormatDate(l.End), ledger.FormatDate(l.ContractEnd))
+		return refuse(CodeAfterContract, "end %s is after the contract's, %s", ledger.FormatDate(l.End), ledger.FormatDate(l.ContractEnd)).with("line", "end")
 	case term < time.Hour:
-		return refuse(CodeTermTooShort, "from %s to %s is less than an hour", ledger.FormatDate(from), ledger.FormatDate(l.End))
+		return refuse(CodeTermTooShort, "from %s to %s is less than an hour", ledger.FormatDate(from), ledger.FormatDate(l.End)).with("line", "end")
 	case term <= l.MaxTerm.Duration():
 		return nil
 	case d.hardMax:
-		return refuse(CodeTermTooLong, "from %s to %s is more than max-term %s", ledger.FormatDate(from), ledger.FormatDate(l.End), l.MaxTerm)
+		return refuse(CodeTermTooLong, "from %s to %s is more than max-term %s", ledger.FormatDate(from), ledger.FormatDate(l.End), l.MaxTerm).with("line", "end")
 	}
 	// Sub stops at what a Duration holds, and no max-term is longer than that.
 	if from.Add(term).Before(l.End) || term > math.MaxInt64-24*time.Hour {
-		return refuse(CodeTermTooLong, "from %s to %s is more than any max-term can say, 292 years", ledger.FormatDate(from), ledger.FormatDate(l.End))
+		return refuse(CodeTermTooLong, "from %s to %s is more than any max-term can say, 292 years", ledger.FormatDate(from), ledger.FormatDate(l.End)).with("line", "end")
 	}
 	l.MaxTerm = ledger.Dur{N: uint64((term + 24*time.Hour - 1) / (24 * time.Hour)), Unit: 'd'}
 	d.notices = append(d.notices, fmt.Sprintf("max-term is raised from %s to %s, to cover the end %s: until then nothing can be taken back offline",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/ledger"
@@ -108,7 +109,7 @@ func (p *Portal) SetPolicy(ctx context.Context, policy Policy, actor string) err
 	if err := ledger.CheckName(policy.Name); err != nil {
 		return refuse(CodeBadRequest, "policy: %v", err)
 	}
-	if err := policy.Rules.check(); err != nil {
+	if err := p.tryPolicy(policy); err != nil {
 		return err
 	}
 	return p.catalogTx(ctx, func(c conn) error {
@@ -136,6 +137,32 @@ func (p *Portal) SetPolicy(ctx context.Context, policy Policy, actor string) err
 		}
 		return c.audit(ctx, p.now(), actor, "policy.set", policy.Name, before, policy)
 	})
+}
+
+// tryPolicy refuses a policy with which no license could be made, as far as that
+// can be told without one: each of its lines has to read as a license spells it.
+func (p *Portal) tryPolicy(policy Policy) error {
+	if err := policy.Rules.check(); err != nil {
+		return err
+	}
+	d := &draft{now: p.now(), rules: policy.Rules}
+	set := mergeLines(license.Lines{"id": {"probe"}, "solution-name": {"probe"}, "licensee": {"probe"}}, policy.Set)
+	// What limits and features name comes from the product, which is not chosen yet.
+	for _, name := range []string{"limit", "feature", "meter", "credit", "reserve"} {
+		delete(set, name)
+	}
+	d.lines = mergeLines(mergeLines(defaultLines(d.now), p.keyLines()), set)
+	d.perpetual = true
+	if d.one("type") == string(license.TimeLimited) || d.one("type") == string(license.Subscription) || d.one("trial") == "yes" {
+		if d.rules.Duration == "" && d.one("term") == "" && d.one("end") == "" {
+			d.lines["end"] = []string{ledger.FormatDate(d.now.AddDate(0, 1, 0))} // the one who issues it will choose
+		}
+	}
+	if err := d.typeDefaults(set); err != nil {
+		return err
+	}
+	_, err := license.Compose(d.lines)
+	return badLicense(err)
 }
 
 // Policies lists all policies by name.
@@ -167,7 +194,7 @@ func (c conn) policy(ctx context.Context, name string) (policy Policy, err error
 func (r Rules) check() error {
 	one := func(name, value string, words ...string) error {
 		if value != "" && !slices.Contains(words, value) {
-			return refuse(CodeBadRequest, "%s is %q, want one of %q", name, value, words)
+			return refuse(CodeBadRequest, "%s is %q, want one of %q", name, value, words).with("line", strings.ReplaceAll(name, " ", "-"))
 		}
 		return nil
 	}
@@ -182,11 +209,11 @@ func (r Rules) check() error {
 	}
 	if r.Duration != "" {
 		if _, err := license.ParseEvery(r.Duration); err != nil {
-			return refuse(CodeBadRequest, "duration %q: %v", r.Duration, err)
+			return refuse(CodeBadRequest, "duration %q: %v", r.Duration, err).with("line", "duration")
 		}
 	}
 	if r.Duration == "" && r.ExpiryBasis != "" && r.ExpiryBasis != BasisCreation {
-		return refuse(CodeBadRequest, "expiry basis %s needs a duration", r.ExpiryBasis)
+		return refuse(CodeBadRequest, "expiry basis %s needs a duration", r.ExpiryBasis).with("line", "duration")
 	}
 	return nil
 }

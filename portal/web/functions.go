@@ -24,12 +24,6 @@ var functions = template.FuncMap{
 	"add":      func(a, b int) int { return a + b },
 	"link":     withQuery,
 
-	"licensestate":  licenseState,
-	"ledgerstate":   ledgerState,
-	"reportstate":   reportState,
-	"meters":        metersOf,
-	"seg":           escape,
-	"options":       optionsOf,
 	"newrecords":    newRecords,
 	"myreportstate": myReportState,
 }

@@ -72,7 +72,7 @@ func (v view) Fault(field string) string {
 
 // parseTemplates parses each page with the layout and the parts.
 func parseTemplates() (map[string]*template.Template, error) {
-	base, err := template.New("layout.html").Funcs(functions).ParseFS(files, "templates/layout.html", "templates/parts/*.html")
+	base, err := template.New("layout.html").Funcs(functions).Funcs(staffFunctions).ParseFS(files, "templates/layout.html", "templates/parts/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}

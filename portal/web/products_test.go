@@ -18,7 +18,7 @@ func TestProducts(t *testing.T) {
 		"m1-id", "storage", "m1-unit", "GB", "m1-agg", "weighted", "m1-scale", "3", "m1-corrections", "no",
 		"meter", "users unique user 0 no 0s\nmeter peak.docs peak document 0 no 0s"), "/products/viewer")
 	has(t, s, "Viewer &lt;b&gt;", "The product was saved", "documents", "may be corrected within 24h", "amount × time, in unit-seconds, to 3 decimals", "how many different users",
-		"documents/3", "Followed by: <span class=\"mono\">documents</span>", "a session that compares two documents", "redact")
+		"documents/3", "May be followed by: <span class=\"mono\">documents</span>", "a session that compares two documents", "redact")
 	p, err := v.Product(context.Background(), "viewer")
 	v.Must(err)
 	want := []string{"documents sum document 0 yes 24h", "peak.docs peak document 0 no 0s", "storage weighted GB 3 no 0s", "users unique user 0 no 0s"}

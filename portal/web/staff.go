@@ -1,12 +1,26 @@
 package web
 
 import (
+	"html/template"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/meterseal/meterseal/portal"
 )
+
+// staffFunctions are those of the pages for what is sold.
+var staffFunctions = template.FuncMap{
+	"licensestate": licenseState,
+	"ledgerstate":  ledgerState,
+	"reportstate":  reportState,
+	"meters":       metersOf,
+	"seg":          escape,
+	"options":      optionsOf,
+	"has":          func(v url.Values, name, value string) bool { return slices.Contains(v[name], value) },
+	"poolfault":    poolFault,
+}
 
 // escape spells a name as one part of a path, or as a value in an address.
 func escape(name string) string { return url.PathEscape(name) }

@@ -67,6 +67,7 @@ func (s *Server) Routes() []Route {
 		s.overviewRoutes,
 		s.customerRoutes,
 		s.productRoutes,
+		s.policyRoutes,
 		s.myRoutes,
 		s.uploadRoutes,
 		s.myReportRoutes,

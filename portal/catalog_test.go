@@ -1,0 +1,74 @@
+package portal_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meterseal/meterseal/license"
+	"github.com/meterseal/meterseal/portal"
+	"github.com/meterseal/meterseal/portal/portaltest"
+)
+
+// O-16: a policy whose lines no license could have is refused when it is made, not
+// when somebody needs it; one that leaves the end open is not.
+func TestPolicyLines(t *testing.T) {
+	v := portaltest.New(t, "")
+	for _, c := range []struct {
+		set  license.Lines
+		line string
+	}{
+		{portaltest.Set("grace", "soon"), "grace"}, {portaltest.Set("enforcement", "strict"), "enforcement"}, {portaltest.Set("type", "eternal"), "type"},
+		{portaltest.Set("seats", "editors many"), "seats"}, {portaltest.Set("report-every", "weekly"), "report-every"},
+	} {
+		err := v.SetPolicy(context.Background(), portal.Policy{Name: "p", Set: c.set}, "ana")
+		e, ok := err.(*portal.Error)
+		if !ok || e.Details["line"] != c.line {
+			t.Errorf("SetPolicy(%v) = %v, want a refusal of line %s", c.set, err, c.line)
+		}
+	}
+	for _, set := range []license.Lines{nil, portaltest.Set("type", "subscription"), portaltest.Set("limit", "meter some.product 5 none monthly"), portaltest.Set("type", "perpetual"), portaltest.Set("trial", "yes")} {
+		if err := v.SetPolicy(context.Background(), portal.Policy{Name: "p", Set: set}, "ana"); err != nil {
+			t.Errorf("SetPolicy(%v) = %v, want it taken", set, err)
+		}
+	}
+}
+
+// An empty list of features is a choice, and not all of the product's.
+func TestNoFeatures(t *testing.T) {
+	v := portaltest.New(t, "")
+	for _, c := range []struct {
+		set  license.Lines
+		want []string
+	}{{nil, []string{"export", "sso"}}, {license.Lines{"feature": {}}, nil}, {portaltest.Set("feature", "sso"), []string{"sso"}}} {
+		l := v.Issue(portal.LicenseSpec{Set: c.set})
+		if d := cmp.Diff(c.want, l.Terms.Features); d != "" {
+			t.Errorf("features of %v (-want +got):\n%s", c.set, d)
+		}
+	}
+}
+
+// One customer, product and policy by name; not_found if there is none.
+func TestOne(t *testing.T) {
+	v := portaltest.New(t, "")
+	ctx := context.Background()
+	c, err := v.Customer(ctx, "acme")
+	v.Must(err)
+	p, err := v.Product(ctx, "renderd")
+	v.Must(err)
+	y, err := v.Policy(ctx, "prepaid")
+	v.Must(err)
+	if c.Name != "Acme GmbH" || c.Created.IsZero() || p.Name != "Renderer" || len(p.Meters) != 1 || y.Name != "prepaid" {
+		t.Errorf("got %+v, %+v, %+v", c, p, y)
+	}
+	_, err = v.Customer(ctx, "none")
+	_, err2 := v.Product(ctx, "none")
+	_, err3 := v.Policy(ctx, "none")
+	_, err4 := v.Policy(ctx, "")
+	for _, err := range []error{err, err2, err3, err4} {
+		if portaltest.Code(err) != portal.CodeNotFound {
+			t.Errorf("error = %v, want %s", err, portal.CodeNotFound)
+		}
+	}
+}
