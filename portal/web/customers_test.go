@@ -161,5 +161,5 @@ func TestCustomerPages(t *testing.T) {
 	}
 	v.Ready("L-1")
 	s := body(t, ask(t, h, admin, "/customers/acme"), 200)
-	has(t, s, `href="/licenses/L-1"`, "accepted", `href="/sites/`)
+	has(t, s, `href="/licenses/L-1"`, "accepted", `href="/ledgers/`)
 }
