@@ -88,6 +88,15 @@ const acceptTries = 20
 // Calls may overlap, also with those of other processes on one database: reports
 // of a ledger are booked one after the other, and a record is booked once.
 func (p *Portal) Accept(ctx context.Context, r io.Reader, o AcceptOptions) (*Answer, error) {
+	begin := time.Now()
+	a, err := p.take(ctx, r, o)
+	if err == nil && p.o.OnIntake != nil {
+		p.o.OnIntake(a, time.Since(begin))
+	}
+	return a, err
+}
+
+func (p *Portal) take(ctx context.Context, r io.Reader, o AcceptOptions) (*Answer, error) {
 	k, err := p.keep(r)
 	var refusal *Error
 	if errors.As(err, &refusal) {

@@ -49,6 +49,9 @@ type Options struct {
 	// KeyWorkFactor is the logarithm of scrypt's cost for new key files; 0: age's
 	// own, about a second.
 	KeyWorkFactor int
+	// OnIntake is told of every file that was taken in or refused, and how long that
+	// took; nil: nobody is.
+	OnIntake func(a *Answer, took time.Duration)
 	// Log gets what happens; nil: nowhere.
 	Log *slog.Logger
 }

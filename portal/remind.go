@@ -182,7 +182,8 @@ func (p *Portal) letter(d duty, s Settings, publicURL string) (subject, body str
 	return subject, b.String()
 }
 
-// customerAddresses are the mail addresses of the users of a customer.
+// customerAddresses are the mail addresses of the users of a customer who may sign
+// in.
 func (c conn) customerAddresses(ctx context.Context, customer string) ([]string, error) {
-	return nil, nil
+	return list(ctx, c, scanText, "SELECT email FROM users WHERE role = ? AND customer = ? AND disabled = 0 ORDER BY email", string(RoleCustomer), customer)
 }

@@ -35,6 +35,13 @@ type settings struct {
 	// MaxSize bounds a report, as 4GiB; empty: 1GiB. It stands here and is no flag,
 	// since a report that was taken is read again later.
 	MaxSize string `yaml:"max_size,omitempty"`
+	// SMTPHost is where serve hands mails in, HOST:PORT; empty: they wait.
+	SMTPHost         string `yaml:"smtp_host,omitempty"`
+	SMTPFrom         string `yaml:"smtp_from,omitempty"`
+	SMTPUser         string `yaml:"smtp_user,omitempty"`
+	SMTPPasswordFile string `yaml:"smtp_password_file,omitempty"`
+	// WebhooksPrivate lets webhooks go to private addresses.
+	WebhooksPrivate bool `yaml:"webhooks_private,omitempty"`
 }
 
 // dataFlags are those of every command that opens the vendor's folder.
@@ -101,7 +108,7 @@ func (s *settings) resolve(dir string) error {
 	if s.DSN != "" && s.DSNFile != "" {
 		return cli.Fail(cli.ExitUsage, "config_invalid", "keep one of them", "both an address of the database and a file for it are given")
 	}
-	for _, path := range []*string{&s.DSNFile, &s.PassphraseFile} {
+	for _, path := range []*string{&s.DSNFile, &s.PassphraseFile, &s.SMTPPasswordFile} {
 		if *path = strings.ReplaceAll(*path, "${CREDENTIALS_DIRECTORY}", os.Getenv("CREDENTIALS_DIRECTORY")); *path == "" {
 			continue
 		}
@@ -128,7 +135,7 @@ func readSettings(dir string) (s settings, err error) {
 	}
 	if err := yaml.UnmarshalWithOptions(b, &s, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
 		text := strings.SplitN(yaml.FormatError(err, false, false), "\n", 2)[0]
-		return s, cli.Fail(cli.ExitUsage, "config_invalid", "the keys are dsn, dsn_file, max_size, passphrase_file", "%s: %s", path, text)
+		return s, cli.Fail(cli.ExitUsage, "config_invalid", "the keys are dsn, dsn_file, max_size, passphrase_file, smtp_from, smtp_host, smtp_password_file, smtp_user, webhooks_private", "%s: %s", path, text)
 	}
 	return s, s.resolve(dir)
 }
@@ -144,7 +151,7 @@ func hasPassword(dsn string) bool {
 
 // options are those of the portal.
 func (a *app) options(d *data) (portal.Options, error) {
-	o := portal.Options{Dir: d.dir, DSN: d.DSN, Now: a.now, Passphrase: func() (string, error) { return a.passphrase(d) }}
+	o := portal.Options{Dir: d.dir, DSN: d.DSN, Now: a.now, OnIntake: a.onIntake, Passphrase: func() (string, error) { return a.passphrase(d) }}
 	if d.MaxSize != "" {
 		var err error
 		if o.UploadBytesMax, err = cli.ParseSize(d.MaxSize); err != nil {

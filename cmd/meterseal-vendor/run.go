@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/portal"
 )
 
 // version is that of the program.
@@ -20,6 +21,8 @@ const programName = "meterseal-vendor"
 type app struct {
 	cli.Program
 	now func() time.Time
+	// onIntake is portal.Options.OnIntake; nil unless serve runs.
+	onIntake func(*portal.Answer, time.Duration)
 }
 
 // run is the whole program; tests call it in process. now is the time that

@@ -19,6 +19,7 @@ import (
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/api"
 	"github.com/meterseal/meterseal/portal/gate"
+	"github.com/meterseal/meterseal/portal/notify"
 	"github.com/meterseal/meterseal/portal/web"
 )
 
@@ -46,6 +47,7 @@ It listens on loopback unless told otherwise. Elsewhere it wants TLS, or
 	f.String("tls-cert", "", "certificate with its chain, PEM")
 	f.String("tls-key", "", "its private key, PEM")
 	f.Bool("behind-proxy", false, "plain HTTP also beyond loopback: a proxy has TLS")
+	f.String("metrics", "", "loopback address for /metrics (default nowhere)")
 	f.StringSlice("trusted-proxy", nil, "address or net of proxies to believe")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := a.serverOf(cmd)
@@ -65,6 +67,8 @@ type server struct {
 	listen  string
 	tls     *tls.Config // nil: plain
 	log     *slog.Logger
+	smtp    notify.SMTP
+	behind  *background
 	portal  *portal.Portal // nil: not made yet
 	handler atomic.Pointer[http.Handler]
 }
@@ -77,9 +81,11 @@ func (a *app) serverOf(cmd *cobra.Command) (*server, error) {
 	}
 	s := &server{app: a, d: d, log: slog.New(slog.NewTextHandler(a.Err, nil))}
 	s.listen, _ = cmd.Flags().GetString("listen")
-	if err := s.readAccess(cmd); err != nil {
+	if err := errors.Join(s.readAccess(cmd), s.readMail()); err != nil {
 		return nil, err
 	}
+	s.behind = newBackground(cmd.Context())
+	s.onIntake = s.behind.metrics.taken
 	if s.portal, err = a.open(cmd); errors.Is(err, portal.ErrNoKeys) {
 		return s, nil
 	}
@@ -88,6 +94,7 @@ func (a *app) serverOf(cmd *cobra.Command) (*server, error) {
 
 func (s *server) run(cmd *cobra.Command) (err error) {
 	defer func() {
+		s.behind.end()
 		if s.portal != nil {
 			err = errors.Join(err, s.portal.Close())
 		}
@@ -97,6 +104,10 @@ func (s *server) run(cmd *cobra.Command) (err error) {
 		return cli.Fail(cli.ExitUsage, "listen_address_in_use", "choose another --listen", "%v", err)
 	}
 	defer l.Close()
+	metrics, _ := cmd.Flags().GetString("metrics")
+	if err := s.behind.serveMetrics(s, metrics); err != nil {
+		return err
+	}
 	users := false
 	if s.portal != nil {
 		if users, err = s.portal.HasUsers(cmd.Context()); err != nil {
@@ -134,7 +145,10 @@ func (s *server) open() (*gate.Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := s.portalHandler(s.portal, g, s.log)
+	h, err := s.portalHandler(g)
+	if err == nil {
+		err = s.behind.send(s)
+	}
 	if err == nil {
 		s.handler.Store(&h)
 	}
@@ -207,20 +221,21 @@ func refusal(err error) error {
 }
 
 // portalHandler puts pages and API behind the gate.
-func (a *app) portalHandler(p *portal.Portal, g *gate.Gate, log *slog.Logger) (http.Handler, error) {
-	pages, err := web.New(web.Options{Portal: p, Gate: g, Now: a.now, Log: log, Version: version})
+func (s *server) portalHandler(g *gate.Gate) (http.Handler, error) {
+	pages, err := web.New(web.Options{Portal: s.portal, Gate: g, Now: s.now, Log: s.log, Version: version})
 	if err != nil {
 		return nil, err
 	}
-	programs, err := api.New(api.Options{Portal: p, Now: a.now, Log: log, Version: version})
+	programs, err := api.New(api.Options{Portal: s.portal, Now: s.now, Log: s.log, Version: version})
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	s.health(mux)
 	mux.Handle("/api/", programs.Handler())
 	mux.Handle("/openapi.json", programs.Handler())
 	mux.Handle("/", pages.Handler())
-	return g.Wrap(mux), nil
+	return g.Wrap(s.behind.metrics.timed(mux)), nil
 }
 
 // serve answers until ctx ends, then lets requests that are under way finish.
