@@ -111,6 +111,9 @@ func (in *intake) bookUsage(ctx context.Context, c conn) error {
 	if err := in.bookHeard(ctx, c); err != nil {
 		return err
 	}
+	if err := in.bookFacts(ctx, c); err != nil {
+		return err
+	}
 	return in.bookSeats(ctx, c)
 }
 

@@ -47,7 +47,9 @@ type booking struct {
 	seats []seatRow
 	found facts
 	heard heard
-	err   error // a record that no verified report can have
+	facts []Fact
+	told  map[string]int // facts by kind
+	err   error          // a record that no verified report can have
 
 	slotBytes int    // of the slots in rows
 	tooLong   *Error // they are too many
@@ -62,7 +64,7 @@ type facts struct {
 }
 
 func newBooking(s spans) *booking {
-	return &booking{spans: s, now: map[string]*usageRow{}, pools: map[string]*seatRow{}}
+	return &booking{spans: s, now: map[string]*usageRow{}, pools: map[string]*seatRow{}, told: map[string]int{}}
 }
 
 // visitHead is an export.VerifyOptions.VisitHead: it takes the time from the
@@ -107,6 +109,7 @@ func (b *booking) visit(v *export.Visited) error {
 	case "open", "boot", "license", "retire", "receipt":
 		b.fact(string(v.Line))
 	}
+	b.remember(v.Index, kind, v.Line)
 	if b.tooLong != nil {
 		return b.tooLong
 	}

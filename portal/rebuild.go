@@ -267,8 +267,8 @@ func (r *rebuild) decisions(ctx context.Context) error {
 	})
 }
 
-// Compare lists the rows of statements and the findings in which two portals differ, as rebuilt
-// from and rebuilt: none if they agree.
+// Compare lists the rows of statements, the findings and the facts of timelines in
+// which two portals differ, as rebuilt from and rebuilt: none if they agree.
 func Compare(ctx context.Context, a, b *Portal) ([]string, error) {
 	rows := func(p *Portal) (map[string]string, error) {
 		all, err := p.Statement(ctx, time.Unix(0, 0), time.Unix(1<<34, 0), StatementFilter{})
@@ -293,6 +293,16 @@ func Compare(ctx context.Context, a, b *Portal) ([]string, error) {
 			f.Customer, f.CustomerName, f.State, f.Note = "", "", "", nil // not of the reports
 			out["finding "+f.ID] = toJSON(f)
 		}
+		if err != nil {
+			return nil, err
+		}
+		_, err = list(ctx, p.store.reader(), func(scan func(...any) error) (none struct{}, err error) {
+			var origin, line string
+			var record int64
+			err = scan(&origin, &record, &line)
+			out[fmt.Sprintf("%s record %d", origin, record)] = line
+			return none, err
+		}, "SELECT origin, record, line FROM facts")
 		return out, err
 	}
 	x, err := rows(a)
