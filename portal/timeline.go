@@ -162,7 +162,7 @@ func (p *Portal) Site(ctx context.Context, licenseID string) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := p.site(lic, ledgers)
+	s := p.site(lic.ID, lic.State, lic.Terms.ReportGrace.Duration(), ledgers)
 	return &s, nil
 }
 

@@ -56,7 +56,7 @@ type Site struct {
 	scratch []byte
 }
 
-type account struct{ counted uint64 }
+type account struct{ counted, silent uint64 }
 
 type total struct {
 	agg        events.Aggregation
@@ -271,6 +271,31 @@ func (s *Site) Late(c Cell, from int64) {
 	s.Append(s.book(c, from))
 }
 
+// Adjust books a correction of the window that begins at from: so much more or
+// less of a meter.
+func (s *Site) Adjust(node, meter string, from, dvalue int64, reason string) {
+	m := s.meter(meter)
+	m.dvalue, m.allDValue = m.dvalue+dvalue, m.allDValue+dvalue
+	leaf := s.event(s.size, 0, from, Event{OffsetMS: 1000, Quantity: dvalue})
+	var tree ledger.Frontier
+	tree.Append(leaf)
+	s.Append(&ledger.Adjust{Node: node, Meter: meter, Aggregation: m.agg, From: from, To: from + WindowSeconds, DValue: dvalue, Reason: reason, Count: 1, Root: tree.Root()})
+}
+
+// Silence closes the next window, of which nobody knows what a node did; the
+// others were idle.
+func (s *Site) Silence(node, reason string) {
+	s.node(node)
+	s.Append(&ledger.Gap{Node: node, From: s.until, To: s.until + WindowSeconds, Reason: reason})
+	s.nodes[node].silent += WindowSeconds
+	for _, n := range s.names {
+		if n != node {
+			s.Append(&ledger.Beat{Node: n, From: s.until, To: s.until + WindowSeconds})
+		}
+	}
+	s.until += WindowSeconds
+}
+
 func (s *Site) usage(c Cell) { s.Append(s.book(c, s.until)) }
 
 // book counts a cell of the window that begins at from.
@@ -373,7 +398,7 @@ func (s *Site) closeLines() []ledger.Record {
 	var lines []ledger.Record
 	for _, name := range s.names {
 		n := s.nodes[name]
-		lines = append(lines, &ledger.CloseNode{Node: name, Accepted: n.counted, Counted: n.counted, Covered: s.until})
+		lines = append(lines, &ledger.CloseNode{Node: name, Accepted: n.counted, Counted: n.counted, Covered: s.until, Silent: n.silent})
 	}
 	for _, id := range s.ids {
 		m := s.meters[id]

@@ -68,6 +68,7 @@ func (s *Server) Routes() []Route {
 		s.customerRoutes,
 		s.productRoutes,
 		s.policyRoutes,
+		s.siteRoutes,
 		s.myRoutes,
 		s.uploadRoutes,
 		s.myReportRoutes,
