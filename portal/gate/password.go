@@ -139,7 +139,7 @@ func checkPassword(password, email string) error {
 		return bad("the password is too long: want at most 256 bytes")
 	case len(kinds) < 5:
 		return bad("the password repeats too few characters")
-	case len(name) > 3 && strings.Contains(strings.ToLower(password), name):
+	case len(name) >= 3 && strings.Contains(strings.ToLower(password), name):
 		return bad("the password contains the address")
 	}
 	return nil

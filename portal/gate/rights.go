@@ -13,7 +13,8 @@ type Right string
 // The rights.
 const (
 	Public     Right = "public"     // nobody has to be signed in
-	SignedIn   Right = "signed-in"  // whoever is: his own account
+	SignedIn   Right = "signed-in"  // whoever is
+	Account    Right = "account"    // his own account: whoever is signed in in a browser; no token has it
 	Read       Right = "read"       // all data of the vendor
 	Look       Right = "look"       // Read; for a customer what is his own: the handler keeps to [Caller.Customer]
 	Own        Right = "own"        // pages for customers alone
@@ -24,14 +25,25 @@ const (
 )
 
 // Rights lists them.
-var Rights = []Right{Public, SignedIn, Read, Look, Own, Upload, Bill, Manage, Administer}
+var Rights = []Right{Public, SignedIn, Account, Read, Look, Own, Upload, Bill, Manage, Administer}
 
 var granted = map[portal.Role][]Right{
-	portal.RoleAdmin:    {SignedIn, Read, Look, Upload, Bill, Manage, Administer},
-	portal.RoleStaff:    {SignedIn, Read, Look, Upload, Bill, Manage},
-	portal.RoleBilling:  {SignedIn, Read, Look, Bill},
-	portal.RoleViewer:   {SignedIn, Read, Look},
-	portal.RoleCustomer: {SignedIn, Look, Own, Upload},
+	portal.RoleAdmin:    {SignedIn, Account, Read, Look, Upload, Bill, Manage, Administer},
+	portal.RoleStaff:    {SignedIn, Account, Read, Look, Upload, Bill, Manage},
+	portal.RoleBilling:  {SignedIn, Account, Read, Look, Bill},
+	portal.RoleViewer:   {SignedIn, Account, Read, Look},
+	portal.RoleCustomer: {SignedIn, Account, Look, Own, Upload},
+}
+
+// Scopes lists the rights of a role that an API token of its users can be narrowed
+// to.
+func Scopes(role portal.Role) (out []Right) {
+	for _, r := range granted[role] {
+		if r != SignedIn && r != Account && r != Own {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // A Caller is who sends a request. The zero value is nobody.
@@ -58,7 +70,11 @@ func (c Caller) May(right Right) bool {
 		return true
 	case c.User == "":
 		return false
-	case c.Scopes != nil && !slices.Contains(c.Scopes, right):
+	case right == Account && c.Token != "":
+		return false
+	case right == SignedIn:
+		return true
+	case c.Scopes != nil && !slices.Contains(c.Scopes, right) && !(right == Look && slices.Contains(c.Scopes, Read)):
 		return false
 	}
 	return slices.Contains(granted[c.Role], right)

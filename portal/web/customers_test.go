@@ -86,7 +86,7 @@ func TestCustomers(t *testing.T) {
 	h := pages(t, v)
 	const evil = `<script>alert("x")</script> & Söhne`
 	s := leads(t, h, ask(t, h, admin, "/customers/new", "name", evil, "id", "evil"), "/customers/evil")
-	has(t, s, "&lt;script&gt;", "The customer was made", "/licenses/new?customer=evil", "/users?customer=evil", "No license yet", "No report yet")
+	has(t, s, "&lt;script&gt;", "The customer was made", "/licenses/new?customer=evil", "/customers/evil/logins", "No license yet", "No report yet")
 	lacks(t, s, "<script>alert")
 	s = body(t, ask(t, h, admin, "/customers"), 200)
 	has(t, s, "Acme GmbH", "&lt;script&gt;", "meterseal-vendor customer list", "GET /api/v1/customers")

@@ -64,6 +64,8 @@ func (s *Server) Routes() []Route {
 	var list []Route
 	for _, group := range [...]func() []Route{
 		s.signInRoutes,
+		s.accountRoutes,
+		s.userRoutes,
 		s.overviewRoutes,
 		s.customerRoutes,
 		s.productRoutes,
