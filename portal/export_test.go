@@ -110,3 +110,11 @@ func OddUse(meter string, use []int64) []UsageHint {
 	}
 	return oddUse(meter, days, 1000, 1000+int64(len(use)))
 }
+
+// Forecast is forecast: value, low and high of each day.
+func Forecast(history []int64, n int) (out [][3]int64) {
+	for _, d := range forecast(history, n) {
+		out = append(out, [3]int64{d.value, d.low, d.high})
+	}
+	return out
+}

@@ -261,22 +261,3 @@ func (c conn) deriveDates(ctx context.Context) error {
 func listDates(terms *license.License) (ends, grace int64) {
 	return seconds(terms.End), int64(terms.ReportGrace.Duration() / time.Second)
 }
-
-// UsageSeries returns the use of each meter over time.
-func (p *Portal) UsageSeries(ctx context.Context, f SeriesFilter) ([]Series, error) {
-	rows, err := p.Statement(ctx, f.From, f.To, StatementFilter{License: f.License, Customer: f.Customer, Origin: f.Origin, Meter: f.Meter, Period: "daily"})
-	out := []Series{}
-	for _, r := range rows {
-		i := len(out) - 1
-		for j := range out {
-			if out[j].Meter == r.Meter {
-				i = j
-			}
-		}
-		if i < 0 || out[i].Meter != r.Meter {
-			out, i = append(out, Series{Meter: r.Meter, Unit: r.Unit, Scale: r.Scale, Aggregation: r.Aggregation}), len(out)
-		}
-		out[i].Points = append(out[i].Points, Point{From: r.From, To: r.To, Value: r.Quantity + r.Adjusted, Late: r.Late, Adjusted: r.Adjusted, Over: r.Over, Complete: r.Complete})
-	}
-	return out, err
-}

@@ -91,7 +91,8 @@ type ReportLine struct {
 // A SeriesFilter says whose use to draw, of which meter, in which days.
 type SeriesFilter struct {
 	Customer, License, Origin, Meter string
-	From, To                         time.Time // [From, To)
+	// From and To are widened to whole steps; both zero: the last 30 days.
+	From, To time.Time
 	// Zone is where days begin; nil: UTC.
 	Zone *time.Location
 	// Step is "hour", "day" (the default), "week" or "month".
@@ -105,12 +106,14 @@ type Series struct {
 	Scale       int     `json:"scale"`
 	Aggregation string  `json:"aggregation"`
 	Points      []Point `json:"points"`
-	// Limit is the sum of the limits that apply per period, 0: none; Reset is the
+	// Limit is the sum of the limits that apply per period, with the credits of the
+	// newest period drawn; 0: none, or one of everybody is asked for. Reset is the
 	// period.
 	Limit int64  `json:"limit,omitempty"`
 	Reset string `json:"reset,omitempty"`
-	// Forecast are the points to come, up to the end of the period; Low and High
-	// of them bound the middle eight of ten outcomes.
+	// Forecast are the days to come, from the first that is not complete to the end
+	// of the period, or of the month; Low and High of them bound the middle eight of
+	// ten outcomes. Empty where too little is known, and for other steps than days.
 	Forecast []Point `json:"forecast,omitempty"`
 }
 
@@ -126,6 +129,9 @@ type Point struct {
 	High     int64     `json:"high,omitempty"` // of a forecast
 	// Complete: every ledger has reported all of it.
 	Complete bool `json:"complete"`
+	// Inexact: a part may belong to the point before or after, since windows of the
+	// site are longer than a quarter of an hour.
+	Inexact bool `json:"inexact,omitempty"`
 }
 
 // An Overview is the first page of the staff.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
@@ -324,6 +325,54 @@ func Compare(ctx context.Context, a, b *Portal) ([]string, error) {
 			out = append(out, fmt.Sprintf("%s: none, rebuilt %s", key, row))
 		}
 	}
+	slots, err := differentSlots(ctx, a, b)
+	out = append(out, slots...)
 	slices.Sort(out)
-	return out, nil
+	return out, err
+}
+
+// comparedTotals adds what all ledgers used together, by meter.
+func (p *Portal) comparedTotals(ctx context.Context, to map[string]string) error {
+	_, err := list(ctx, p.store.reader(), func(scan func(...any) error) (none struct{}, err error) {
+		var meter, agg string
+		var count, value, late, adjusted, over int64
+		if err = scan(&meter, &agg, &count, &value, &late, &adjusted, &over); err != nil {
+			return none, err
+		}
+		if a, err := events.ParseAggregation(agg); err != nil || !adds(a) {
+			value = 0 // the greatest, or the last, of days that are not those of the booking
+		}
+		to["total "+meter+" "+agg] = fmt.Sprint(count, value, late, adjusted, over)
+		return none, nil
+	}, `SELECT meter, aggregation, CAST(SUM(events) AS BIGINT), CAST(SUM(value) AS BIGINT), CAST(SUM(late) AS BIGINT), CAST(SUM(adjusted) AS BIGINT), CAST(SUM(over) AS BIGINT)
+		FROM usage_totals WHERE meter > '' GROUP BY meter, aggregation`)
+	return err
+}
+
+// differentSlots lists the days whose quarters of an hour differ, of those that
+// both know.
+func differentSlots(ctx context.Context, a, b *Portal) ([]string, error) {
+	read := func(p *Portal) (map[string]string, error) {
+		out := map[string]string{}
+		_, err := list(ctx, p.store.reader(), func(scan func(...any) error) (none struct{}, err error) {
+			var origin, meter, text string
+			var at, first int64
+			err = scan(&origin, &meter, &at, &first, &text)
+			out[fmt.Sprintf("%s %s %s slots from record %d", origin, meter, day(dayTime(at)), first)] = text
+			return none, err
+		}, "SELECT origin, meter, day, first_record, slots FROM usage_days WHERE slots <> ''")
+		return out, err
+	}
+	x, err := read(a)
+	if err != nil {
+		return nil, err
+	}
+	y, err := read(b)
+	var out []string
+	for key, text := range x {
+		if other, ok := y[key]; ok && other != text {
+			out = append(out, fmt.Sprintf("%s: %s, rebuilt %s", key, text, other))
+		}
+	}
+	return out, err
 }
