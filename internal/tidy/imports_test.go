@@ -63,7 +63,7 @@ var policy = []may{
 	{"portal/internal/credential", "passwords, one-time codes, random secrets", nil, []string{"golang.org/x/crypto/argon2"}, nil},
 	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/gate"},
 		[]string{zstdPackage}, []string{huma}},
-	{"portal/web", "the portal in a browser", []string{"events", "export", "ledger", "license", "portal", "portal/gate"}, []string{"github.com/boombuler/barcode/..."}, []string{"portal/internal/credential"}},
+	{"portal/web", "the portal in a browser", []string{"events", "export", "ledger", "license", "portal", "portal/finding", "portal/gate"}, []string{"github.com/boombuler/barcode/..."}, []string{"portal/internal/credential"}},
 	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/notify", "portal/web"},
 		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/prometheus/client_golang/...", "github.com/spf13/cobra"}, nil},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/attribute"}, []string{"events/stream"}},

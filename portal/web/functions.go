@@ -24,6 +24,8 @@ var functions = template.FuncMap{
 	"add":      func(a, b int) int { return a + b },
 	"link":     withQuery,
 
+	"findingkind":   findingKind,
+	"evidence":      evidenceChart,
 	"newrecords":    newRecords,
 	"myreportstate": myReportState,
 }

@@ -76,6 +76,7 @@ func (s *Server) Routes() []Route {
 		s.myReportRoutes,
 		s.settingsRoutes,
 		s.webhookRoutes,
+		s.findingRoutes,
 		s.brandRoutes,
 		s.assetRoutes,
 	} {
