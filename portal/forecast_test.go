@@ -36,10 +36,14 @@ func TestForecastHolds(t *testing.T) {
 		use func(day int, r *rand.Rand) float64
 		off float64
 	}{
-		"steady":        {func(_ int, r *rand.Rand) float64 { return 10_000 * (1 + 0.1*r.NormFloat64()) }, 0.15},
-		"weekends":      {func(d int, r *rand.Rand) float64 { return []float64{9, 10, 10, 9, 8, 1, 1}[d%7] * 1000 * (1 + 0.15*r.NormFloat64()) }, 0.2},
-		"growth":        {func(d int, r *rand.Rand) float64 { return 5000 * math.Exp(float64(d)/200) * (1 + 0.1*r.NormFloat64()) }, 0.2},
-		"strange days":  {func(d int, r *rand.Rand) float64 { return 10_000 * (1 + 0.1*r.NormFloat64()) * []float64{1, 5}[r.IntN(20)/19] }, 0.4},
+		"steady": {func(_ int, r *rand.Rand) float64 { return 10_000 * (1 + 0.1*r.NormFloat64()) }, 0.15},
+		"weekends": {func(d int, r *rand.Rand) float64 {
+			return []float64{9, 10, 10, 9, 8, 1, 1}[d%7] * 1000 * (1 + 0.15*r.NormFloat64())
+		}, 0.2},
+		"growth": {func(d int, r *rand.Rand) float64 { return 5000 * math.Exp(float64(d)/200) * (1 + 0.1*r.NormFloat64()) }, 0.2},
+		"strange days": {func(d int, r *rand.Rand) float64 {
+			return 10_000 * (1 + 0.1*r.NormFloat64()) * []float64{1, 5}[r.IntN(20)/19]
+		}, 0.4},
 		"small numbers": {func(_ int, r *rand.Rand) float64 { return math.Round(9 + 3*r.NormFloat64()) }, 0.7},
 	} {
 		t.Run(name, func(t *testing.T) {

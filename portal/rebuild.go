@@ -289,6 +289,9 @@ func Compare(ctx context.Context, a, b *Portal) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := p.comparedTotals(ctx, out); err != nil {
+			return nil, err
+		}
 		found, err := list(ctx, p.store.reader(), scanFinding(true), "SELECT "+findingColumns+" FROM "+findingTables)
 		for _, f := range found {
 			f.Customer, f.CustomerName, f.State, f.Note = "", "", "", nil // not of the reports

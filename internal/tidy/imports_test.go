@@ -54,7 +54,7 @@ var policy = []may{
 		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
 			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"}, []string{"internal/fakelog", "meter", "portal"}},
 	{"portal", "the vendor's side: licenses, intake, replies", []string{"events", "export", "ledger", "license", "portal/finding", "portal/internal/credential", "portal/internal/issue"},
-		[]string{sqliteDriver, "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3/...", "filippo.io/age"}, nil},
+		[]string{sqliteDriver, "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3/...", "filippo.io/age"}, []string{"examples/traces"}},
 	{"portal/internal/issue", "the vendor's private keys", []string{"ledger"}, []string{"filippo.io/age"}, nil},
 	{"portal/portaltest", "a vendor, and sites that report to it, for tests", []string{"export", "export/exporttest", "internal/postgrestest", "ledger", "license", "portal"}, nil, nil},
 	{"portal/notify", "webhooks and mails of the portal", []string{"portal"}, nil, []string{"github.com/emersion/go-smtp", "github.com/emersion/go-sasl"}},
