@@ -78,6 +78,7 @@ func (s *Server) routes() []Route {
 	for _, group := range [...]func() []Route{
 		s.overviewRoutes, s.reportRoutes, s.customerRoutes, s.licenseRoutes, s.activationRoutes, s.ledgerRoutes, s.usageRoutes,
 		s.alertRoutes, s.productRoutes, s.policyRoutes, s.keyRoutes,
+		s.userRoutes, s.tokenRoutes,
 		s.docsRoutes,
 	} {
 		list = append(list, group()...)

@@ -178,7 +178,7 @@ func (s *Server) endSessions(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) tokensView(r *http.Request) (page, error) {
 	c := gate.CallerOf(r.Context())
 	list, err := s.Portal.Tokens(r.Context(), c.User)
-	return page{Title: "API tokens", Nav: "account", Crumbs: []crumb{{"Account", "/account"}}, Command: "token add USER --name NAME",
+	return page{Title: "API tokens", Nav: "account", Crumbs: []crumb{{"Account", "/account"}}, Command: "token add USER --name NAME", API: "POST /api/v1/tokens",
 		Data: map[string]any{"Tokens": list, "Scopes": gate.Scopes(c.Role)}}, err
 }
 

@@ -47,7 +47,7 @@ func (s *Server) welcomeURL(r *http.Request, link string) string {
 func (s *Server) usersView(r *http.Request) (page, error) {
 	o := listOptions(r)
 	list, err := s.Portal.Users(r.Context(), o)
-	return page{Title: "Users", Nav: "users", Command: "user list", Data: map[string]any{"Page": list, "Roles": roleChoices}}, err
+	return page{Title: "Users", Nav: "users", Command: "user list", API: "GET /api/v1/users", Data: map[string]any{"Page": list, "Roles": roleChoices}}, err
 }
 
 func (s *Server) users(w http.ResponseWriter, r *http.Request) error {
@@ -96,7 +96,7 @@ func (s *Server) showLink(w http.ResponseWriter, r *http.Request, u portal.User,
 }
 
 func (s *Server) userView(r *http.Request, id string) (page, error) {
-	p := page{Nav: "users", Crumbs: []crumb{{"Users", "/users"}}, Command: "user list"}
+	p := page{Nav: "users", Crumbs: []crumb{{"Users", "/users"}}, Command: "user list", API: "GET /api/v1/users/" + id}
 	u, err := s.Portal.User(r.Context(), id)
 	if err != nil {
 		return p, err
