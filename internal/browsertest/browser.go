@@ -111,7 +111,7 @@ func (tab *Tab) watch(event any) {
 		}
 	case *cdplog.EventEntryAdded:
 		// A status that a test asks for, such as 403, is logged as an error too.
-		if e.Entry.Source == cdplog.SourceSecurity || e.Entry.Level == cdplog.LevelError && e.Entry.Source != cdplog.SourceNetwork {
+		if e.Entry.Source == "security" || e.Entry.Level == "error" && e.Entry.Source != "network" {
 			fault = fmt.Sprintf("%s: %s", e.Entry.Source, e.Entry.Text)
 		}
 	case *network.EventRequestWillBeSent:
@@ -258,7 +258,7 @@ func (tab *Tab) waits(js string) error {
 
 // find marks the element that JavaScript picks, and returns a selector of it. It
 // waits until there is one.
-func (tab *Tab) find(what, js string) string {
+func (tab *Tab) find(what, js string) chromedp.CSS {
 	tab.t.Helper()
 	const mark = "data-found-by-test"
 	script := fmt.Sprintf(`(() => {
@@ -273,7 +273,7 @@ func (tab *Tab) find(what, js string) string {
 	if err := tab.waits(script); err != nil {
 		tab.t.Fatalf("%s has no %s: %v\n%s", tab.where(), what, err, tab.shown())
 	}
-	return "[" + mark + "]"
+	return chromedp.CSS("[" + mark + "]")
 }
 
 // Click clicks the first link, button or summary with these words, and waits for
@@ -296,7 +296,8 @@ func (tab *Tab) settle() {
 	tab.check()
 }
 
-const byLabel = `const label = [...document.querySelectorAll("label, legend")].filter(seen).find((l) => words(l).startsWith(%q));
+const byLabel = `const all = [...document.querySelectorAll("label, legend")].filter(seen), what = %q;
+	const label = all.find((l) => words(l).replace(/ \(optional\)$/, "") === what) || all.find((l) => words(l).startsWith(what));
 	if (!label) return null;
 	return label.control || label.querySelector("input, select, textarea") || document.getElementById(label.htmlFor);`
 
