@@ -36,6 +36,8 @@ require (
 // Tests and benchmarks only: not linked into a released binary.
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // bench: latency percentiles
+	github.com/chromedp/cdproto v0.159.0 // the protocol of Chromium, for what chromedp has no word for
+	github.com/chromedp/chromedp v0.23.0 // drives the Chromium in which the portal's pages are tested
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // sign-in of that SMTP server
 	github.com/emersion/go-smtp v0.25.1 // an SMTP server that the portal's mails are handed to
 	github.com/google/go-cmp v0.7.0 // readable differences in tests
@@ -54,8 +56,6 @@ require (
 	github.com/RaduBerinde/btreemap v0.0.0-20250419174037-3d62b7205d54 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
-	github.com/chromedp/cdproto v0.159.0 // indirect
-	github.com/chromedp/chromedp v0.23.0 // indirect
 	github.com/cockroachdb/crlib v0.0.0-20241112164430-1264a2edc35b // indirect
 	github.com/cockroachdb/errors v1.11.3 // indirect
 	github.com/cockroachdb/logtags v0.0.0-20230118201751-21c54148d20b // indirect

@@ -77,6 +77,7 @@ var policy = []may{
 	{"bench", "canonical workloads and their peers", []string{"events", "events/stream", "export", "export/exporttest", "ledger", "meter", "projections"},
 		[]string{natsServer + "/...", natsGo + "/...", sqliteDriver, "github.com/HdrHistogram/hdrhistogram-go"}, nil},
 	{"internal/access", "nodes with their credentials, tokens with their rights", []string{"events", "ledger"}, []string{natsJWT, natsKeys}, nil},
+	{"internal/browsertest", "a real Chromium, for tests of pages", nil, []string{"github.com/chromedp/..."}, nil},
 	{"internal/cli", "what the two programs have in common at the command line", nil, []string{"golang.org/x/term", "github.com/spf13/cobra"}, nil},
 	{"internal/crashtest", "power cuts and killed processes, for tests", nil, []string{pebbleModule + "/vfs/..."}, []string{pebbleModule}},
 	{"internal/durablefs", "order of Pebble's marker files", nil, []string{pebbleModule + "/vfs"}, []string{pebbleModule}},
@@ -100,7 +101,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
+	"internal/browsertest", "internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",
@@ -125,6 +126,7 @@ var sole = []struct {
 	{"github.com/transparency-dev/formats", []string{"ledger"}, "there is one reader of notes and proofs"},
 	{"filippo.io/mldsa", []string{"ledger"}, "keys are the ledger's"},
 	{"github.com/cespare/xxhash/v2", []string{"projections"}, "a hash that does not resist anybody has one use: the duplicates index"},
+	{"github.com/chromedp/chromedp", []string{"internal/browsertest"}, "tests say what a person does; how a browser is told stands in one place"},
 	{"github.com/spf13/cobra", []string{"cmd/...", "internal/cli"}, "only a program has commands"},
 	{"github.com/goccy/go-yaml", []string{"cmd/..."}, "parts take options, only a program reads a configuration file"},
 	{"github.com/prometheus/client_golang", []string{"cmd/..."}, "parts hand out counters; how they are exposed is the program's"},
