@@ -27,7 +27,7 @@ func (p *Portal) Migrate(ctx context.Context) error { return p.store.migrate(ctx
 func (p *Portal) Tables(ctx context.Context) (map[string]int64, error) {
 	out := map[string]int64{}
 	for _, t := range []string{"products", "product_lines", "policies", "customers", "licenses", "documents", "ledgers", "uploads", "receipts", "spans",
-		"usage_days", "seat_days", "node_days", "arrivals", "findings", "finding_notes", "trials", "codes", "alerts", "audit"} {
+		"usage_days", "seat_days", "facts", "node_days", "arrivals", "findings", "finding_notes", "trials", "codes", "alerts", "audit"} {
 		var n int64
 		if _, err := p.store.reader().get(ctx, "SELECT COUNT(*) FROM "+t, nil, &n); err != nil {
 			return nil, err
@@ -64,7 +64,7 @@ func (p *Portal) Forget(ctx context.Context, origin string, size uint64) error {
 // ForgetLedger deletes all of a ledger.
 func (p *Portal) ForgetLedger(ctx context.Context, origin string) error {
 	return p.store.tx(ctx, func(c conn) error {
-		for _, t := range []string{"usage_days", "seat_days", "spans", "receipts", "uploads", "ledgers"} {
+		for _, t := range []string{"usage_days", "seat_days", "facts", "spans", "receipts", "uploads", "ledgers"} {
 			if _, err := c.exec(ctx, "DELETE FROM "+t+" WHERE origin = ?", origin); err != nil {
 				return err
 			}
@@ -117,4 +117,10 @@ func Forecast(history []int64, n int) (out [][3]int64) {
 		out = append(out, [3]int64{d.value, d.low, d.high})
 	}
 	return out
+}
+
+// Exec changes the database past everything that keeps it right.
+func (p *Portal) Exec(ctx context.Context, query string, args ...any) error {
+	_, err := p.store.write.ExecContext(ctx, query, args...)
+	return err
 }
