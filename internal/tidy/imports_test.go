@@ -43,6 +43,7 @@ var policy = []may{
 	{"license", "the license document: parse, verify, decide; cannot sign", []string{"events", "ledger"}, nil, []string{"export"}},
 	{"export", "usage reports: write, verify, render; replies and codes", []string{"events", "ledger", "license"},
 		[]string{sumdbNote, zstdPackage, sqliteDriver, "filippo.io/age", "github.com/boombuler/barcode/qr"}, nil},
+	{"internal/reportgen", "random usage reports and edits of them, for tests of verifiers", []string{"events", "export", "export/exporttest", "internal/vectors", "ledger"}, []string{sumdbNote}, nil},
 	{"export/exporttest", "a ledger in memory, for tests", []string{"events", "ledger", "export"}, []string{sumdbNote}, nil},
 	{"events/stream", "keeps events durably in one order", []string{"events"}, []string{natsServer + "/...", natsGo + "/...", natsKeys}, nil},
 	{"events/stream/streamtest", "streams in virtual time, for tests", nil, []string{natsServer + "/..."}, []string{"events", "events/stream"}},
@@ -63,7 +64,8 @@ var policy = []may{
 	{"portal/internal/credential", "passwords, one-time codes, random secrets", nil, []string{"golang.org/x/crypto/argon2"}, nil},
 	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/gate"},
 		[]string{zstdPackage}, []string{huma}},
-	{"portal/web", "the portal in a browser", []string{"events", "export", "ledger", "license", "portal", "portal/finding", "portal/gate"}, []string{"github.com/boombuler/barcode/..."}, []string{"portal/internal/credential"}},
+	{"portal/web/verify", "the page that verifies documents in a browser", nil, nil, []string{"export", "ledger", "license", sumdbNote}},
+	{"portal/web", "the portal in a browser", []string{"events", "export", "ledger", "license", "portal", "portal/finding", "portal/gate", "portal/web/verify"}, []string{"github.com/boombuler/barcode/..."}, []string{"portal/internal/credential"}},
 	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/notify", "portal/web"},
 		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/prometheus/client_golang/...", "github.com/spf13/cobra"}, nil},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/attribute"}, []string{"events/stream"}},
@@ -101,7 +103,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/browsertest", "internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
+	"internal/browsertest", "internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/reportgen", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",

@@ -79,6 +79,7 @@ func (s *Server) Routes() []Route {
 		s.findingRoutes,
 		s.brandRoutes,
 		s.assetRoutes,
+		s.verifyRoutes,
 	} {
 		list = append(list, group()...)
 	}
