@@ -85,6 +85,10 @@ var ways = map[string]struct{ fixBy, hint string }{
 	CodePerpetual:         {"vendor", "confirm it: nothing ends a perpetual license offline"},
 	CodeBadRequest:        {"vendor", "see docs/vendor.md"},
 	CodeState:             {"vendor", "look at its state first"},
+	CodeKeyReused:         {"courier", "give each change a key of its own"},
+	CodeUnderWay:          {"courier", "wait for its answer, or send it again a little later"},
+	CodeAnswerLost:        {"courier", "look whether it is done; if not, send it with a new key"},
+	CodeSecretShown:       {"courier", "it is shown once: make another one, and take this one away"},
 	CodePrecondition:      {"vendor", "read it again, then decide anew"},
 	CodeKeyUnannounced:    {"vendor", "wait until every site has imported a license that lists the key, or force it"},
 	export.CodeRetired:    {"site", "activate anew: this ledger ended"},
@@ -128,6 +132,11 @@ func status(code string) int {
 		return 404
 	case CodeExists, CodeState, CodeKeyUnannounced:
 		return 409
+	case "idempotency":
+		if code != CodeKeyReused {
+			return 409
+		}
+		return 422
 	case CodeBadRequest:
 		return 400
 	case CodePrecondition:

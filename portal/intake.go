@@ -25,6 +25,9 @@ type AcceptOptions struct {
 	// User is who is signed in, for licenses that are activated by user.
 	User  string
 	Actor string // for the audit log
+	// Progress is called when all of the file has come, and then every few thousand
+	// records, with how many are verified. nil: nobody asks.
+	Progress func(records uint64)
 }
 
 // What a site is told about its license: license_status.
@@ -297,7 +300,7 @@ func (in *intake) verify() (*Error, error) {
 	}
 	in.book = newBooking(in.known.spans)
 	o := in.options()
-	o.VisitHead, o.Visit = in.book.visitHead, in.book.visit
+	o.VisitHead, o.Visit = in.book.visitHead, in.counted(in.book.visit)
 	report, err := export.VerifyReport(in.file, o)
 	var file *export.Error
 	var own *Error
@@ -316,6 +319,21 @@ func (in *intake) verify() (*Error, error) {
 		in.boot = in.book.found.boots[n-1]
 	}
 	return nil, nil
+}
+
+// counted is visit, and says how far it is.
+func (in *intake) counted(visit func(*export.Visited) error) func(*export.Visited) error {
+	if in.o.Progress == nil {
+		return visit
+	}
+	n := uint64(0)
+	in.o.Progress(n)
+	return func(v *export.Visited) error {
+		if n++; n%progressEvery == 0 {
+			in.o.Progress(n)
+		}
+		return visit(v)
+	}
 }
 
 func (in *intake) options() export.VerifyOptions {

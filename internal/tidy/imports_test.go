@@ -63,7 +63,7 @@ var policy = []may{
 	{"portal/gate", "who sends a request to the portal, and what he may do", []string{"portal", "portal/internal/credential"}, nil, nil},
 	{"portal/internal/credential", "passwords, one-time codes, random secrets", nil, []string{"golang.org/x/crypto/argon2"}, nil},
 	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/gate"},
-		[]string{zstdPackage}, []string{huma}},
+		[]string{zstdPackage}, []string{huma, "ledger"}},
 	{"portal/web/verify", "the page that verifies documents in a browser", nil, nil, []string{"export", "ledger", "license", sumdbNote}},
 	{"portal/web", "the portal in a browser", []string{"events", "export", "ledger", "license", "portal", "portal/finding", "portal/gate", "portal/web/verify"}, []string{"github.com/boombuler/barcode/..."}, []string{"portal/internal/credential"}},
 	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/notify", "portal/web"},

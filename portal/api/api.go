@@ -98,6 +98,9 @@ func (s *Server) common(rt *Route) {
 		http.StatusUnprocessableEntity)
 	slices.Sort(rt.Problems)
 	rt.Problems = slices.Compact(rt.Problems)
+	if !slices.Contains(repeatable, rt.ID) {
+		s.once(rt)
+	}
 }
 
 // Routes lists every route of the API.

@@ -94,7 +94,7 @@ func (s *Server) ledger(ctx context.Context, id string) (*portal.Ledger, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !s.mine(ctx, l.License, "") {
+	if !s.mine(ctx, l.License, "", "") {
 		return nil, hidden("ledger", id)
 	}
 	return l, nil

@@ -110,7 +110,7 @@ func usual(e *httpapi.Error) *Problem {
 	case http.StatusRequestTimeout:
 		p.Code = codeSlow
 	case http.StatusRequestEntityTooLarge:
-		p.Code = export.CodeSizeTooLarge
+		p.Code, p.FixBy = export.CodeSizeTooLarge, export.FixBy(export.CodeSizeTooLarge)
 	case http.StatusUnsupportedMediaType:
 		p.Code = codeEncoding
 	}

@@ -39,6 +39,18 @@ func (s *Server) reportRoutes() []Route {
 		Problems: refusals,
 		Serve:    s.sendReport,
 	}, {
+		Method: http.MethodGet, Path: "/api/v1/uploads/{id}", ID: "getUpload", Right: gate.Upload,
+		Summary: "How far an upload is that you gave a name",
+		Doc:     "Of one that was cut off, changed does not move on: send the file again, which is safe. What it came to is the report.",
+		Params:  []param{id("the Upload-Id")}, Answers: ok("Bytes that came, records that are verified", portal.UploadProgress{}), Problems: []int{404},
+		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
+			u, err := s.Portal.UploadProgress(r.Context(), gate.CallerOf(r.Context()).User, r.PathValue("id"))
+			if err != nil {
+				return err
+			}
+			return s.answer(w, r, u)
+		},
+	}, {
 		Method: http.MethodPost, Path: "/api/v1/reports/check", ID: "checkReport", Right: gate.Upload,
 		Summary: "Verify a report as sending it would, and book nothing",
 		Doc:     "The answer has no reply and no report_id, since nothing is signed or kept. One that would be refused is answered with 200 and its refusal.",
@@ -115,7 +127,12 @@ func (s *Server) sendReport(w http.ResponseWriter, r *http.Request, q values) er
 	if err != nil {
 		return err
 	}
+	track, err := s.track(r, file, &o)
+	if err != nil {
+		return err
+	}
 	a, err := s.Portal.Accept(ctx, file, o)
+	track.end(a, err)
 	if err != nil {
 		return file.fault(err)
 	}
@@ -152,9 +169,15 @@ func (s *Server) listReports(w http.ResponseWriter, r *http.Request, q values) e
 		}
 		o.Origin = l.Origin
 	}
+	if own(r.Context()) != "" {
+		o.Sender = gate.CallerOf(r.Context()).Email
+	}
 	page, err := s.Portal.FindReports(r.Context(), o)
 	if err != nil {
 		return err
+	}
+	for i := range page.Items {
+		mask(r.Context(), &page.Items[i])
 	}
 	return s.answer(w, r, page)
 }
@@ -170,7 +193,8 @@ func (s *Server) reportsOfFile(w http.ResponseWriter, r *http.Request, q values)
 	}
 	page := portal.Page[portal.ReportLine]{Items: []portal.ReportLine{}}
 	for _, line := range all {
-		if s.mine(r.Context(), line.License, line.Actor) {
+		if s.mine(r.Context(), line.License, line.Code, line.Actor) {
+			mask(r.Context(), &line)
 			page.Items = append(page.Items, line)
 		}
 	}
@@ -178,14 +202,28 @@ func (s *Server) reportsOfFile(w http.ResponseWriter, r *http.Request, q values)
 	return s.answer(w, r, page)
 }
 
+// mask takes out of a line what is none of the caller's business: whose the file
+// is that he was not allowed to bring, and who of the vendor's staff brought one.
+func mask(ctx context.Context, line *portal.ReportLine) {
+	if own(ctx) == "" {
+		return
+	}
+	if line.Code == portal.CodeNotAllowed {
+		line.License, line.Label, line.Customer, line.CustomerName = "", "", "", ""
+	}
+	if line.Actor != gate.CallerOf(ctx).Actor() {
+		line.Actor = ""
+	}
+}
+
 // mine tells whether the caller may see what was answered to an upload: it is of
-// a license of his, or he sent it and it is of none.
-func (s *Server) mine(ctx context.Context, licenseID, actor string) bool {
+// a license of his, or he sent it and it is of none of his.
+func (s *Server) mine(ctx context.Context, licenseID, code, actor string) bool {
 	customer := own(ctx)
 	if customer == "" {
 		return true
 	}
-	if licenseID != "" {
+	if licenseID != "" && code != portal.CodeNotAllowed {
 		l, err := s.Portal.License(ctx, licenseID)
 		return err == nil && l.Customer == customer
 	}
@@ -200,7 +238,7 @@ func (s *Server) report(r *http.Request) (*portal.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.mine(r.Context(), a.License, a.Actor) {
+	if !s.mine(r.Context(), a.License, a.Code, a.Actor) {
 		return nil, hidden("report", id)
 	}
 	return a, nil

@@ -26,7 +26,8 @@ const uploadHeader = "Upload-Id"
 // A stream is a file that is being sent. It is read once, from the line.
 type stream struct {
 	io.Reader
-	err error // what the line gave, but for its end
+	err  error     // what the line gave, but for its end
+	read func(int) // is told of what came; nil: nobody
 }
 
 // upload returns the file that r brings, as the body or in a form.
@@ -89,6 +90,9 @@ func fileOf(form *multipart.Reader, o *portal.AcceptOptions) (io.Reader, error) 
 
 func (s *stream) Read(b []byte) (int, error) {
 	n, err := s.Reader.Read(b)
+	if s.read != nil {
+		s.read(n)
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
 	}

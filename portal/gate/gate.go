@@ -108,7 +108,7 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		if wait := g.flood.wait(g.Address(r), time.Now()); wait > 0 {
-			refuse(w, r, tooMany(wait))
+			refuse(w, r, flooded(wait))
 			return
 		}
 		inner.ServeHTTP(paced(w, r))

@@ -2,13 +2,13 @@ package gate
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,13 +30,20 @@ func refuse(w http.ResponseWriter, r *http.Request, e *portal.Error) {
 	if strings.HasPrefix(r.URL.Path, "/api/") {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(e.Status)
-		json.NewEncoder(w).Encode(map[string]any{"type": "/docs/errors/" + e.Code, "title": http.StatusText(e.Status), "status": e.Status, "detail": e.Message,
+		major, minor, _ := strings.Cut(e.Code, "/")
+		json.NewEncoder(w).Encode(map[string]any{"major": major, "minor": minor, "type": "/docs/errors/" + e.Code, "title": http.StatusText(e.Status), "status": e.Status, "detail": e.Message,
 			"code": e.Code, "message": e.Message, "hint": e.Hint, "fix_by": e.FixBy, "how": e.Hint})
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(e.Status)
 	fmt.Fprintf(w, "%s\n%s\n[%s]\n", e.Message, e.Hint, e.Code)
+}
+
+// flooded refuses one request of too many.
+func flooded(wait time.Duration) *portal.Error {
+	return &portal.Error{Code: "busy/rate", Status: http.StatusTooManyRequests, FixBy: "courier", Message: "too many requests come from this address",
+		Hint: "wait, send it again: safe, nothing was booked", Details: map[string]any{"retry_after": int64(math.Ceil(wait.Seconds()))}}
 }
 
 // tooMany refuses for a while.
@@ -157,7 +164,7 @@ const (
 )
 
 // errSlow is what reading a body ends with that comes too slowly.
-var errSlow = errors.New("the body comes too slowly")
+var errSlow = fmt.Errorf("the body comes too slowly: %w", os.ErrDeadlineExceeded)
 
 // paced watches over the body of r and what is written to w.
 func paced(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
