@@ -8,14 +8,19 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/meterseal/meterseal/internal/cli"
 )
 
-func main() {
+func main() { os.Exit(process(systemTime())) }
+
+// process is the program with its process: the rights of files that it makes, and
+// signals.
+func process(now func() time.Time) int {
 	cli.KeepPrivate()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends at once
-	os.Exit(run(ctx, systemTime(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	return run(ctx, now, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/postgrestest"
 	"github.com/meterseal/meterseal/internal/scripttest"
 	"github.com/meterseal/meterseal/internal/testclock"
@@ -38,9 +36,7 @@ func (w withServer) Run() int {
 // testMain is main with the clock of the file that METERSEAL_TEST_CLOCK names: the
 // test binary reads it, the released program does not.
 func testMain() {
-	cli.KeepPrivate()
-	now := testclock.File(os.Getenv("METERSEAL_TEST_CLOCK")).Wall
-	os.Exit(run(context.Background(), now, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(process(testclock.File(os.Getenv("METERSEAL_TEST_CLOCK")).Wall))
 }
 
 // The stories of testdata/script, one per file. The vendor's folder is V; every
