@@ -14,6 +14,7 @@ require (
 	github.com/google/go-tpm v0.9.8 // TPM 2.0: seals the site key, counts starts and closes
 	github.com/jackc/pgx/v5 v5.12.0 // PostgreSQL under the portal, through database/sql
 	github.com/klauspost/compress v1.20.3 // zstd of stream groups and reports
+	github.com/makiuchi-d/gozxing v0.1.1 // QR codes out of photos: the port of ZXing, the one Go reader that finds several in one picture
 	github.com/nats-io/jwt/v2 v2.8.2 // credentials of nodes in the form that every NATS client reads
 	github.com/nats-io/nats-server/v2 v2.15.2 // the embedded JetStream under events/stream
 	github.com/nats-io/nats.go v1.55.0 // the NATS client: external servers, replay, applications
@@ -95,6 +96,7 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
+	golang.org/x/xerrors v0.0.0-20200804184101-5ec99f83aff1 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	modernc.org/libc v1.79.0 // indirect
 	modernc.org/mathutil v1.7.1 // indirect

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/gate"
 )
@@ -118,9 +121,15 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.again(w, r, "upload", p, url.Values{}, err)
 	}
+	return s.showResults(w, r, files)
+}
+
+// showResults leads on to the page of results, or shows the answers here if one was
+// not written down and this is the only one there is.
+func (s *Server) showResults(w http.ResponseWriter, r *http.Request, files []uploaded) error {
 	q := url.Values{}
 	for _, f := range files {
-		if f.ReportID == "" { // not written down, so this is the only answer there is
+		if f.ReportID == "" {
 			return s.show(w, r, "results", resultsPage(files))
 		}
 		q.Add("id", f.ReportID)
@@ -158,7 +167,7 @@ func (s *Server) receive(r *http.Request) ([]uploaded, error) {
 		case len(files) == uploadFilesMax:
 			return nil, badForm("more than " + count(uploadFilesMax) + " files at once")
 		default:
-			f, err := s.accept(r.Context(), part, o)
+			f, err := s.acceptFrom(r.Context(), part, part.FileName(), o)
 			if err != nil {
 				return nil, err
 			}
@@ -183,18 +192,36 @@ func readSmall(part *multipart.Part) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// accept takes one file in.
-func (s *Server) accept(ctx context.Context, part *multipart.Part, o portal.AcceptOptions) (uploaded, error) {
-	a, err := s.Portal.Accept(ctx, part, o)
+// acceptFrom takes one file in, or the parts of one, a line each.
+func (s *Server) acceptFrom(ctx context.Context, r io.Reader, name string, o portal.AcceptOptions) (uploaded, error) {
+	in := bufio.NewReader(r)
+	r = in
+	var err error
+	if head, _ := in.Peek(partsHead); export.IsParts(head) { // too short: the portal says so
+		var doc []byte
+		if doc, err = export.ReadParts(in); err == nil {
+			r = bytes.NewReader(doc)
+		}
+	}
+	var a *portal.Answer
+	if err == nil {
+		a, err = s.Portal.Accept(ctx, r, o)
+	}
 	if err != nil {
-		p := problemOf(err)
+		p := codeError(err)
+		if p == nil {
+			p = problemOf(err)
+		}
 		if p.Status >= http.StatusInternalServerError {
 			s.Log.Error("upload failed", "err", err)
 		}
 		a = &portal.Answer{Code: p.Code, LicenseStatus: portal.LicenseNone, Received: s.now(), Refusal: p}
 	}
-	return s.describe(ctx, a, part.FileName())
+	return s.describe(ctx, a, name)
 }
+
+// partsHead is enough of a file to see that it has parts of QR codes.
+const partsHead = 8
 
 func resultsPage(files []uploaded) page {
 	p := page{Title: "What your reports came to", Nav: "upload", Crumbs: []crumb{{"Upload reports", "/my/upload"}}, Data: files, API: "GET /api/v1/reports"}

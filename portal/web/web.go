@@ -26,6 +26,7 @@ type Options struct {
 type Server struct {
 	Options
 	templates map[string]*template.Template
+	scanning  chan struct{} // full while a picture is read
 }
 
 // New returns the pages.
@@ -43,7 +44,7 @@ func newServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Options: o}
+	s := &Server{Options: o, scanning: make(chan struct{}, 1)}
 	var err error
 	s.templates, err = parseTemplates()
 	return s, err
@@ -74,6 +75,8 @@ func (s *Server) Routes() []Route {
 		s.myRoutes,
 		s.uploadRoutes,
 		s.myReportRoutes,
+		s.activateRoutes,
+		s.scanRoutes,
 		s.settingsRoutes,
 		s.webhookRoutes,
 		s.findingRoutes,
