@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/meterseal/meterseal/portal"
 )
@@ -79,5 +84,63 @@ func TestServeMetrics(t *testing.T) {
 		if !documented[name] {
 			t.Errorf("%s is there and not on the page", name)
 		}
+	}
+}
+
+// systemd is told when the portal answers and when it ends, and its unit gives the
+// program no right that it does not need.
+func TestServeUnderSystemd(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	next := func() string {
+		t.Helper()
+		b := make([]byte, 256)
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	t.Setenv("NOTIFY_SOCKET", socket)
+	s := startServe(t, t.TempDir()+"/V")
+	if got := next(); got != "READY=1" {
+		t.Errorf("systemd was told %q, want READY=1", got)
+	}
+	if code := s.stop(); code != 0 {
+		t.Errorf("serve ended with %d, want 0", code)
+	}
+	if got := next(); got != "STOPPING=1" {
+		t.Errorf("systemd was told %q, want STOPPING=1", got)
+	}
+
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("SKIPPED: systemd-analyze is not installed, so the unit is not checked")
+	}
+	unit, err := os.ReadFile("../../examples/systemd/meterseal-vendor.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable() // verify asks for a program that is there
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "meterseal-vendor.service")
+	if err := os.WriteFile(path, bytes.ReplaceAll(unit, []byte("/usr/bin/meterseal-vendor"), []byte(self)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(analyze, "verify", path).CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
+		t.Errorf("systemd-analyze verify: %v %s", err, out)
+	}
+	out, err := exec.Command(analyze, "--offline=yes", "security", "--threshold=15", path).CombinedOutput()
+	if err != nil {
+		t.Errorf("the unit is exposed more than 1.5: %v %s", err, out)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/internal/cli"
@@ -252,11 +253,13 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 			ended <- h.Serve(l)
 		}
 	}()
+	s.tell(daemon.SdNotifyReady)
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
 	}
+	s.tell(daemon.SdNotifyStopping)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	err := h.Shutdown(stop)
@@ -264,4 +267,11 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		err = errors.Join(err, served)
 	}
 	return err
+}
+
+// tell tells systemd how the process stands; without systemd nobody.
+func (s *server) tell(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.log.Warn("systemd not told", "state", state, "err", err)
+	}
 }

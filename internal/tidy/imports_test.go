@@ -67,7 +67,7 @@ var policy = []may{
 	{"portal/web/verify", "the page that verifies documents in a browser", nil, nil, []string{"export", "ledger", "license", sumdbNote}},
 	{"portal/web", "the portal in a browser", []string{"events", "export", "ledger", "license", "portal", "portal/finding", "portal/gate", "portal/web/verify"}, []string{"github.com/boombuler/barcode/...", "github.com/makiuchi-d/gozxing/..."}, []string{"portal/internal/credential"}},
 	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/notify", "portal/web"},
-		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/prometheus/client_golang/...", "github.com/spf13/cobra"}, nil},
+		[]string{"golang.org/x/term", "github.com/coreos/go-systemd/v22/daemon", "github.com/goccy/go-yaml/...", "github.com/prometheus/client_golang/...", "github.com/spf13/cobra"}, nil},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/attribute"}, []string{"events/stream"}},
 	{"meter/metertest", "a meter without a daemon, for tests of applications", []string{"events", "meter"}, nil, nil},
 	{"examples/meter", "an application that counts pages", []string{"meter"}, nil, []string{"meter/metertest"}},
