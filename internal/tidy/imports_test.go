@@ -60,7 +60,7 @@ var policy = []may{
 	{"portal/portaltest", "a vendor, and sites that report to it, for tests", []string{"export", "export/exporttest", "internal/postgrestest", "ledger", "license", "portal"}, nil, nil},
 	{"portal/notify", "webhooks and mails of the portal", []string{"portal"}, nil, []string{"github.com/emersion/go-smtp", "github.com/emersion/go-sasl"}},
 	{"portal/finding", "what is odd in accepted usage", nil, nil, []string{"examples/traces"}},
-	{"portal/gate", "who sends a request to the portal, and what he may do", []string{"portal", "portal/internal/credential"}, nil, nil},
+	{"portal/gate", "who sends a request to the portal, and what he may do", []string{"portal", "portal/internal/credential"}, nil, []string{"portal/api", "portal/portaltest", "portal/web"}},
 	{"portal/internal/credential", "passwords, one-time codes, random secrets", nil, []string{"golang.org/x/crypto/argon2"}, nil},
 	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/gate"},
 		[]string{zstdPackage}, []string{huma, "ledger"}},

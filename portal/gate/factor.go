@@ -29,7 +29,7 @@ func (g *Gate) SignInCode(w http.ResponseWriter, r *http.Request, code string) e
 		return err
 	}
 	if !found {
-		return &portal.Error{Code: portal.CodeNotSignedIn, Status: http.StatusUnauthorized, Message: "this sign-in took too long", Hint: "begin again with address and password"}
+		return &portal.Error{Code: portal.CodeSignIn, Status: http.StatusUnauthorized, Message: "this sign-in took too long", Hint: "begin again with address and password"}
 	}
 	if err := g.attempt(r, accountSubject(u, "")); err != nil {
 		return err
