@@ -265,3 +265,44 @@ func (d *drawing) series() []Series {
 	})
 	return out
 }
+
+// A CustomerUse is what a customer used of a meter.
+type CustomerUse struct {
+	Customer string `json:"customer"`
+	Name     string `json:"name"`
+	Value    int64  `json:"value"` // corrections included
+	Ledgers  int64  `json:"ledgers"`
+}
+
+// UsageByCustomer returns the customers that used most of a meter whose values add
+// up, in the UTC days that a filter touches.
+func (p *Portal) UsageByCustomer(ctx context.Context, f SeriesFilter, most int) ([]CustomerUse, error) {
+	k := newCalendar(license.ResetNone, f.Zone, f.From, f.To)
+	first, next := k.days()
+	q := query{from: `(SELECT origin, CAST(SUM(value) + SUM(adjusted) AS BIGINT) AS used FROM usage_days WHERE meter = ? AND day >= ? AND day < ? GROUP BY origin) u
+		JOIN ledgers l ON l.origin = u.origin JOIN licenses k ON k.id = l.license LEFT JOIN customers c ON c.id = k.customer`, args: []any{f.Meter, first, next}}
+	f.ledgers(&q)
+	return list(ctx, p.store.reader(), func(scan func(...any) error) (u CustomerUse, err error) {
+		err = scan(&u.Customer, &u.Name, &u.Value, &u.Ledgers)
+		return u, err
+	}, "SELECT k.customer, COALESCE(c.name, ''), CAST(SUM(u.used) AS BIGINT) AS used, COUNT(*) FROM "+q.from+q.conditions()+
+		" GROUP BY k.customer, c.name ORDER BY used DESC, k.customer LIMIT "+strconv.Itoa(most), q.args...)
+}
+
+// LastUse returns the newest UTC day on which something was booked of a filter,
+// whatever its time; zero: there is none.
+func (p *Portal) LastUse(ctx context.Context, f SeriesFilter) (time.Time, error) {
+	q := query{from: "usage_totals"}
+	if f.everyone() {
+		q.and("meter > ''")
+	} else {
+		q.from = "licenses k JOIN ledgers l ON l.license = k.id JOIN usage_days ON usage_days.origin = l.origin"
+		f.ledgers(&q)
+	}
+	q.is("meter", f.Meter)
+	var last int64
+	if _, err := p.store.reader().get(ctx, "SELECT COALESCE(MAX(day), -1) FROM "+q.from+q.conditions(), q.args, &last); err != nil || last < 0 {
+		return time.Time{}, err
+	}
+	return dayTime(last), nil
+}

@@ -24,6 +24,9 @@ var functions = template.FuncMap{
 	"add":      func(a, b int) int { return a + b },
 	"link":     withQuery,
 
+	"chart":      drawChart,
+	"charttable": chartTable,
+
 	"findingkind":   findingKind,
 	"evidence":      evidenceChart,
 	"newrecords":    newRecords,

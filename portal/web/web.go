@@ -72,6 +72,7 @@ func (s *Server) Routes() []Route {
 		s.productRoutes,
 		s.policyRoutes,
 		s.siteRoutes,
+		s.usageRoutes,
 		s.myRoutes,
 		s.uploadRoutes,
 		s.myReportRoutes,
