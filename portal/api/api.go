@@ -79,6 +79,7 @@ func (s *Server) routes() []Route {
 		s.overviewRoutes, s.reportRoutes, s.customerRoutes, s.licenseRoutes, s.activationRoutes, s.ledgerRoutes, s.usageRoutes,
 		s.alertRoutes, s.productRoutes, s.policyRoutes, s.keyRoutes,
 		s.userRoutes, s.tokenRoutes,
+		s.webhookRoutes, s.settingsRoutes,
 		s.docsRoutes,
 	} {
 		list = append(list, group()...)
