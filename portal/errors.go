@@ -49,6 +49,15 @@ type Error struct {
 // Error returns code and message.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
+// CodeOf returns the code of a refusal; empty: err is none.
+func CodeOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
 // with adds a detail.
 func (e *Error) with(name string, value any) *Error {
 	if e.Details == nil {

@@ -10,10 +10,14 @@ import (
 )
 
 // Credit gives an amount back to the current period of a meter's limit, at one
-// ledger (L-19). The ledger keeps what was used.
-func (p *Portal) Credit(ctx context.Context, origin, meter string, amount uint64, actor string) (*Refresh, error) {
+// ledger (L-19). The ledger keeps what was used. The reason goes to the audit log.
+func (p *Portal) Credit(ctx context.Context, origin, meter string, amount uint64, reason, actor string) (*Refresh, error) {
 	var out Refresh
-	err := p.onLedger(ctx, origin, actor, "ledger.credit", func(c conn, lic *License, l *Ledger) error {
+	action := "ledger.credit"
+	if reason != "" {
+		action += ": " + reason
+	}
+	err := p.onLedger(ctx, origin, actor, action, func(c conn, lic *License, l *Ledger) error {
 		x := lic.Terms.LimitOf(false, meter)
 		switch {
 		case x == nil:

@@ -236,7 +236,7 @@ func TestCredit(t *testing.T) {
 	s.Send()
 	other.Send()
 	for range 2 {
-		f, err := v.Credit(t0, s.Ledger.Name, "render.pages", 30, "ana")
+		f, err := v.Credit(t0, s.Ledger.Name, "render.pages", 30, "double import", "ana")
 		v.Must(err)
 		b := takesRefresh(s, l, *f)
 		month := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -256,7 +256,7 @@ func TestCredit(t *testing.T) {
 	if err != nil || len(near) != 1 || near[0].Origin != s.Ledger.Name || near[0].Allowance.Limit != 160 || near[0].Allowance.Used != 150 {
 		t.Errorf("NearLimits(90) = %+v, %v, want the one ledger, 150 of 160", near, err)
 	}
-	if _, err := v.Credit(t0, s.Ledger.Name, "other", 1, "ana"); code(err) != portal.CodeBadRequest {
+	if _, err := v.Credit(t0, s.Ledger.Name, "other", 1, "", "ana"); code(err) != portal.CodeBadRequest {
 		t.Errorf("credit of a meter without limit: %v, want %s", err, portal.CodeBadRequest)
 	}
 }

@@ -40,9 +40,10 @@ func (a *app) creditCommand() *cobra.Command {
 		Short: "Give an amount back to the current period of a limit",
 		Long: `Give an amount back to the current period of a meter's limit, at one site. The
 ledger keeps what was used. The reply that brings it is written to --out.`,
-		Example: "  meterseal-vendor license credit 'plant north' render.pages 500 --out replies",
+		Example: "  meterseal-vendor license credit 'plant north' render.pages 500 \\\n      --reason 'double import' --out replies",
 		Args:    cobra.ExactArgs(3),
 	}
+	cmd.Flags().String("reason", "", "why, for the audit log")
 	replyFlags(cmd)
 	cmd.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, args []string) error {
 		amount, err := strconv.ParseUint(args[2], 10, 63)
@@ -53,7 +54,8 @@ ledger keeps what was used. The reply that brings it is written to --out.`,
 		if err != nil {
 			return err
 		}
-		r, err := p.Credit(cmd.Context(), l.Origin, args[1], amount, who())
+		reason, _ := cmd.Flags().GetString("reason")
+		r, err := p.Credit(cmd.Context(), l.Origin, args[1], amount, reason, who())
 		if err != nil {
 			return err
 		}

@@ -208,7 +208,7 @@ func (s *Server) ledgerChanges(ledger param) []Route {
 			if body.Amount == 0 {
 				return httpapi.BadRequest("body.amount", "is missing, or 0", "give what is to be given back, in the smallest unit of the meter")
 			}
-			_, err := s.Portal.Credit(edit(r), origin, body.Meter, body.Amount, actor(r))
+			_, err := s.Portal.Credit(edit(r), origin, body.Meter, body.Amount, body.Reason, actor(r))
 			return err
 		}),
 	}
@@ -225,4 +225,5 @@ type labelBody struct {
 type creditBody struct {
 	Meter  string `json:"meter"`
 	Amount uint64 `json:"amount" doc:"in the smallest unit of the meter"`
+	Reason string `json:"reason,omitempty" doc:"why; for the audit log"`
 }

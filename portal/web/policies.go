@@ -64,7 +64,7 @@ func spanWords(s string) string {
 	if err != nil {
 		return s
 	}
-	return durWords(d)
+	return span(d)
 }
 
 func everyWords(s string) string {
@@ -75,14 +75,6 @@ func everyWords(s string) string {
 		return "each year"
 	}
 	return "every " + spanWords(s)
-}
-
-func durWords(d ledger.Dur) string {
-	unit := map[byte]string{'s': "second", 'm': "minute", 'h': "hour", 'd': "day"}[d.Unit]
-	if unit == "" {
-		return "no time"
-	}
-	return plural(int64(d.N), unit)
 }
 
 // policyLine is a policy in a list.

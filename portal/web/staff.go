@@ -19,11 +19,15 @@ var staffFunctions = template.FuncMap{
 	"seg":          escape,
 	"options":      optionsOf,
 	"has":          func(v url.Values, name, value string) bool { return slices.Contains(v[name], value) },
+	"auditwords":   auditWords,
+	"audittext":    auditText,
 	"poolfault":    poolFault,
 }
 
 // escape spells a name as one part of a path, or as a value in an address.
 func escape(name string) string { return url.PathEscape(name) }
+
+func escapeQuery(value string) string { return url.QueryEscape(value) }
 
 func count64(n int64) string { return strconv.FormatInt(n, 10) }
 

@@ -89,6 +89,13 @@ var ruleGroup = termGroup{"What we do with it", "Rules of the vendor's side. The
 	{Line: "approval", Label: "Each activation", Options: []option{{"", "gets its license at once"}, {"yes", "waits until staff approve it"}}},
 }}
 
+// nameGroup is for a license that exists; one that is made asks for names first.
+var nameGroup = termGroup{"Names", "", []term{
+	{Line: "licensee", Label: "Licensee", Help: "As it stands in the license.", text: true},
+	{Line: "solution-name", Label: "Solution name", Help: "Must equal license.solutionName of each site letter by letter, capitals too; a site with another name refuses the new license.", text: true},
+	{Line: "product-line", Label: "Product line", Help: "A site program of another line refuses the license."},
+}}
+
 // fixedLines are those that nobody writes by hand.
 var fixedLines = []string{"id", "serial", "issued", "site", "site-key", "checkpoint", "receipt-key", "reply-key", "next-license-key", "revoked", "suspended"}
 
@@ -112,8 +119,8 @@ type termForm struct {
 const poolRows = 2
 
 // newTermForm returns the form of lines as they are, for a product.
-func newTermForm(lines license.Lines, product *portal.Product) *termForm {
-	f := &termForm{Groups: termGroups, Values: map[string]string{}, Chosen: map[string]bool{}, Fixed: map[string]bool{},
+func newTermForm(lines license.Lines, product *portal.Product, groups ...termGroup) *termForm {
+	f := &termForm{Groups: slices.Concat(termGroups, groups), Values: map[string]string{}, Chosen: map[string]bool{}, Fixed: map[string]bool{},
 		Resets: optionsOf("none", "never", "daily", "daily, 00:00 UTC", "weekly", "weekly, Monday 00:00 UTC", "monthly", "monthly, the 1st 00:00 UTC", "annual", "annual, 1 January 00:00 UTC"),
 		Shares: optionsOf("none", "each session takes one", "user", "one per user", "host", "one per host"), Joins: optionsOf("exclusive", "exclusive", "additive", "adds up")}
 	if product != nil {
@@ -188,10 +195,17 @@ func (f *termForm) fillLimit(rest string) bool {
 
 func (f *termForm) term(line string) *term {
 	for _, g := range f.Groups {
-		for i := range g.Terms {
-			if g.Terms[i].Line == line {
-				return &g.Terms[i]
-			}
+		if t := g.term(line); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+func (g termGroup) term(line string) *term {
+	for i := range g.Terms {
+		if g.Terms[i].Line == line {
+			return &g.Terms[i]
 		}
 	}
 	return nil
@@ -271,7 +285,7 @@ func (f *termForm) parse(form url.Values, base license.Lines) (license.Lines, er
 		put("limit", slices.Compact(limits))
 		put("seats", slices.Compact(pools))
 		for name := range base {
-			if !slices.Contains(fixedLines, name) && f.term(name) == nil && !slices.Contains([]string{"limit", "seats", "meter", "feature"}, name) {
+			if !slices.Contains(fixedLines, name) && f.term(name) == nil && nameGroup.term(name) == nil && !slices.Contains([]string{"limit", "seats", "meter", "feature"}, name) {
 				put(name, raw[name])
 			}
 		}

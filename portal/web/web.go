@@ -73,6 +73,7 @@ func (s *Server) Routes() []Route {
 		s.policyRoutes,
 		s.siteRoutes,
 		s.usageRoutes,
+		s.licenseRoutes,
 		s.myRoutes,
 		s.uploadRoutes,
 		s.myReportRoutes,

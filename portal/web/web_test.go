@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -27,7 +28,7 @@ func pages(t *testing.T, v *portaltest.Vendor) http.Handler {
 	t.Helper()
 	g, err := gate.New(gate.Options{Portal: v.Portal, Now: v.Clock.Now})
 	v.Must(err)
-	s, err := web.New(web.Options{Portal: v.Portal, Gate: g, Now: v.Clock.Now, Version: "1.0.0"})
+	s, err := web.New(web.Options{Portal: v.Portal, Gate: g, Now: v.Clock.Now, Version: "1.0.0", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	v.Must(err)
 	return s.Handler()
 }

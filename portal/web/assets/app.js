@@ -4,7 +4,15 @@
 for (const t of document.querySelectorAll("time[data-local]")) {
   const at = new Date(t.dateTime);
   if (at.getTimezoneOffset() === 0) continue;
-  t.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+  const local = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+  t.title = local;
+  // Where a date decides something, it stands there for all to see.
+  if (t.hasAttribute("data-local-beside")) {
+    const span = document.createElement("span");
+    span.className = "beside";
+    span.textContent = local + ", your time";
+    t.after(span);
+  }
 }
 
 // Light and dark.
