@@ -255,8 +255,8 @@ func (s *Server) credit(r *http.Request, l *portal.License, form url.Values) err
 	return at(err, "meter")
 }
 
-// codesPage makes an initialization code.
-type codesPage struct {
+// startCodePage makes an initialization code.
+type startCodePage struct {
 	*licensePage
 	Code *portal.StartCode // that was just made
 	QR   template.URL
@@ -271,7 +271,7 @@ func (s *Server) licenseCodes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c := codesPage{licensePage: d}
+	c := startCodePage{licensePage: d}
 	p := page{Title: "Activate by typed codes", Nav: "licenses", Crumbs: licenseCrumbs(l, d.CustomerName), Data: &c,
 		Command: "license code " + l.ID, API: "POST /api/v1/licenses/" + l.ID + "/codes"}
 	if r.Method != http.MethodPost {
