@@ -101,7 +101,7 @@ func TestSeriesLimitAndForecast(t *testing.T) {
 	}
 	v.Clock.Set(time.Unix(s.Until(), 0))
 	s.Send()
-	_, err := v.Credit(t0, s.Ledger.Name, "render.pages", 70, "ana")
+	_, err := v.Credit(t0, s.Ledger.Name, "render.pages", 70, "", "ana")
 	v.Must(err)
 	all, err := v.UsageSeries(t0, portal.SeriesFilter{License: "L-1"})
 	v.Must(err)
