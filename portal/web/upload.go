@@ -48,7 +48,7 @@ func (s *Server) uploadForm(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) uploadPageOf(r *http.Request) (page, error) {
 	p := uploadPage()
 	labels, err := s.labels(r.Context())
-	p.Data = map[string]any{"Labels": labels}
+	p.Data = map[string]any{"Labels": labels, "At": "/my"}
 	return p, err
 }
 
@@ -92,7 +92,7 @@ func (s *Server) describe(ctx context.Context, a *portal.Answer, name string) (u
 	if len(a.Totals) == 0 {
 		return f, nil
 	}
-	lic, err := s.mine(ctx, a.License)
+	lic, err := s.Portal.License(ctx, a.License) // the answer is the caller's already
 	if err != nil {
 		return f, err
 	}
@@ -248,9 +248,7 @@ func (s *Server) results(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if nth(q["again"], i) == "yes" && a.Refusal == nil { // the answer of then, asked for once more
-			a.Code, a.Duplicate, a.Totals, a.Base = "duplicate", true, nil, a.Size
-		}
+		asGiven(a, nth(q["again"], i))
 		f, err := s.describe(r.Context(), a, nth(q["name"], i))
 		if err != nil {
 			return err
@@ -261,6 +259,13 @@ func (s *Server) results(w http.ResponseWriter, r *http.Request) error {
 		return absent("report", "")
 	}
 	return s.show(w, r, "results", resultsPage(files))
+}
+
+// asGiven makes of an answer what it is when the same is sent once more.
+func asGiven(a *portal.Answer, again string) {
+	if again == "yes" && a.Refusal == nil {
+		a.Code, a.Duplicate, a.Totals, a.Base = "duplicate", true, nil, a.Size
+	}
 }
 
 // nth is one of several parameters of one name; empty: it is not there.

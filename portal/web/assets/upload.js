@@ -134,7 +134,7 @@ function show(i, state, text, kind = "") {
   if (state === "failed") acts.push(button("Send again", () => { show(i, "waiting", "Ready to be sent."); run(); }, ""), button("Remove", () => remove(i)));
   if (i.report) {
     const a = make("a", "What it came to", "button quiet");
-    a.href = "/my/reports/" + encodeURIComponent(i.report);
+    a.href = form.dataset.reports + encodeURIComponent(i.report);
     acts.push(a);
   }
   for (const b of acts) b.setAttribute("aria-describedby", i.says.id);
@@ -248,7 +248,7 @@ async function run() {
     q.append("again", i.again ? "yes" : "");
   }
   if (!q.has("id")) return;
-  const to = "/my/results?" + q;
+  const to = form.dataset.results + "?" + q;
   if (items.every((i) => i.state === "done")) {
     location.assign(to);
     return;
