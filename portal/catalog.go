@@ -29,6 +29,9 @@ type Customer struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
+	// Zone is where the days of its statements begin, such as Europe/Berlin;
+	// empty: UTC.
+	Zone string `json:"zone,omitempty"`
 }
 
 // SetProduct makes a product, or changes its name, floor and features and adds
@@ -127,7 +130,7 @@ func (c conn) product(ctx context.Context, id string) (p Product, found bool, er
 	return p, true, err
 }
 
-// SetCustomer makes a customer, or changes the name. An empty id is made up and
+// SetCustomer makes a customer, or changes name and zone. An empty id is made up and
 // returned.
 func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor string) (Customer, error) {
 	if customer.ID == "" {
@@ -142,20 +145,23 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 	case customer.Name != clean(customer.Name):
 		return customer, refuse(CodeBadRequest, "the name of a customer has at most %d bytes, and no control characters", labelBytesMax)
 	}
+	if _, err := ZoneOf(customer.Zone); err != nil {
+		return customer, err
+	}
 	err := p.catalogTx(ctx, func(c conn) error {
 		if err := c.holdCatalog(ctx, "customers", "id", customer.ID); err != nil {
 			return err
 		}
 		before, created := Customer{ID: customer.ID}, int64(0)
-		found, err := c.get(ctx, "SELECT name, created FROM customers WHERE id = ?", []any{customer.ID}, &before.Name, &created)
+		found, err := c.get(ctx, "SELECT name, created, zone FROM customers WHERE id = ?", []any{customer.ID}, &before.Name, &created, &before.Zone)
 		if before.Created = unix(created); err == nil {
 			err = check(ctx, "customer", customer.ID, before, found)
 		}
 		if err != nil {
 			return err
 		}
-		_, err = c.exec(ctx, "INSERT INTO customers (id, name, created) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
-			customer.ID, customer.Name, p.now().Unix())
+		_, err = c.exec(ctx, "INSERT INTO customers (id, name, created, zone) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, zone = excluded.zone",
+			customer.ID, customer.Name, p.now().Unix(), customer.Zone)
 		if err != nil {
 			return err
 		}
@@ -166,7 +172,7 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 		if err := p.emit(ctx, c, kind, customer.ID, map[string]string{"customer": customer.ID, "name": customer.Name}); err != nil {
 			return err
 		}
-		return c.audit(ctx, p.now(), actor, "customer.set", customer.ID, before.Name, customer.Name)
+		return c.audit(ctx, p.now(), actor, "customer.set", customer.ID, before.named(), customer.named())
 	})
 	return customer, err
 }
@@ -175,10 +181,27 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 func (p *Portal) Customers(ctx context.Context) ([]Customer, error) {
 	return list(ctx, p.store.reader(), func(scan func(...any) error) (c Customer, err error) {
 		var created int64
-		err = scan(&c.ID, &c.Name, &created)
+		err = scan(&c.ID, &c.Name, &created, &c.Zone)
 		c.Created = unix(created)
 		return c, err
-	}, "SELECT id, name, created FROM customers ORDER BY id")
+	}, "SELECT id, name, created, zone FROM customers ORDER BY id")
+}
+
+// named is the name, with the zone if there is one, for the audit log.
+func (c Customer) named() string {
+	if c.Zone == "" {
+		return c.Name
+	}
+	return c.Name + ", " + c.Zone
+}
+
+// ZoneOf returns a time zone of the IANA database by its name; empty: UTC.
+func ZoneOf(name string) (*time.Location, error) {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		return nil, refuse(CodeBadRequest, "there is no time zone %.40q; name one such as Europe/Berlin", name).with("line", "zone")
+	}
+	return zone, nil
 }
 
 // unix returns the time of seconds since 1970; 0 is no time.

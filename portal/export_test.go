@@ -27,7 +27,7 @@ func (p *Portal) Migrate(ctx context.Context) error { return p.store.migrate(ctx
 func (p *Portal) Tables(ctx context.Context) (map[string]int64, error) {
 	out := map[string]int64{}
 	for _, t := range []string{"products", "product_lines", "policies", "customers", "licenses", "documents", "ledgers", "uploads", "receipts", "spans",
-		"usage_days", "seat_days", "facts", "node_days", "arrivals", "findings", "finding_notes", "trials", "codes", "alerts", "audit"} {
+		"usage_days", "seat_days", "facts", "node_days", "arrivals", "findings", "finding_notes", "statements", "statement_numbers", "trials", "codes", "alerts", "audit"} {
 		var n int64
 		if _, err := p.store.reader().get(ctx, "SELECT COUNT(*) FROM "+t, nil, &n); err != nil {
 			return nil, err

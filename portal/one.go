@@ -6,7 +6,7 @@ import "context"
 func (p *Portal) Customer(ctx context.Context, id string) (*Customer, error) {
 	var c Customer
 	var created int64
-	found, err := p.store.reader().get(ctx, "SELECT id, name, created FROM customers WHERE id = ?", []any{id}, &c.ID, &c.Name, &created)
+	found, err := p.store.reader().get(ctx, "SELECT id, name, created, zone FROM customers WHERE id = ?", []any{id}, &c.ID, &c.Name, &created, &c.Zone)
 	if err == nil && !found {
 		err = refuse(CodeNotFound, "there is no customer %q", id)
 	}

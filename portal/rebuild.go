@@ -98,7 +98,10 @@ func (r *rebuild) run(ctx context.Context, replies []string) error {
 	if err := r.replay(ctx); err != nil {
 		return err
 	}
-	return r.decisions(ctx)
+	if err := r.decisions(ctx); err != nil {
+		return err
+	}
+	return r.p.store.tx(ctx, func(c conn) error { return c.restoreStatements(ctx, r.p.path(statementsFolder, "")) })
 }
 
 // read takes a reply that we have signed. Rejections say nothing that is needed.

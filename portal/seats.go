@@ -76,21 +76,29 @@ type PoolRow struct {
 	Ledger      string `json:"ledger"`
 	Report      string `json:"report"`
 	Complete    bool   `json:"complete"` // as of a StatementRow
+	// Exact: the period begins and ends with a UTC day. Pools are kept by UTC day,
+	// and one that is cut counts where its noon is.
+	Exact bool `json:"exact"`
 }
 
 // PoolStatement is Statement for pools. A filter for a meter leaves out all of them.
 func (p *Portal) PoolStatement(ctx context.Context, from, to time.Time, f StatementFilter) ([]PoolRow, error) {
+	return p.store.reader().poolStatement(ctx, from, to, f)
+}
+
+func (c conn) poolStatement(ctx context.Context, from, to time.Time, f StatementFilter) ([]PoolRow, error) {
 	out := []PoolRow{}
 	if f.Meter != "" {
 		return out, nil
 	}
-	f.Period = cmp.Or(f.Period, license.ResetMonthly)
+	k := newCalendar(cmp.Or(f.Period, license.ResetMonthly), f.Zone, from, to)
+	noon := func(day int64) time.Time { return time.Unix(day*daySeconds+daySeconds/2, 0) }
 	type dayRow struct {
 		seatRow
 		origin, license, customer, upload, state string
 		until                                    int64
 	}
-	days, err := list(ctx, p.store.reader(), func(scan func(...any) error) (r dayRow, err error) {
+	days, err := list(ctx, c, func(scan func(...any) error) (r dayRow, err error) {
 		var first, last int64
 		err = scan(&r.origin, &r.license, &r.customer, &r.upload, &r.pool, &r.day, &r.peak, &r.seconds, &r.denied, &first, &last, &r.until, &r.state)
 		r.first, r.last = uint64(first), uint64(last)
@@ -99,17 +107,20 @@ func (p *Portal) PoolStatement(ctx context.Context, from, to time.Time, f Statem
 		FROM seat_days s JOIN ledgers l ON l.origin = s.origin JOIN licenses k ON k.id = l.license
 		WHERE s.day >= ? AND s.day < ? AND (? = '' OR l.license = ?) AND (? = '' OR k.customer = ?) AND (? = '' OR s.origin = ?)
 		ORDER BY l.license, s.origin, s.pool, s.day, s.first_record`,
-		floorDay(from), floorDay(to), f.License, f.License, f.Customer, f.Customer, f.Origin, f.Origin)
+		floorDay(k.from), floorDay(k.to)+1, f.License, f.License, f.Customer, f.Customer, f.Origin, f.Origin)
 	if err != nil {
 		return nil, err
 	}
 	var sum seatRow
 	for _, r := range days {
-		begin, end := period(f.Period, r.day, from, to)
+		if at := noon(r.day); at.Before(k.from) || !at.Before(k.to) {
+			continue
+		}
+		begin, end := k.period(noon(r.day))
 		n := len(out) - 1
 		if n < 0 || out[n].Ledger != r.origin || out[n].Pool != r.pool || !out[n].From.Equal(begin) {
 			out = append(out, PoolRow{License: r.license, Customer: r.customer, Pool: r.pool, From: begin, To: end, Ledger: r.origin,
-				Complete: r.until >= end.Unix() || r.state == LedgerRetired})
+				Complete: r.until >= end.Unix() || r.state == LedgerRetired, Exact: begin.Unix()%daySeconds == 0 && end.Unix()%daySeconds == 0})
 			sum = r.seatRow
 		} else if err := sum.merge(&r.seatRow); err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package portal
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -16,6 +17,8 @@ type StatementFilter struct {
 	// Period is monthly (the default), daily, weekly, annual, or none: one number
 	// for the whole time.
 	Period license.Reset
+	// Zone is where days, weeks, months and years begin; nil: UTC.
+	Zone *time.Location
 }
 
 // A StatementRow is what one ledger used of one meter in one period, with the
@@ -46,27 +49,33 @@ type StatementRow struct {
 	// Complete: the ledger has reported all of the period, or has ended with its
 	// last report.
 	Complete bool `json:"complete"`
+	// Exact: no window that was longer than a quarter of an hour reaches over the
+	// begin or end of the period, as may be where that is not one of UTC. What is
+	// not exact is in the period in which its window began.
+	Exact bool `json:"exact"`
 }
 
-// Statement adds up usage in [from, to), which are cut to whole UTC days.
+// Statement adds up usage in [from, to), widened to whole days of the zone.
 //
-// Usage counts on the UTC day on which the site booked it: late events on the
-// day of their booking, not of their window. So the number of a period that a
-// site has reported to its end (Complete) never changes.
+// Usage counts when the site booked it: late events on the day of their booking,
+// not of their window. So the number of a period that a site has reported to its
+// end (Complete) never changes. The periods of two zones share out the same total.
 func (p *Portal) Statement(ctx context.Context, from, to time.Time, f StatementFilter) ([]StatementRow, error) {
-	if f.Period == "" {
-		f.Period = license.ResetMonthly
-	}
+	return p.store.reader().statement(ctx, from, to, f)
+}
+
+func (c conn) statement(ctx context.Context, from, to time.Time, f StatementFilter) ([]StatementRow, error) {
+	k := newCalendar(cmp.Or(f.Period, license.ResetMonthly), f.Zone, from, to)
+	first, next := k.days()
 	type dayRow struct {
 		usageRow
 		origin, license, customer, upload, agg, state string
 		until                                         int64
 	}
-	c := p.store.reader()
 	days, err := list(ctx, c, func(scan func(...any) error) (r dayRow, err error) {
 		var count, first, last int64
 		err = scan(&r.origin, &r.license, &r.customer, &r.upload, &r.meter, &r.day, &r.agg, &count, &r.total.Value, &r.late, &r.total.DValue, &r.over,
-			&r.total.To, &first, &last, &r.until, &r.state)
+			&r.total.To, &first, &last, &r.slots, &r.until, &r.state)
 		if err != nil {
 			return r, err
 		}
@@ -75,32 +84,46 @@ func (p *Portal) Statement(ctx context.Context, from, to time.Time, f StatementF
 		r.usageRow.agg, err = events.ParseAggregation(r.agg)
 		return r, err
 	}, `SELECT u.origin, l.license, k.customer, u.upload, u.meter, u.day, u.aggregation, u.events, u.value, u.late, u.adjusted, u.over, u.latest,
-		u.first_record, u.last_record, l.until, l.state FROM usage_days u JOIN ledgers l ON l.origin = u.origin JOIN licenses k ON k.id = l.license
+		u.first_record, u.last_record, u.slots, l.until, l.state FROM usage_days u JOIN ledgers l ON l.origin = u.origin JOIN licenses k ON k.id = l.license
 		WHERE u.day >= ? AND u.day < ? AND (? = '' OR l.license = ?) AND (? = '' OR k.customer = ?) AND (? = '' OR u.origin = ?) AND (? = '' OR u.meter = ?)
 		ORDER BY l.license, u.origin, u.meter, u.day, u.first_record`,
-		floorDay(from), floorDay(to), f.License, f.License, f.Customer, f.Customer, f.Origin, f.Origin, f.Meter, f.Meter)
+		first, next, f.License, f.License, f.Customer, f.Customer, f.Origin, f.Origin, f.Meter, f.Meter)
 	if err != nil {
 		return nil, err
 	}
 	terms := map[string]*license.License{}
 	out := []StatementRow{}
-	var sum usageRow
-	for _, r := range days {
-		begin, end := period(f.Period, r.day, from, to)
-		n := len(out) - 1
-		if n < 0 || out[n].Ledger != r.origin || out[n].Meter != r.meter || !out[n].From.Equal(begin) {
-			row := StatementRow{License: r.license, Customer: r.customer, Meter: r.meter, Aggregation: r.agg, From: begin, To: end, Ledger: r.origin,
-				Complete: r.until >= end.Unix() || r.state == LedgerRetired}
-			if err := p.nameUnit(ctx, c, terms, &row); err != nil {
-				return nil, err
+	var sums []part
+	type key struct {
+		origin, meter string
+		from          int64
+	}
+	rows := map[key]int{} // a day of several reports comes to each of its periods again
+	for i := range days {
+		r := &days[i]
+		err := k.cut(&r.usageRow, func(begin, end time.Time, x part, exact bool) error {
+			at := key{r.origin, r.meter, begin.Unix()}
+			n, ok := rows[at]
+			if !ok {
+				n, rows[at] = len(out), len(out)
+				row := StatementRow{License: r.license, Customer: r.customer, Meter: r.meter, Aggregation: r.agg, From: begin, To: end, Ledger: r.origin,
+					Complete: r.until >= end.Unix() || r.state == LedgerRetired, Exact: true, FirstRecord: r.first, LastRecord: r.last}
+				if err := c.nameUnit(ctx, terms, &row); err != nil {
+					return err
+				}
+				out, sums = append(out, row), append(sums, x)
+			} else if err := sums[n].merge(r.usageRow.agg, x); err != nil {
+				return fmt.Errorf("meter %s: %w", r.meter, err)
 			}
-			out, sum = append(out, row), r.usageRow
-		} else if err := sum.merge(&r.usageRow); err != nil {
+			row, sum := &out[n], &sums[n]
+			row.Quantity, row.Adjusted, row.Late, row.Over, row.Events = sum.total.Value, sum.total.DValue, sum.late, sum.over, sum.total.Count
+			row.FirstRecord, row.LastRecord, row.Report = min(row.FirstRecord, r.first), max(row.LastRecord, r.last), max(row.Report, r.upload)
+			row.Exact = row.Exact && exact
+			return nil
+		})
+		if err != nil {
 			return nil, err
 		}
-		row := &out[len(out)-1]
-		row.Quantity, row.Adjusted, row.Late, row.Over, row.Events = sum.total.Value, sum.total.DValue, sum.late, sum.over, sum.total.Count
-		row.FirstRecord, row.LastRecord, row.Report = sum.first, sum.last, max(row.Report, r.upload)
 	}
 	slices.SortStableFunc(out, func(a, b StatementRow) int {
 		return cmp.Or(cmp.Compare(a.License, b.License), a.From.Compare(b.From), cmp.Compare(a.Meter, b.Meter), cmp.Compare(a.Ledger, b.Ledger))
@@ -110,18 +133,8 @@ func (p *Portal) Statement(ctx context.Context, from, to time.Time, f StatementF
 
 func floorDay(t time.Time) int64 { return t.Unix() / daySeconds }
 
-// period is the one of a day, cut to the whole of the statement where nothing is
-// ever reset.
-func period(r license.Reset, day int64, from, to time.Time) (time.Time, time.Time) {
-	begin, end := license.Period(r, time.Unix(day*daySeconds, 0))
-	if begin.IsZero() {
-		return time.Unix(floorDay(from)*daySeconds, 0).UTC(), time.Unix(floorDay(to)*daySeconds, 0).UTC()
-	}
-	return begin, end
-}
-
 // nameUnit fills in what the license says of the meter.
-func (p *Portal) nameUnit(ctx context.Context, c conn, terms map[string]*license.License, row *StatementRow) error {
+func (c conn) nameUnit(ctx context.Context, terms map[string]*license.License, row *StatementRow) error {
 	t := terms[row.License]
 	if t == nil {
 		l, err := c.license(ctx, row.License)

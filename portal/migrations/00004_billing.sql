@@ -38,8 +38,38 @@ CREATE TABLE finding_notes ( -- what staff found out
     actor   TEXT   NOT NULL,
     time    BIGINT NOT NULL
 );
+CREATE TABLE statements ( -- drafts, and what was approved
+    id          TEXT   NOT NULL PRIMARY KEY, -- ascends
+    number      TEXT   NOT NULL, -- of an approved one; empty: a draft
+    customer    TEXT   NOT NULL,
+    license     TEXT   NOT NULL, -- empty: all
+    meter       TEXT   NOT NULL, -- empty: all, pools of seats too
+    zone        TEXT   NOT NULL, -- IANA name
+    period      TEXT   NOT NULL,
+    first_day   TEXT   NOT NULL, -- days of the zone, [first_day, next_day)
+    next_day    TEXT   NOT NULL,
+    starts      BIGINT NOT NULL, -- the same as seconds
+    ends        BIGINT NOT NULL,
+    corrects    TEXT   NOT NULL, -- number of the one that this takes the place of; empty: none
+    credits     TEXT   NOT NULL, -- JSON
+    created     BIGINT NOT NULL,
+    created_by  TEXT   NOT NULL,
+    approved    BIGINT NOT NULL, -- 0: a draft
+    approved_by TEXT   NOT NULL,
+    document    TEXT   NOT NULL, -- JSON, frozen; empty: a draft
+    sha256      TEXT   NOT NULL, -- of document, hex
+    version     BIGINT NOT NULL  -- rises with each change; whoever changes it holds the row
+);
+CREATE INDEX statements_of ON statements (customer, starts);
+CREATE INDEX statements_number ON statements (number);
+CREATE TABLE statement_numbers ( -- the last one of each year; whoever takes one holds the row
+    year  TEXT   NOT NULL PRIMARY KEY,
+    last  BIGINT NOT NULL
+);
 
 -- +goose Down
+DROP TABLE statement_numbers;
+DROP TABLE statements;
 DROP TABLE finding_notes;
 DROP TABLE findings;
 DROP TABLE arrivals;
