@@ -169,27 +169,6 @@ func (r *usageRow) cutSlots(f func(at int64, p part) error) (span int64, err err
 	return span, nil
 }
 
-// mergeSlots returns the slots of two rows of one meter and day together. What
-// leaves int64 stays what the first has.
-func mergeSlots(a, b *usageRow) (string, error) {
-	var all [daySlots]part
-	w := slotWriter{day: a.day, agg: a.agg}
-	for _, r := range []*usageRow{a, b} {
-		span, err := r.cutSlots(func(at int64, p part) error {
-			_ = all[at%daySeconds/slotSeconds].merge(a.agg, p)
-			return nil
-		})
-		if err != nil {
-			return "", err
-		}
-		w.span = max(w.span, span)
-	}
-	for n, p := range all {
-		*w.slot(int64(n) * slotSeconds) = p
-	}
-	return w.finish(), nil
-}
-
 // quarter returns the part of the slot in which the row is being booked now.
 func (b *booking) quarter(r *usageRow) *part { return r.quarters.slot(b.at) }
 

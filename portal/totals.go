@@ -17,13 +17,18 @@ func (in *intake) bookTotals(ctx context.Context, c conn) error {
 
 // addTotals adds rows to usage_totals.
 func (c conn) addTotals(ctx context.Context, rows []usageRow) error {
-	days := map[totalKey]*usageRow{}
+	days := map[totalKey]*totalDay{}
 	for i := range rows {
 		if err := addTotal(days, &rows[i]); err != nil {
 			return err
 		}
 	}
-	// In one order, so that no two transactions wait for each other.
+	return c.writeTotals(ctx, days)
+}
+
+// writeTotals adds days to usage_totals, in one order, so that no two transactions
+// wait for each other.
+func (c conn) writeTotals(ctx context.Context, days map[totalKey]*totalDay) error {
 	keys := make([]totalKey, 0, len(days))
 	for k := range days {
 		keys = append(keys, k)
@@ -55,40 +60,57 @@ func (k totalKey) compare(x totalKey) int {
 	return int(k.day - x.day)
 }
 
-// addTotal adds a row to those of its meter and day. A sum that would leave int64
-// stays: the totals are drawn, never billed, and an intake must not fail by them.
-func addTotal(days map[totalKey]*usageRow, r *usageRow) error {
-	k := totalKey{r.meter, r.agg, r.day}
-	t := days[k]
-	if t == nil {
-		days[k] = &usageRow{meter: r.meter, day: r.day, agg: r.agg, part: r.part, slots: r.slots}
+// A totalDay is a row of usage_totals while rows are added to it.
+type totalDay struct {
+	part
+	slots [daySlots]part
+	span  int64
+}
+
+// add adds a row. A sum that would leave int64 stays: the totals are drawn, never
+// billed, and an intake must not fail by them.
+func (t *totalDay) add(r *usageRow) error {
+	_ = t.part.merge(r.agg, r.part)
+	span, err := r.cutSlots(func(at int64, p part) error {
+		_ = t.slots[at%daySeconds/slotSeconds].merge(r.agg, p)
 		return nil
+	})
+	t.span = max(t.span, span)
+	return err
+}
+
+// text spells the slots.
+func (t *totalDay) text(k totalKey) string {
+	w := slotWriter{day: k.day, agg: k.agg, span: t.span}
+	for n, p := range t.slots {
+		*w.slot(int64(n) * slotSeconds) = p
 	}
-	text, err := mergeSlots(t, r)
-	if err != nil {
-		return err
+	return w.finish()
+}
+
+func addTotal(days map[totalKey]*totalDay, r *usageRow) error {
+	k := totalKey{r.meter, r.agg, r.day}
+	if days[k] == nil {
+		days[k] = &totalDay{}
 	}
-	_ = t.merge(r)
-	t.slots = text
-	return nil
+	return days[k].add(r)
 }
 
 // addTotalsOf holds the rows of keys, and writes each anew.
-func (c conn) addTotalsOf(ctx context.Context, keys []totalKey, days map[totalKey]*usageRow) error {
+func (c conn) addTotalsOf(ctx context.Context, keys []totalKey, days map[totalKey]*totalDay) error {
 	const columns = 10
 	marks := strings.TrimSuffix(strings.Repeat("("+strings.Repeat("?, ", columns)+"1), ", len(keys)), ", ")
-	write := func(rows func(totalKey) *usageRow, conflict string) error {
+	write := func(days func(totalKey) *totalDay, conflict string) error {
 		args := make([]any, 0, columns*len(keys))
 		for _, k := range keys {
-			r := rows(k)
-			args = append(args, k.meter, k.agg.String(), k.day, int64(r.total.Count), r.total.Value, r.late, r.total.DValue, r.over, r.total.To, r.slots)
+			t := days(k)
+			args = append(args, k.meter, k.agg.String(), k.day, int64(t.total.Count), t.total.Value, t.late, t.total.DValue, t.over, t.total.To, t.text(k))
 		}
 		_, err := c.exec(ctx, `INSERT INTO usage_totals (meter, aggregation, day, events, value, late, adjusted, over, latest, slots, version)
 			VALUES `+marks+" ON CONFLICT (meter, aggregation, day) DO UPDATE SET "+conflict, args...)
 		return err
 	}
-	none := &usageRow{slots: "1~"}
-	if err := write(func(totalKey) *usageRow { return none }, "version = usage_totals.version + 1"); err != nil {
+	if err := write(func(totalKey) *totalDay { return &totalDay{} }, "version = usage_totals.version + 1"); err != nil {
 		return err
 	}
 	for begin := 0; begin < len(keys); {
@@ -106,17 +128,13 @@ func (c conn) addTotalsOf(ctx context.Context, keys []totalKey, days map[totalKe
 			if days[k] == nil {
 				continue // between
 			}
-			text, err := mergeSlots(&had[i], days[k])
-			if err != nil {
+			if err := days[k].add(&had[i]); err != nil {
 				return err
 			}
-			_ = had[i].merge(days[k])
-			had[i].slots = text
-			days[k] = &had[i]
 		}
 		begin = end
 	}
-	return write(func(k totalKey) *usageRow { return days[k] }, `events = excluded.events, value = excluded.value, late = excluded.late,
+	return write(func(k totalKey) *totalDay { return days[k] }, `events = excluded.events, value = excluded.value, late = excluded.late,
 		adjusted = excluded.adjusted, over = excluded.over, latest = excluded.latest, slots = excluded.slots`)
 }
 
@@ -141,7 +159,7 @@ func (c conn) fillTotals(ctx context.Context) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	days := map[totalKey]*usageRow{}
+	days := map[totalKey]*totalDay{}
 	_, err = list(ctx, c, func(scan func(...any) error) (none struct{}, err error) {
 		r, err := scanTotal(scan)
 		if err == nil {
@@ -152,9 +170,5 @@ func (c conn) fillTotals(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("add up usage of all ledgers: %w", err)
 	}
-	rows := make([]usageRow, 0, len(days))
-	for _, r := range days {
-		rows = append(rows, *r)
-	}
-	return c.addTotals(ctx, rows)
+	return c.writeTotals(ctx, days)
 }
