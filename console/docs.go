@@ -25,23 +25,10 @@ func (s *server) docsRoutes() []route {
 func (s *server) getErrorPage(w http.ResponseWriter, r *http.Request, _ values) error {
 	code := r.PathValue("code")
 	var page strings.Builder
-	var head []string
-	for line := range strings.Lines(docs.Errors) {
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		switch {
-		case len(cells) < 3:
-		case cells[0] == "code":
-			head = cells
-		case strings.Contains(cells[0], "`"+code+"`"):
-			page.WriteString(code + "\n")
-			for i := 1; i < len(cells) && i < len(head); i++ {
-				if cells[i] != "" {
-					page.WriteString("  " + head[i] + ": " + strings.ReplaceAll(cells[i], "`", "") + "\n")
-				}
-			}
+	for _, row := range docs.ErrorRows(code) {
+		page.WriteString(code + "\n")
+		for _, c := range row {
+			page.WriteString("  " + c.Head + ": " + strings.ReplaceAll(c.Text, "`", "") + "\n")
 		}
 	}
 	if page.Len() == 0 {

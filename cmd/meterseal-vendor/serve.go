@@ -223,11 +223,11 @@ func refusal(err error) error {
 
 // portalHandler puts pages and API behind the gate.
 func (s *server) portalHandler(g *gate.Gate) (http.Handler, error) {
-	pages, err := web.New(web.Options{Portal: s.portal, Gate: g, Now: s.now, Log: s.log, Version: version})
+	programs, err := api.New(api.Options{Portal: s.portal, Now: s.now, Log: s.log, Version: version})
 	if err != nil {
 		return nil, err
 	}
-	programs, err := api.New(api.Options{Portal: s.portal, Now: s.now, Log: s.log, Version: version})
+	pages, err := web.New(web.Options{Portal: s.portal, Gate: g, Now: s.now, Log: s.log, Version: version, API: programs.Document()})
 	if err != nil {
 		return nil, err
 	}

@@ -107,6 +107,9 @@ func (s *Server) common(rt *Route) {
 // Routes lists every route of the API.
 func (s *Server) Routes() []Route { return s.table.Routes }
 
+// Document is the OpenAPI document.
+func (s *Server) Document() []byte { return s.spec }
+
 // Handler serves the routes. Requests come through the gate's Wrap.
 func (s *Server) Handler() http.Handler {
 	table := s.table.Handler()

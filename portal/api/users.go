@@ -37,6 +37,7 @@ func (s *Server) userRoutes() []Route {
 				return err
 			}
 			w.Header().Set("Location", "/api/v1/users/"+u.ID)
+			keepSecret(w)
 			return s.answerTagged(w, r, http.StatusCreated, "", invited{u, welcomePath + link})
 		},
 	}, {
@@ -104,6 +105,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, do string) e
 	if link != "" {
 		link = welcomePath + link
 	}
+	keepSecret(w)
 	return s.answerTagged(w, r, http.StatusOK, "", invited{u, link})
 }
 
@@ -178,5 +180,6 @@ func (s *Server) makeToken(w http.ResponseWriter, r *http.Request, _ values) err
 	if err != nil {
 		return err
 	}
+	keepSecret(w)
 	return s.answerTagged(w, r, http.StatusCreated, "", madeToken{t, secret})
 }

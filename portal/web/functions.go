@@ -23,6 +23,7 @@ var functions = template.FuncMap{
 	"join":     strings.Join,
 	"add":      func(a, b int) int { return a + b },
 	"link":     withQuery,
+	"marked":   marked,
 
 	"chart":      drawChart,
 	"charttable": chartTable,
@@ -174,4 +175,17 @@ func withQuery(v view, name, value string) string {
 	b.WriteString("?")
 	b.WriteString(encode(c))
 	return b.String()
+}
+
+// marked writes text in which words stand between back quotes, as code.
+func marked(text string) template.HTML {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		part = template.HTMLEscapeString(part)
+		if i%2 == 1 {
+			part = "<code>" + part + "</code>"
+		}
+		b.WriteString(part)
+	}
+	return template.HTML(b.String())
 }

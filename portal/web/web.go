@@ -20,6 +20,9 @@ type Options struct {
 	// Log takes what went wrong on our side; nil: none.
 	Log     *slog.Logger
 	Version string
+	// API is the OpenAPI document of the API, which the page /docs/api shows; nil:
+	// there is none.
+	API []byte
 }
 
 // A Server has the pages.
@@ -27,6 +30,7 @@ type Server struct {
 	Options
 	templates map[string]*template.Template
 	scanning  chan struct{} // full while a picture is read
+	reference reference     // of the API
 }
 
 // New returns the pages.
@@ -46,6 +50,9 @@ func newServer(o Options) (*Server, error) {
 	}
 	s := &Server{Options: o, scanning: make(chan struct{}, 1)}
 	var err error
+	if s.reference, err = readReference(o.API); err != nil {
+		return nil, err
+	}
 	s.templates, err = parseTemplates()
 	return s, err
 }
@@ -89,6 +96,7 @@ func (s *Server) Routes() []Route {
 		s.brandRoutes,
 		s.assetRoutes,
 		s.verifyRoutes,
+		s.docsRoutes,
 	} {
 		list = append(list, group()...)
 	}
