@@ -17,13 +17,24 @@ import (
 // what is another's.
 func (s *Server) myRoutes() []Route {
 	return []Route{
-		{"GET", "/my", gate.Own, s.myHome},
-		{"GET", "/my/licenses/{id}", gate.Own, s.myLicense},
-		{"GET", "/my/ledgers/{id}", gate.Own, s.myLedger},
-		{"GET", "/my/ledgers/{id}/reply", gate.Own, s.myLedgerReply},
-		{"GET", "/my/ledgers/{id}/parts", gate.Own, s.myLedgerParts},
-		{"GET", "/my/ledgers/{id}/receipts/{size}", gate.Own, s.myReceipt},
+		my("GET", "/my", s.myHome),
+		my("GET", "/my/licenses/{id}", s.myLicense),
+		my("GET", "/my/ledgers/{id}", s.myLedger),
+		my("GET", "/my/ledgers/{id}/reply", s.myLedgerReply),
+		my("GET", "/my/ledgers/{id}/parts", s.myLedgerParts),
+		my("GET", "/my/ledgers/{id}/receipts/{size}", s.myReceipt),
 	}
+}
+
+// my is a route of customers. Who belongs to none has no pages: elsewhere no customer
+// means all of them.
+func my(method, path string, serve func(w http.ResponseWriter, r *http.Request) error) Route {
+	return Route{method, path, gate.Own, func(w http.ResponseWriter, r *http.Request) error {
+		if gate.CallerOf(r.Context()).Customer == "" {
+			return &portal.Error{Code: portal.CodeNotAllowed, Status: http.StatusForbidden, FixBy: "vendor", Message: "this account belongs to no customer", Hint: "ask your vendor to say whose it is"}
+		}
+		return serve(w, r)
+	}}
 }
 
 // A licenseView is a license as its owner sees it.

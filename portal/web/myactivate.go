@@ -16,13 +16,13 @@ import (
 
 func (s *Server) activateRoutes() []Route {
 	return []Route{
-		{"GET", "/my/activate", gate.Own, s.activatePage},
-		{"GET", "/my/activate/code", gate.Own, s.typedPage},
-		{"POST", "/my/activate/start", gate.Own, s.startCode},
-		{"POST", "/my/activate/code", gate.Own, s.activateByCode},
-		{"POST", "/my/activate/check", gate.Own, s.checkRows},
-		{"GET", "/my/deactivate", gate.Own, s.deactivatePage},
-		{"GET", "/my/transfer", gate.Own, s.transferPage},
+		my("GET", "/my/activate", s.activatePage),
+		my("GET", "/my/activate/code", s.typedPage),
+		my("POST", "/my/activate/start", s.startCode),
+		my("POST", "/my/activate/code", s.activateByCode),
+		my("POST", "/my/activate/check", s.checkRows),
+		my("GET", "/my/deactivate", s.deactivatePage),
+		my("GET", "/my/transfer", s.transferPage),
 	}
 }
 

@@ -13,10 +13,10 @@ import (
 
 func (s *Server) myReportRoutes() []Route {
 	return []Route{
-		{"GET", "/my/reports", gate.Own, s.myReports},
-		{"GET", "/my/reports/{id}", gate.Own, s.myReport},
-		{"GET", "/my/reports/{id}/reply", gate.Own, s.myReportReply},
-		{"GET", "/my/reports/{id}/file", gate.Own, s.myReportFile},
+		my("GET", "/my/reports", s.myReports),
+		my("GET", "/my/reports/{id}", s.myReport),
+		my("GET", "/my/reports/{id}/reply", s.myReportReply),
+		my("GET", "/my/reports/{id}/file", s.myReportFile),
 	}
 }
 
@@ -124,10 +124,16 @@ func (s *Server) myReportFile(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// A myState is a state in a word, with why.
+type myState struct {
+	stateWord
+	Why string
+}
+
 // myReportState says in a word what became of an upload, to its customer.
-func myReportState(code string) stateWord {
+func myReportState(code string) myState {
 	if s := reportState(code); s.Kind != "bad" {
-		return s
+		return myState{s, ""}
 	}
-	return stateWord{"not accepted: " + explain(code).Title, "bad"}
+	return myState{stateWord{"not accepted", "bad"}, explain(code).Title}
 }

@@ -79,7 +79,7 @@ func hintOf(err error) string {
 }
 
 func (s *Server) scanRoutes() []Route {
-	return []Route{{"GET", "/my/scan", gate.Own, s.scanPage}, {"POST", "/my/scan", gate.Own, s.scan}}
+	return []Route{my("GET", "/my/scan", s.scanPage), my("POST", "/my/scan", s.scan)}
 }
 
 func (s *Server) scanPage(w http.ResponseWriter, r *http.Request) error {

@@ -25,9 +25,9 @@ const (
 
 func (s *Server) uploadRoutes() []Route {
 	return []Route{
-		{"GET", "/my/upload", gate.Own, s.uploadForm},
-		{"POST", "/my/upload", gate.Own, s.upload},
-		{"GET", "/my/results", gate.Own, s.results},
+		my("GET", "/my/upload", s.uploadForm),
+		my("POST", "/my/upload", s.upload),
+		my("GET", "/my/results", s.results),
 	}
 }
 

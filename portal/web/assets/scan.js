@@ -73,6 +73,7 @@ picture.addEventListener("change", async () => {
 function stop() {
   for (const t of stream ? stream.getTracks() : []) t.stop();
   stream = null;
+  video.hidden = true;
   on.hidden = false;
   off.hidden = true;
 }
@@ -89,6 +90,7 @@ if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) {
     on.hidden = true;
     off.hidden = false;
     off.focus();
+    video.hidden = false;
     video.srcObject = stream;
     await video.play();
     // One frame at a time: the next when the portal has read the one before.

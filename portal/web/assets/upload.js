@@ -128,6 +128,7 @@ function show(i, state, text, kind = "") {
   i.state = state;
   i.says.textContent = text;
   i.says.className = kind ? "box " + kind : "";
+  i.bar.hidden = state !== "sending";
   const acts = [];
   if (state === "waiting") acts.push(button("Remove", () => remove(i)));
   if (state === "sending") acts.push(button("Cancel", () => i.request.abort()));
