@@ -29,6 +29,7 @@ type Options struct {
 type Server struct {
 	Options
 	templates map[string]*template.Template
+	near      nearCache
 	scanning  chan struct{} // full while a picture is read
 	reference reference     // of the API
 }
