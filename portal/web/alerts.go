@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/meterseal/meterseal/license"
@@ -89,7 +90,7 @@ func (s *Server) alertPage(r *http.Request) (page, error) {
 		return page{}, err
 	}
 	if d.Answer != nil && d.Answer.Refusal != nil {
-		d.Cause = cmp.Or(causeOf(d.Answer.Refusal), d.Means.Cause)
+		d.Cause = sentence(cmp.Or(causeOf(d.Answer.Refusal), d.Means.Cause))
 		if newRecords(d.Answer.Base, d.Answer.Size) <= quickRecords && len(daysOf(d.Answer.Refusal)) > 0 {
 			if d.Differ, err = s.Portal.CompareDays(ctx, d.Upload); err != nil && !notFound(err) {
 				return page{}, err
@@ -152,6 +153,9 @@ func (s *Server) resolveAlert(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.again(w, r, "alert", p, form, err)
 }
+
+// Named tells whether a day has records that are not the accepted ones.
+func (d alertPage) Named(day string) bool { return slices.Contains(daysOf(d.Answer.Refusal), day) }
 
 // Scale is for amounts of the template.
 func (d alertPage) Scale(meter string) int { return scaleOf(d.terms, meter) }

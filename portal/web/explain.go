@@ -159,6 +159,15 @@ var explanations = map[string]explanation{
 		Means: "Nothing was counted. Sending it again is safe: nothing is counted twice.", Courier: "Send it again; if it stays so, tell the vendor when it was.",
 		Vendor: "See the log of the portal."},
 
+	"idempotency/key_reused": {Kind: "bad", Title: "This idempotency key was used for another request",
+		Means: nothingKept, Courier: "Give each request a key of its own, and repeat a key only with the same request."},
+	"idempotency/under_way": {Kind: "warn", Title: "The same request is being worked on",
+		Means: "Nothing is counted twice.", Courier: "Wait a moment, then send it again under the same key."},
+	"idempotency/answer_lost": {Kind: "warn", Title: "The request was done, and its answer is not on record",
+		Means: "Nothing is counted twice.", Courier: "Ask for the report by the SHA-256 of its file."},
+	"idempotency/secret_shown": {Kind: "warn", Title: "The request was done, and its answer had a secret that is shown once",
+		Means: "It is not shown again.", Courier: "Make a new one, and take the old one back."},
+
 	// Findings that ask for an explanation.
 	"explain/restore": {Kind: "warn", Title: "The ledger came back from a backup or from its reports",
 		Means: "The site recorded the restore itself, so this is no contradiction. Usage that was not reported before may have been sent again by the nodes, or is named as a gap.",
@@ -212,7 +221,11 @@ func explainAnswer(a *portal.Answer) explanation {
 	case a.LicenseStatus == portal.LicenseRefused:
 		return explain("license_refused")
 	}
-	return explain(a.Code)
+	e := explain(a.Code)
+	if a.ReplyName != "" {
+		e.Courier = strings.ReplaceAll(e.Courier, "FILE.reply", a.ReplyName)
+	}
+	return e
 }
 
 // tellCustomer is what to write to the customer about an answer, ready to copy.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -250,6 +251,9 @@ func (s *Server) readAgain(ctx context.Context, d *reportPage) {
 
 // Scale is for amounts of the template.
 func (d reportPage) Scale(meter string) int { return scaleOf(d.Terms, meter) }
+
+// Named tells whether a day has records that are not the accepted ones.
+func (d reportPage) Named(day string) bool { return slices.Contains(d.Told.Days, day) }
 
 // Step writes a step of a clock.
 func (reportPage) Step(s int64) string { return signedSpan(s) }

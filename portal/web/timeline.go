@@ -38,6 +38,14 @@ type mark struct {
 	Report   string // that it came with
 }
 
+// Ends writes where a mark ends; of the same day only the time.
+func (m mark) Ends() string {
+	if m.To.Format(time.DateOnly) == m.From.Format(time.DateOnly) {
+		return m.To.Format("15:04")
+	}
+	return m.To.Format("2006-01-02 15:04")
+}
+
 // marksOf lists what a timeline shows, by time. terms name units.
 func marksOf(t *portal.Timeline, terms *license.License) []mark {
 	var out []mark
