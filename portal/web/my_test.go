@@ -151,3 +151,39 @@ func TestCustomersSeeTheirOwn(t *testing.T) {
 		t.Errorf("the list as CSV: %s", csv)
 	}
 }
+
+// P-16: a customer sees his own usage drawn and as a table, by cluster, in the time
+// zone of his choice, and as CSV.
+func TestMyUsage(t *testing.T) {
+	v := portaltest.New(t, "")
+	h := pages(t, v)
+	says(t, body(t, ask(t, h, customer, "/my/usage"), 200), "No report with usage was accepted yet")
+	l := v.Issue(portal.LicenseSpec{ID: "L-1", Set: portaltest.Set("max-activations", "9")})
+	a, b := v.Open(l, "a"), v.Open(l, "b")
+	a.Use(30, 12).Send(portal.AcceptOptions{Ledger: "Plant A"})
+	last := b.Use(700).Send(portal.AcceptOptions{Ledger: "Plant B"})
+	_, err := v.SetCustomer(t.Context(), portal.Customer{ID: "other", Name: "Other Ltd"}, "ana")
+	v.Must(err)
+
+	page := body(t, ask(t, h, customer, "/my/usage?zone=Europe/Berlin"), 200)
+	says(t, page, "render.pages", "742", "days of Europe/Berlin")
+	if !strings.Contains(page, "<svg") {
+		t.Error("no chart is drawn")
+	}
+	one := body(t, ask(t, h, customer, "/my/usage?cluster="+last.LedgerID), 200)
+	says(t, one, "700")
+	if strings.Contains(text(one), "742") {
+		t.Errorf("the usage of one cluster has that of the other: %s", text(one))
+	}
+	if csv := body(t, ask(t, h, customer, "/my/usage?format=csv"), 200); !strings.Contains(csv, "render.pages,sum,page,0,") || !strings.Contains(csv, ",742,") {
+		t.Errorf("usage as CSV: %s", csv)
+	}
+	says(t, body(t, ask(t, h, customer, "/my/usage?zone=Mars"), 400), "there is no time zone")
+	// Another customer sees nothing of it, whatever he asks for.
+	body(t, ask(t, h, stranger, "/my/usage?cluster="+last.LedgerID), 404)
+	for _, path := range []string{"/my/usage", "/my/usage?license=L-1&customer=acme", "/my/usage?format=csv&customer=acme&origin=" + last.Origin} {
+		if s := body(t, ask(t, h, stranger, path), 200); strings.Contains(s, "render.pages") {
+			t.Errorf("GET %s of another customer shows usage: %s", path, s)
+		}
+	}
+}

@@ -89,6 +89,7 @@ func (s *Server) Routes() []Route {
 		s.myRoutes,
 		s.uploadRoutes,
 		s.myReportRoutes,
+		s.myUsageRoutes,
 		s.activateRoutes,
 		s.scanRoutes,
 		s.settingsRoutes,
