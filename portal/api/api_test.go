@@ -44,6 +44,8 @@ type client struct {
 	reg huma.Registry
 	log bytes.Buffer
 	as  gate.Caller
+	// served notes the operations that were answered, by their ids; nil: nobody asks.
+	served map[string]bool
 }
 
 func newClient(t *testing.T, v *portaltest.Vendor) *client {
@@ -172,6 +174,9 @@ func (c *client) operation(method, path string) *huma.Operation {
 // schema.
 func (c *client) documented(method, path string, a *answer) error {
 	op := c.operation(method, path)
+	if op != nil && c.served != nil && a.status < 300 {
+		c.served[op.OperationID] = true
+	}
 	if op == nil { // no route
 		if a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed {
 			return errors.New("the document has no such operation")

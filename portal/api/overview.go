@@ -42,19 +42,16 @@ func (s *Server) overviewRoutes() []Route {
 	}, {
 		Method: http.MethodGet, Path: "/api/v1/audit", ID: "listAudit", Right: gate.Read,
 		Summary: "Who did what, newest first",
-		Params: []param{{Name: "object", Doc: "done to it only: an id or origin"},
-			{Name: "limit", Kind: httpapi.Count, Max: limitMax, Doc: "at most so many; 50 if not given"}},
-		Answers: ok("The entries", portal.Page[portal.Audit]{}),
+		Params:  lists(param{Name: "object", Doc: "done to it only: an id or origin"}, param{Name: "action", Doc: "such as license.issue"}),
+		Answers: ok("A page of them; search finds part of actor, action or object", portal.Page[portal.Audit]{}),
 		Serve: func(w http.ResponseWriter, r *http.Request, q values) error {
-			limit := 50
-			if q.Has("limit") {
-				limit = int(q.N["limit"])
-			}
-			all, err := s.Portal.AuditLog(r.Context(), q.Text["object"], limit)
+			o := options(r, q)
+			o.Origin, o.Code = q.Text["object"], q.Text["action"]
+			page, err := s.Portal.FindAudit(r.Context(), o)
 			if err != nil {
 				return err
 			}
-			return s.answer(w, r, whole(all))
+			return s.answer(w, r, page)
 		},
 	}}
 }
@@ -64,15 +61,16 @@ func (s *Server) alertRoutes() []Route {
 	return []Route{{
 		Method: http.MethodGet, Path: "/api/v1/alerts", ID: "listAlerts", Right: gate.Read,
 		Summary: "Contradictions and alarms that wait for staff, newest first",
-		Params:  []param{{Name: "state", Enum: []string{"open", "all"}, Doc: "all: resolved ones too"}},
-		Answers: ok("The alerts", portal.Page[AlertDetail]{}),
+		Params: lists(param{Name: "state", Enum: []string{"open", "resolved"}, Doc: "both if not given"},
+			param{Name: "code", Doc: "what they are of"}, param{Name: "license", Doc: "id"}, param{Name: "customer", Doc: "id"}),
+		Answers: ok("A page of them", portal.Page[AlertDetail]{}),
 		Serve: func(w http.ResponseWriter, r *http.Request, q values) error {
-			all, err := s.Portal.Alerts(r.Context(), q.Text["state"] == "all")
+			found, err := s.Portal.FindAlerts(r.Context(), options(r, q))
 			if err != nil {
 				return err
 			}
-			page := portal.Page[AlertDetail]{Items: []AlertDetail{}, Total: int64(len(all))}
-			for _, a := range all {
+			page := portal.Page[AlertDetail]{Items: []AlertDetail{}, Next: found.Next, Total: found.Total}
+			for _, a := range found.Items {
 				page.Items = append(page.Items, alertOf(a))
 			}
 			return s.answer(w, r, page)
