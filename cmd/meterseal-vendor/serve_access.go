@@ -30,6 +30,13 @@ func (s *server) readAccess(cmd *cobra.Command) error {
 		}
 		s.gate.TrustedProxies = append(s.gate.TrustedProxies, p)
 	}
+	if s.d.MaxSize != "" {
+		most, err := cli.ParseSize(s.d.MaxSize)
+		if err != nil {
+			return cli.Fail(cli.ExitUsage, "config_invalid", "correct it, then try again", "%s: max_size %v", filepath.Join(s.d.dir, settingsFile), err)
+		}
+		s.gate.BodyBytesMax = most + formBytes
+	}
 	if err := s.readTLS(cmd); err != nil {
 		return err
 	}
@@ -40,6 +47,9 @@ func (s *server) readAccess(cmd *cobra.Command) error {
 	}
 	return s.checkPrivate()
 }
+
+// formBytes is what a form may have around the report that is uploaded with it.
+const formBytes = 1 << 20
 
 func parseNet(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil {

@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -83,6 +84,9 @@ func (h *Hasher) Verify(ctx context.Context, password, phc string) (bool, error)
 	return err == nil && subtle.ConstantTimeCompare(got, want) == 1 && !none, err
 }
 
+// collectKiB is the memory of a hash from which on it is given back at once.
+const collectKiB = 16 << 10
+
 // keyBytes is how long a hash is.
 const keyBytes = 32
 
@@ -99,7 +103,11 @@ func (h *Hasher) key(ctx context.Context, password string, salt []byte, c Cost) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return argon2.IDKey([]byte(password), salt, c.Passes, c.MemoryKiB, c.Threads, keyBytes), nil
+	key := argon2.IDKey([]byte(password), salt, c.Passes, c.MemoryKiB, c.Threads, keyBytes)
+	if c.MemoryKiB >= collectKiB {
+		debug.FreeOSMemory() // before the next one begins: else several are held that nobody needs
+	}
+	return key, nil
 }
 
 // memoryKiBMax bounds what a stored hash may ask for.
