@@ -347,10 +347,10 @@ func (tab *Tab) Attach(label string, paths ...string) *Tab {
 	return tab
 }
 
-// Eval runs JavaScript and returns its value.
+// Eval runs JavaScript and returns its value, or what its promise comes to.
 func Eval[T any](tab *Tab, js string) T {
 	tab.t.Helper()
-	return do(tab, chromedp.Evaluate[T](js))
+	return do(tab, chromedp.Evaluate[T](js, chromedp.EvalAwaitPromise))
 }
 
 // Value is what the field with a label holds.

@@ -23,8 +23,9 @@ import (
 // A front is the pages behind their gate, on a real listener.
 type front struct {
 	*portaltest.Vendor
-	url string
-	log *logText
+	url   string
+	pages *web.Server
+	log   *logText
 }
 
 // logText is what was logged.
@@ -62,6 +63,7 @@ func newFront(t *testing.T, more ...func(*gate.Options)) *front {
 	v.Must(err)
 	s, err := web.New(web.Options{Portal: v.Portal, Gate: g, Now: v.Clock.Now, Log: log, Version: "1.0.0"})
 	v.Must(err)
+	f.pages = s
 	server := httptest.NewServer(g.Wrap(s.Handler()))
 	t.Cleanup(server.Close)
 	f.url = server.URL

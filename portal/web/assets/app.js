@@ -50,3 +50,12 @@ for (const f of document.querySelectorAll("form[data-confirm]")) {
     if (!confirm(f.dataset.confirm)) e.preventDefault();
   });
 }
+
+// What scrolls sideways can be reached and scrolled by keyboard.
+function reachable() {
+  for (const e of document.querySelectorAll(".wide, pre, code")) {
+    if (e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX !== "visible" && !e.closest("a, button")) e.tabIndex = 0;
+  }
+}
+reachable();
+addEventListener("resize", reachable);
