@@ -2,7 +2,6 @@ package web_test
 
 import (
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -59,6 +58,7 @@ func (f *front) seed() map[string]string {
 		"/customers/": "acme", "/products/": "renderd", "/policies/": "annual-metered", "/licenses/": l.ID, "/my/licenses/": l.ID,
 		"/ledgers/": accepted.LedgerID, "/my/ledgers/": accepted.LedgerID, "/reports/": accepted.ReportID, "/my/reports/": accepted.ReportID,
 		"/users/": kim.ID, "/webhooks/": hook.ID, "/findings/": findings.Items[0].ID, "/alerts/": alerts.Items[0].ID,
+		"/docs/errors/": "history/differs",
 	}
 }
 
@@ -152,7 +152,7 @@ func fillPath(pattern string, ids map[string]string) (path, missing string) {
 		if !ok {
 			return path, path[at[0]:at[1]] + " after " + path[:at[0]]
 		}
-		path = path[:at[0]] + url.PathEscape(id) + path[at[1]:]
+		path = path[:at[0]] + id + path[at[1]:]
 	}
 }
 

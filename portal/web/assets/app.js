@@ -51,10 +51,13 @@ for (const f of document.querySelectorAll("form[data-confirm]")) {
   });
 }
 
-// What scrolls sideways can be reached and scrolled by keyboard.
+// What scrolls can be reached and scrolled by keyboard.
 function reachable() {
   for (const e of document.querySelectorAll(".wide, pre, code")) {
-    if (e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX !== "visible" && !e.closest("a, button")) e.tabIndex = 0;
+    const style = getComputedStyle(e);
+    const wide = e.scrollWidth > e.clientWidth && style.overflowX !== "visible";
+    const high = e.scrollHeight > e.clientHeight && style.overflowY !== "visible";
+    if ((wide || high) && !e.closest("a, button")) e.tabIndex = 0;
   }
 }
 reachable();
