@@ -33,6 +33,7 @@ const (
 	CodeBadRequest     = "bad_request"
 	CodeState          = "wrong_state"
 	CodeKeyUnannounced = "key_not_announced"
+	CodeSecondPerson   = "second_person_needed"
 )
 
 // An Error is a refusal: of an upload, with a code major/minor, or of what staff
@@ -100,6 +101,7 @@ var ways = map[string]struct{ fixBy, hint string }{
 	CodeSecretShown:       {"courier", "it is shown once: make another one, and take this one away"},
 	CodePrecondition:      {"vendor", "read it again, then decide anew"},
 	CodeKeyUnannounced:    {"vendor", "wait until every site has imported a license that lists the key, or force it"},
+	CodeSecondPerson:      {"vendor", "another administrator asks for the very same, on the page of keys or by the same call"},
 	export.CodeRetired:    {"site", "activate anew: this ledger ended"},
 
 	license.CodeMeterConflict: {"vendor", "give the new meaning another id; what a meter counts never changes"},
@@ -139,7 +141,7 @@ func status(code string) int {
 		return 422
 	case CodeNotFound:
 		return 404
-	case CodeExists, CodeState, CodeKeyUnannounced:
+	case CodeExists, CodeState, CodeKeyUnannounced, CodeSecondPerson:
 		return 409
 	case "idempotency":
 		if code != CodeKeyReused {

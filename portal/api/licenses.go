@@ -262,7 +262,7 @@ type activationBody struct {
 func (s *Server) keyRoutes() []Route {
 	key := func(verb, id, summary, doc string, body any, do func(w http.ResponseWriter, r *http.Request) (portal.Key, error)) Route {
 		return Route{Method: http.MethodPost, Path: "/api/v1/keys/" + verb, ID: id, Right: gate.Administer, Summary: summary, Doc: doc,
-			Body: takes(body), Answers: done("The key", portal.Key{}), Problems: []int{404},
+			Body: takes(body), Answers: done("The key", portal.Key{}), Problems: []int{404, 409},
 			Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 				k, err := do(w, r)
 				if err != nil {
@@ -289,7 +289,7 @@ func (s *Server) keyRoutes() []Route {
 				if err := required("label", body.Label); err != nil {
 					return portal.Key{}, err
 				}
-				return s.Portal.AddKey(r.Context(), body.Role, body.Label, actor(r))
+				return s.changeKey(r, portal.KeyChange{Action: "announce", Role: body.Role, Label: body.Label})
 			}),
 		key("rotate", "rotateKey", "Let the announced key of a role sign", "Refused with key_not_announced while a site would not know it.", rotateBody{},
 			func(w http.ResponseWriter, r *http.Request) (portal.Key, error) {
@@ -297,7 +297,7 @@ func (s *Server) keyRoutes() []Route {
 				if err := readJSON(w, r, &body); err != nil {
 					return portal.Key{}, err
 				}
-				return s.Portal.PromoteKey(r.Context(), body.Role, body.Force, actor(r))
+				return s.changeKey(r, portal.KeyChange{Action: "rotate", Role: body.Role, Force: body.Force})
 			}),
 		key("revoke", "revokeKey", "End a key", "Licenses say from now on that nothing of it counts.", revokeKeyBody{},
 			func(w http.ResponseWriter, r *http.Request) (portal.Key, error) {
@@ -305,9 +305,15 @@ func (s *Server) keyRoutes() []Route {
 				if err := readJSON(w, r, &body); err != nil {
 					return portal.Key{}, err
 				}
-				return s.Portal.RevokeKey(r.Context(), body.Key, actor(r))
+				return s.changeKey(r, portal.KeyChange{Action: "revoke", Key: body.Key})
 			}),
 	}
+}
+
+// changeKey does what two administrators ask for; the first is refused with
+// second_person_needed.
+func (s *Server) changeKey(r *http.Request, c portal.KeyChange) (portal.Key, error) {
+	return s.Portal.ChangeKey(r.Context(), c, gate.CallerOf(r.Context()).Email, actor(r))
 }
 
 type announceBody struct {

@@ -82,6 +82,7 @@ func (s *Server) Routes() []Route {
 		s.siteRoutes,
 		s.usageRoutes,
 		s.licenseRoutes,
+		s.keyRoutes,
 		s.recordRoutes,
 		s.reportRoutes,
 		s.alertRoutes,
