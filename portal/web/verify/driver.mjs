@@ -17,9 +17,11 @@ function plain(key, value) {
   return value;
 }
 
-const fileOf = (c) => () => (c.path ? createReadStream(c.path) : (async function* () { yield Buffer.from(c.data, "base64"); })()); // prettier-ignore
+const fileOf = (c) => () => (c.path ? createReadStream(c.path) : (async function* () { yield Buffer.from(c.data ?? "", "base64"); })()); // prettier-ignore
 
-const known = (o = {}) => ({ ...o, accepted: o.accepted?.map(({ size, root }) => ({ size: BigInt(size), root })) });
+const sizes = (list) => list?.map(({ size, root }) => ({ size: BigInt(size), root }));
+
+const known = (o = {}) => ({ ...o, accepted: sizes(o.accepted), tree: o.tree && { size: BigInt(o.tree.size), roots: sizes(o.tree.roots) } });
 
 async function answer(c) {
   try {

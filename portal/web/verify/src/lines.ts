@@ -46,9 +46,15 @@ export class Lines {
   constructor(
     source: Source,
     private readonly sizeMax: number,
-    private readonly breathe: (came: number) => Promise<void>,
+    private readonly breathe: (came: number) => Promise<void> = () => Promise.resolve(),
+    private readonly headMax = HEAD_MAX,
   ) {
     this.input = source[Symbol.asyncIterator]();
+  }
+
+  /** Where in the text the next line begins. */
+  get offset(): number {
+    return this.passed + this.at;
   }
 
   /**
@@ -70,7 +76,7 @@ export class Lines {
     let line = this.text.slice(this.start, lf);
     if (!CLEAN.test(line)) line = this.signature(line);
     this.line = line;
-    need(this.body || this.passed + this.at <= HEAD_MAX, "format/malformed", "what stands before the records is longer than 64 KiB");
+    need(this.body || this.passed + this.at <= this.headMax, "format/malformed", "what stands before the records is longer than 64 KiB");
     return line;
   }
 

@@ -5,8 +5,9 @@ import { Events, type Cell, type Users } from "./events";
 import { base64, hex, unbase64, utf8 } from "./bytes";
 import { Fold } from "./fold";
 import * as keys from "./keys";
-import { bindingOf, DASH, type Checkpoint, type Key, type Note } from "./keys";
+import { bindingOf, type Checkpoint, type Key, type Note } from "./keys";
 import { Lines, type Source } from "./lines";
+import { checkType, readNote } from "./notes";
 import { readRecord, type LedgerRecord, type RecordOf } from "./record";
 import { Misspelt, need, Refusal, spelt } from "./refusal";
 import { Sha256 } from "./sha256";
@@ -154,7 +155,7 @@ class Verifier {
     const { wrapping, text } = await unwrap(this.file(), fileHash);
     const lines = (this.lines = new Lines(text, this.options.sizeMax ?? SIZE_MAX, (n) => this.options.progress?.(n) ?? Promise.resolve()));
     // 1, 2
-    await firstLine(lines);
+    await checkType(lines, "report");
     const head = await readHead(lines);
     const origin = this.checkKeys(head);
     // 3
@@ -440,32 +441,6 @@ class Verifier {
 
 const isCell = (r: LedgerRecord): r is Cell => r.kind === "usage" || r.kind === "late" || r.kind === "adjust" || r.kind === "seat";
 
-const TYPE = "meterseal-report/";
-
-/** firstLine reads type and version. */
-async function firstLine(lines: Lines): Promise<void> {
-  await checkType(lines, TYPE, "report");
-}
-
-/** checkType reads the first line of a document of ours. */
-export async function checkType(lines: Lines, type: string, name: string): Promise<void> {
-  const first = await lines.peek(1024);
-  need(first.length > 0, `format/not_a_${name}`, "the file is empty");
-  const text = String.fromCharCode(...first);
-  const wide = text.replaceAll("\0", "").replace(/^(?:\u00ff\u00fe|\u00fe\u00ff|\u00ef\u00bb\u00bf)/, "");
-  if (wide !== text) {
-    need(!wide.startsWith(type), "format/line_ends_changed", "the file was saved in another encoding");
-  }
-  if (!text.includes("\n") && type.startsWith(text)) throw new Refusal("format/truncated", "the text ends within its first line");
-  need(text.startsWith(type), `format/not_a_${name}`, `this is no ${name}`);
-  const line = text.split("\n", 1)[0]!;
-  need(/^[ -~]*$/.test(line), "format/line_ends_changed", "the first line was changed on the way");
-  await lines.next();
-  const version = spelt(() => (line[type.length] === "v" ? s.uint(line.slice(type.length + 1)) : s.fail("version", line)));
-  need(version <= 1n, "version/too_new", `version ${version} of the format; this verifier reads 1`);
-  need(version >= 1n, "version/too_old", `version ${version} of the format; this verifier reads 1`);
-}
-
 async function readHead(lines: Lines): Promise<Head> {
   const field = (name: string): string => {
     need(lines.line.startsWith(name + " "), "format/malformed", `the head has no ${name} where it is due`);
@@ -504,20 +479,3 @@ async function readHead(lines: Lines): Promise<Head> {
   need(lines.line === "", "format/malformed", "a line that the head does not have");
   return { level, keys: own, newKeys: brought, size, root, frontier, prev };
 }
-
-/** readNote reads a checkpoint note, and the empty line behind it. */
-async function readNote(lines: Lines): Promise<Note> {
-  let text = "";
-  for (let line = await lines.next(); line !== ""; line = await lines.next()) {
-    need(!line.startsWith(DASH), "format/malformed", "a signature line within a note");
-    text += line + "\n";
-  }
-  const signatures = [];
-  for (let line = await lines.next(); line !== ""; line = await lines.next()) {
-    need(signatures.length < 16, "format/malformed", "more than 16 signature lines");
-    signatures.push(spelt(() => keys.readSignature(line)));
-  }
-  need(text !== "" && signatures.length > 0, "format/malformed", "no signed note");
-  return { text, signatures };
-}
-
