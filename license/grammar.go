@@ -162,8 +162,8 @@ func parseText(text string) (*License, error) {
 		name, rest, _ := strings.Cut(line, " ")
 		bad := func(err error) error { return lineError(i+2, name, err) }
 		if custom, ok := strings.CutPrefix(name, "x-"); ok {
-			if last > line && strings.HasPrefix(last, "x-") {
-				return nil, bad(errors.New("lines of one kind ascend"))
+			if last >= line && strings.HasPrefix(last, "x-") {
+				return nil, bad(errors.New("x- lines ascend, each once"))
 			}
 			if at > customAt {
 				return nil, bad(fmt.Errorf("%q stands before %q", name, fields[customAt].name))
