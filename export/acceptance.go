@@ -148,8 +148,8 @@ func (a *Acceptance) totals(t *noteLines) {
 			return
 		}
 		f := t.split("total", line, 5)
-		count := t.uint("total", f[2])
-		total := AcceptedTotal{f[0], f[1], int64(count), t.int("total", f[3]), t.int("total", f[4])}
+		count, value := t.uint("total", f[2]), t.uint("total", f[3])
+		total := AcceptedTotal{f[0], f[1], int64(count), int64(value), t.int("total", f[4])}
 		if _, err := events.ParseAggregation(f[1]); err != nil {
 			t.fail("total: %.40q is no aggregation", f[1])
 		}

@@ -142,6 +142,7 @@ func replyNoteCases() []replyCase {
 		a("totals-swapped", total, total+"total api.calls count 1 1 0\n"),
 		a("total-aggregation", total, "total render.pages average 3 20 0\n"),
 		a("total-fraction", total, "total render.pages sum 3 2e1 0\n"),
+		a("total-below-0", total, "total render.pages sum 3 -1 0\n"),
 		a("total-minus-zero", total, "total render.pages sum 3 20 -0\n"),
 		a("total-2-63", total, "total render.pages sum 3 9223372036854775808 0\n"),
 		a("total-field-missing", total, "total render.pages sum 3 20\n"),

@@ -89,7 +89,7 @@ def read_acceptance(note):
     need(a.base[0] > 0 or a.base[1] == verify.EMPTY, "format/malformed", "root of size 0")
     need(a.accepted[0] > a.base[0], "format/malformed", "sizes")
     t.take("period", date, date)
-    a.totals = t.every("total", meter, aggregation, uint, integer, integer)
+    a.totals = t.every("total", meter, aggregation, uint, uint, integer)
     meters = [x[0] for x in a.totals]
     need(all(x < y for x, y in zip(meters, meters[1:])) and len(meters) <= 1024, "format/malformed", "order of totals")
     a.findings = t.every("finding", code, uint)
