@@ -24,8 +24,10 @@ const sizes = (list) => list?.map(({ size, root }) => ({ size: BigInt(size), roo
 const known = (o = {}) => ({ ...o, accepted: sizes(o.accepted), tree: o.tree && { size: BigInt(o.tree.size), roots: sizes(o.tree.roots) } });
 
 async function answer(c) {
+  let heap = 0;
+  const progress = async () => void (heap = Math.max(heap, process.memoryUsage().heapUsed));
   try {
-    return await meterseal[c.verify](fileOf(c), known(c.options));
+    return { ...(await meterseal[c.verify](fileOf(c), { ...known(c.options), ...(c.path && { progress }) })), heap };
   } catch (err) {
     if (err instanceof meterseal.Refusal) return { verdict: "refused", code: err.code, line: err.line, record: err.record, text: err.message };
     return { verdict: "error", code: "-", text: `${err.stack}` };

@@ -119,6 +119,7 @@ type answer struct {
 		Detail string `json:"detail"`
 	} `json:"findings"`
 	Totals []total `json:"totals"`
+	Heap   int64   `json:"heap"` // most bytes that the driver held while it read
 }
 
 type total struct {

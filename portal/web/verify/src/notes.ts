@@ -12,34 +12,46 @@ export async function checkType(lines: Lines, name: "report" | "reply"): Promise
   const first = await lines.peek(1024);
   need(first.length > 0, `format/not_a_${name}`, "the file is empty");
   const text = String.fromCharCode(...first);
-  const wide = text.replaceAll("\0", "").replace(/^(?:\u00ff\u00fe|\u00fe\u00ff|\u00ef\u00bb\u00bf)/, "");
-  if (wide !== text) {
+  const wide = text.slice(0, 64).replaceAll("\0", "").replace(/^(?:\u00ff\u00fe|\u00fe\u00ff|\u00ef\u00bb\u00bf)/, "");
+  if (wide !== text.slice(0, 64)) {
     need(!wide.startsWith(type), "format/line_ends_changed", "the file was saved in another encoding");
   }
   if (!text.includes("\n") && type.startsWith(text)) throw new Refusal("format/truncated", "the text ends within its first line");
   need(text.startsWith(type), `format/not_a_${name}`, `this is no ${name}`);
   const line = text.split("\n", 1)[0]!;
   need(/^[ -~]*$/.test(line), "format/line_ends_changed", "the first line was changed on the way");
+  need(line[type.length] === "v", `format/not_a_${name}`, `this is no ${name}`);
   await lines.next();
-  const version = spelt(() => (line[type.length] === "v" ? uint(line.slice(type.length + 1)) : fail("version", line)));
+  const version = spelt(() => uint(line.slice(type.length + 1)));
   need(version <= 1n, "version/too_new", `version ${version} of the format; this verifier reads 1`);
   need(version >= 1n, "version/too_old", `version ${version} of the format; this verifier reads 1`);
 }
 
-/** readNote reads a note, and the empty line behind it. */
-export async function readNote(lines: Lines): Promise<Note> {
+/** A RawNote is a note of which the signature lines are not read yet. */
+export interface RawNote {
+  readonly text: string;
+  readonly signed: readonly string[];
+}
+
+/** readRawNote reads a note, and the empty line behind it. */
+export async function readRawNote(lines: Lines): Promise<RawNote> {
   let text = "";
   for (let line = await lines.next(); line !== ""; line = await lines.next()) {
     need(!line.startsWith(DASH), "format/malformed", "a signature line within a note");
     text += line + "\n";
   }
-  const signatures = [];
+  const signed = [];
   for (let line = await lines.next(); line !== ""; line = await lines.next()) {
-    need(signatures.length < 16, "format/malformed", "more than 16 signature lines");
-    signatures.push(spelt(() => readSignature(line)));
+    need(line.startsWith(DASH), "format/malformed", "no signature line where one is due");
+    if (signed.push(line) > 16) throw new Refusal("format/malformed", "more than 16 signature lines");
   }
-  need(text !== "" && signatures.length > 0, "format/malformed", "no signed note");
-  return { text, signatures };
+  return { text, signed };
+}
+
+/** noteOf reads the signature lines of a note. */
+export function noteOf(raw: RawNote): Note {
+  need(raw.text !== "" && raw.signed.length > 0, "format/malformed", "no signed note");
+  return { text: raw.text, signatures: raw.signed.map((line) => spelt(() => readSignature(line))) };
 }
 
 /** Ordered reads the lines of a note, each a keyword and its value, in their order. */

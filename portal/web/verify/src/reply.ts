@@ -4,13 +4,13 @@ import { base64, hex } from "./bytes";
 import * as keys from "./keys";
 import type { Checkpoint, Key, Note } from "./keys";
 import { Lines } from "./lines";
-import { checkType, Ordered, readNote, words } from "./notes";
+import { checkType, noteOf, Ordered, readRawNote, words, type RawNote } from "./notes";
 import { Misspelt, need, Refusal, spelt } from "./refusal";
 import type { File } from "./report";
 import * as s from "./spelling";
 import { EMPTY_ROOT } from "./tree";
 
-const REPLY_MAX = 1 << 20;
+export const REPLY_MAX = 1 << 20;
 const RECEIPT_MAX = 64 << 10;
 const NOTE_MAX = 256 << 10;
 
@@ -115,12 +115,13 @@ class Verifier {
     const report = await field("report", s.orDash(s.hash));
     const result = await field("result", s.oneOf("accepted", "refresh", "rejected"));
     need((await lines.next()) === "", "format/malformed", "no empty line before the parts");
-    await this.parts();
+    const raw = await this.parts();
     const digest = base64(lines.before());
     const stated = spelt(() => s.hash(lines.line.slice(4)));
     need(await lines.ended(), "format/malformed", "something follows the end");
     need(stated === digest, "format/malformed", "the end line is not that of this text");
     // 2
+    for (const [part, note] of raw) notes.set(part, noteOf(note));
     const has = [...notes.keys()].join(" ");
     const wanted = { accepted: ["receipt acceptance", "receipt acceptance license"], refresh: ["license"], rejected: ["rejection"] }[result];
     need(wanted.includes(has), "format/malformed", `the parts are not those of ${result}`);
@@ -158,8 +159,9 @@ class Verifier {
     };
   }
 
-  private async parts(): Promise<void> {
-    const { lines, notes } = this;
+  private async parts(): Promise<Map<Part, RawNote>> {
+    const lines = this.lines;
+    const raw = new Map<Part, RawNote>();
     let last = -1;
     await lines.next();
     while (!lines.line.startsWith("end ")) {
@@ -168,12 +170,13 @@ class Verifier {
       last = at;
       const part = PARTS[at]!;
       const begin = lines.offset;
-      const note = await readNote(lines);
+      const note = await readRawNote(lines);
       need(lines.offset - begin <= (part === "receipt" ? RECEIPT_MAX : NOTE_MAX), "size/too_large", `the ${part} is too large`);
-      notes.set(part, note);
+      raw.set(part, note);
       await lines.next();
     }
-    need(notes.size > 0, "format/malformed", "no part");
+    need(raw.size > 0, "format/malformed", "no part");
+    return raw;
   }
 
   private labels(origin: string, report: string | undefined, checkpoint: Checkpoint | undefined, acceptance: Acceptance | undefined, rejection: Rejection | undefined): void {
@@ -270,8 +273,10 @@ function readAcceptance(text: string): Acceptance {
     "total",
     words(5, (f) => ({ meter: s.meter(f[0]!), agg: s.aggregation(f[1]!), count: s.uint(f[2]!), value: s.uint(f[3]!), dvalue: s.int(f[4]!) })),
   );
+  if (totals.length > 1024) s.fail("list of at most 1,024 totals", `${totals.length}`);
   for (const [i, t] of totals.entries()) if (i > 0 && t.meter <= totals[i - 1]!.meter) s.fail("meter in its order", t.meter);
   const findings = lines.many("finding", words(2, (f) => ({ code: finding(f[0]!), record: s.uint(f[1]!) })), false); // prettier-ignore
+  if (findings.length > 100) s.fail("list of at most 100 findings", `${findings.length}`);
   const verdict = lines.one("verdict", s.oneOf("ok", "explain"));
   if ((verdict === "explain") !== findings.length > 0) s.fail("verdict for these findings", verdict);
   const license = lines.one("license", (t) => (t === "pending" || t === "none" ? t : s.uint(t)));

@@ -7,7 +7,7 @@ import { Fold } from "./fold";
 import * as keys from "./keys";
 import { bindingOf, type Checkpoint, type Key, type Note } from "./keys";
 import { Lines, type Source } from "./lines";
-import { checkType, readNote } from "./notes";
+import { checkType, noteOf, readRawNote } from "./notes";
 import { readRecord, type LedgerRecord, type RecordOf } from "./record";
 import { Misspelt, need, Refusal, spelt } from "./refusal";
 import { Sha256 } from "./sha256";
@@ -157,15 +157,15 @@ class Verifier {
     // 1, 2
     await checkType(lines, "report");
     const head = await readHead(lines);
+    const old = head.size > 0n ? await readRawNote(lines) : undefined;
+    const note = await readRawNote(lines);
+    lines.body = true;
     const origin = this.checkKeys(head);
     // 3
-    const old = head.size > 0n ? await readNote(lines) : undefined;
-    const note = await readNote(lines);
-    lines.body = true;
-    const signed = await this.checkNote(note, head, origin);
+    const signed = await this.checkNote(noteOf(note), head, origin);
     // 4, 5
     need(signed.size < 2n ** 52n, "size/too_large", "more records than this verifier counts");
-    const base = await this.checkBase(head, old, origin);
+    const base = await this.checkBase(head, old && noteOf(old), origin);
     await this.state(head);
     // 6, 7
     const users: Users = new Map();

@@ -31,6 +31,7 @@ const W = new Int32Array(64);
 export class Sha256 {
   private readonly state = START.slice();
   private readonly block = new Uint8Array(64);
+  private readonly tail = new DataView(this.block.buffer);
   private held = 0; // bytes in block
   private length = 0; // bytes in all
 
@@ -77,7 +78,7 @@ export class Sha256 {
 
   /** digest ends the message; only reset may follow. */
   digest(): Uint8Array<ArrayBuffer> {
-    const bits = this.length;
+    const bytes = this.length;
     this.block[this.held++] = 0x80;
     if (this.held > 56) {
       this.block.fill(0, this.held);
@@ -85,13 +86,11 @@ export class Sha256 {
       this.held = 0;
     }
     this.block.fill(0, this.held);
-    const tail = new DataView(this.block.buffer);
-    tail.setUint32(56, Math.floor(bits / 0x20000000));
-    tail.setUint32(60, (bits << 3) >>> 0);
+    this.tail.setUint32(56, Math.floor(bytes / 0x20000000));
+    this.tail.setUint32(60, (bytes << 3) >>> 0);
     this.compress(this.block, 0);
     const out = new Uint8Array(32);
-    const view = new DataView(out.buffer);
-    for (let i = 0; i < 8; i++) view.setInt32(4 * i, this.state[i]!);
+    for (let i = 0; i < 32; i++) out[i] = this.state[i >> 2]! >> (24 - 8 * (i & 3));
     return out;
   }
 

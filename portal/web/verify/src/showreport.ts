@@ -15,7 +15,7 @@ export interface Showing {
 
 export function showReport(r: Report, siteKeyKnown: boolean): Showing {
   return {
-    ...verdict(r),
+    ...verdict(r, siteKeyKnown),
     parts: [
       facts("What was signed", [
         ["Ledger", code(r.origin)],
@@ -37,7 +37,7 @@ export function showReport(r: Report, siteKeyKnown: boolean): Showing {
           ),
       el("h3", {}, "Nodes"),
       table(
-        `${number(r.nodes.length)} nodes that are not removed`,
+        r.nodes.length > 1000 ? `The first 1,000 of ${number(r.nodes.length)} nodes` : "Nodes that are not removed",
         [["Node"], ["Events counted", true], ["Covered up to"]],
         r.nodes.slice(0, 1000).map((n) => [n.name, number(n.counted), time(n.covered)]),
       ),
@@ -69,10 +69,16 @@ const levelWords: Readonly<Record<Report["level"], string>> = {
   detailed: "detailed: single events with user, host and address as they were recorded",
 };
 
-function verdict(r: Report): Pick<Showing, "verdict" | "word" | "sentence"> {
+function verdict(r: Report, siteKeyKnown: boolean): Pick<Showing, "verdict" | "word" | "sentence"> {
   if (r.duplicate) return { verdict: "good", word: "Accepted before", sentence: "Everything in this report was accepted already." };
   switch (r.verdict) {
     case "ok":
+      if (!siteKeyKnown) {
+        return { verdict: "warn", word: "It agrees with the key that is in it", sentence: "Signature, tree and all sums agree. Whose key that is was not checked: see below." };
+      }
+      if (r.baseProvenBy === "file") {
+        return { verdict: "warn", word: "It holds from its base on", sentence: "The site signed it, and all sums agree. That the vendor accepted the base was not checked: see below." };
+      }
       return { verdict: "good", word: "It holds", sentence: "Signature, tree and all sums agree: the records are those that the site signed, complete and in order." };
     case "explain":
       return { verdict: "warn", word: "It holds, and asks for an explanation", sentence: `${meaning(r.code)} The numbers agree.` };
@@ -86,7 +92,7 @@ function findings(r: Report): Child[] {
   return [
     el("h3", {}, "Findings"),
     table(
-      `${r.findings.length === 100 ? "The first 100" : number(r.findings.length)}`,
+      r.findings.length === 1 ? "One finding" : `${r.findings.length === 100 ? "The first 100" : number(r.findings.length)} findings, in the order of the records`,
       [["Code"], ["Record", true], ["What it means"], ["In this report"], ["What to do"]],
       r.findings.map((f) => [f.code, number(f.record), meaning(f.code), f.detail, todo(f.code)]),
     ),
@@ -95,7 +101,7 @@ function findings(r: Report): Child[] {
 
 function gaps(r: Report): Child[] {
   if (r.gapsAll === 0) return [];
-  const caption = r.gapsAll > r.gaps.length ? `The first ${number(r.gaps.length)} of ${number(r.gapsAll)}` : number(r.gapsAll);
+  const caption = r.gapsAll > r.gaps.length ? `The first ${number(r.gaps.length)} of ${number(r.gapsAll)} gaps` : r.gapsAll === 1 ? "One gap" : `${number(r.gapsAll)} gaps`;
   const rows = r.gaps.map((g) => [g.node === "*" ? "all" : g.node, time(g.from), time(g.to), g.reason]);
   return [el("details", {}, el("summary", {}, "Gaps: spans without news of a node"), table(caption, [["Node"], ["From"], ["To"], ["Reason"]], rows))];
 }

@@ -10,6 +10,7 @@ const GZIP = Uint8Array.of(0x1f, 0x8b);
 const AGE = utf8("age-encryption.org/v1");
 const SQLITE = utf8("SQLite format 3\0");
 const RATIO_MAX = 200;
+const PIECE = 16 << 10; // packed bytes at a time
 
 export type Wrapping = "" | "gzip" | "zstd";
 
@@ -71,8 +72,8 @@ async function* inflate(packed: Source, format: "gzip" | "zstd"): Source {
   let all = false;
   const feeding = (async () => {
     for await (const chunk of packed) {
-      for (let i = 0; i < chunk.length; i += 4096) {
-        const piece = chunk.slice(i, i + 4096);
+      for (let i = 0; i < chunk.length; i += PIECE) {
+        const piece = chunk.slice(i, i + PIECE);
         fed += piece.length;
         await writer.write(piece);
       }

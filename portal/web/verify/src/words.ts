@@ -45,6 +45,7 @@ const CODES: Readonly<Record<string, Words>> = {
   upgrade_needed: ["The license is of a newer format than this verifier knows.", "Get a newer verifier."],
   "browser/no_crypto": ["This browser does not let this page check signatures.", "Open the page from https://, or keep it as a file and open that."],
   "browser/no_ed25519": ["This browser cannot check Ed25519 signatures.", "Use a newer one: Chrome or Edge 137, Firefox 129, Safari 17."],
+  "browser/key_wanted": ["A reply without a license in it does not say with which keys to check it.", "Enter the vendor's receipt and reply keys above, or add the license that is in force."],
   "browser/database": ["This is a database of a report.", "Verify the .usage file, or use: meterseal report verify FILE"],
   "browser/wrapped": ["This browser cannot unpack the file.", "Unpack it first, then verify the text."],
   "browser/unreadable": ["The file cannot be read.", "Choose it again."],
