@@ -311,6 +311,16 @@ func (tab *Tab) Fill(label, text string) *Tab {
 	return tab
 }
 
+// FillName types into the field with a name, where labels repeat.
+func (tab *Tab) FillName(name, text string) *Tab {
+	tab.t.Helper()
+	at := tab.find("field named "+name, fmt.Sprintf(`return document.querySelector("[name='" + %q + "']")`, name))
+	do(tab, chromedp.Focus(at))
+	do(tab, chromedp.Clear(at))
+	do(tab, chromedp.SendKeys(at, text))
+	return tab
+}
+
 // Choose picks an entry of the list with a label, by its words or value.
 func (tab *Tab) Choose(label, option string) *Tab {
 	tab.t.Helper()
