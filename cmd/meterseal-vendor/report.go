@@ -59,7 +59,7 @@ passphrase. Exit code: 0 all would be accepted, 3 one would be refused.`,
 		RunE:    a.with(a.verifyReports),
 	}
 	acceptFlags(verify)
-	c := catalog("report", "Usage reports that came", list, show)
+	c := catalog("report", "Usage reports that came", list, show, a.recordsCommand())
 	dataFlags(verify)
 	cli.OutputFlags(verify)
 	dataFlags(reply)
