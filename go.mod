@@ -10,7 +10,9 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // hash of event ids in the duplicates index; Pebble links it anyway
 	github.com/cockroachdb/pebble/v2 v2.1.7 // the store under projections: atomic batches, a crashable file system for tests
 	github.com/coreos/go-systemd/v22 v22.7.0 // tells systemd when the portal answers
+	github.com/coreos/go-oidc/v3 v3.21.0 // sign-in to the portal through a provider: discovery, keys, id tokens
 	github.com/danielgtaylor/huma/v2 v2.37.2 // JSON schemas of the OpenAPI document, from Go types
+	github.com/go-webauthn/webauthn v0.18.2 // passkeys of the portal's users
 	github.com/goccy/go-yaml v1.19.2 // the configuration file: errors with line and column
 	github.com/google/go-tpm v0.9.8 // TPM 2.0: seals the site key, counts starts and closes
 	github.com/jackc/pgx/v5 v5.12.0 // PostgreSQL under the portal, through database/sql
@@ -29,6 +31,7 @@ require (
 	go.opentelemetry.io/otel/metric v1.47.0 // metrics of the Go package meter: the interface alone, applications bring the rest
 	golang.org/x/crypto v0.58.0 // argon2id: passwords of the portal
 	golang.org/x/mod v0.42.0 // C2SP signed notes and the tlog tree: sumdb/note, sumdb/tlog
+	golang.org/x/oauth2 v0.37.0 // the code flow with PKCE, under go-oidc
 	golang.org/x/sync v0.25.0 // errgroup: one group of goroutines per binary
 	golang.org/x/sys v0.49.0 // CLOCK_BOOTTIME, the clock that nobody sets
 	golang.org/x/term v0.47.0 // is this a terminal, and its width
@@ -65,9 +68,14 @@ require (
 	github.com/cockroachdb/swiss v0.0.0-20260820225851-333444432258 // indirect
 	github.com/cockroachdb/tokenbucket v0.0.0-20230807174530-cc333fc44b06 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/fxamacker/cbor/v2 v2.9.4 // indirect
 	github.com/getsentry/sentry-go v0.27.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+	github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
+	github.com/go-webauthn/x v0.3.1 // indirect
 	github.com/gogo/protobuf v1.3.2 // indirect
+	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
 	github.com/golang/snappy v0.0.5-0.20231225225746-43d5d4cd4e0e // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
@@ -84,6 +92,7 @@ require (
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
+	github.com/philhofer/fwd v1.2.0 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
@@ -92,6 +101,8 @@ require (
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
+	github.com/tinylib/msgp v1.6.4 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/exp v0.0.0-20261011100332-faecfb24eb49 // indirect
 	golang.org/x/text v0.43.0 // indirect

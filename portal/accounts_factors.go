@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"github.com/meterseal/meterseal/portal/internal/credential"
 )
 
 // TOTP returns the secret of a user's one-time codes, empty if he has none, and the
@@ -75,6 +77,26 @@ func (p *Portal) UseRecovery(ctx context.Context, user, hash string) (ok bool, e
 func (p *Portal) RecoveryLeft(ctx context.Context, user string) (n int64, err error) {
 	_, err = p.store.reader().get(ctx, "SELECT COUNT(*) FROM recovery_codes WHERE user_id = ?", []any{user}, &n)
 	return n, err
+}
+
+// KeepCeremony remembers what a user's authenticator has to answer: one of a kind.
+func (p *Portal) KeepCeremony(ctx context.Context, user, kind, data string, ends time.Time) error {
+	return p.store.tx(ctx, func(c conn) error {
+		hash := credential.HashSecret(kind + " " + user)
+		if _, err := c.exec(ctx, "DELETE FROM sessions WHERE hash = ?", hash); err != nil {
+			return err
+		}
+		now := p.now().Unix()
+		_, err := c.exec(ctx, "INSERT INTO sessions (hash, id, user_id, state, data, created, seen, ends, address, agent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', '')",
+			hash, newID("s-"), user, kind, data, now, now, ends.Unix())
+		return err
+	})
+}
+
+// TakeCeremony returns what KeepCeremony remembers, once.
+func (p *Portal) TakeCeremony(ctx context.Context, user, kind string) (data string, found bool, err error) {
+	s, found, err := p.TakeSession(ctx, kind+" "+user)
+	return s.Data, found && s.State == kind, err
 }
 
 // A Passkey is a WebAuthn credential of a user.

@@ -35,6 +35,12 @@ type settings struct {
 	// MaxSize bounds a report, as 4GiB; empty: 1GiB. It stands here and is no flag,
 	// since a report that was taken is read again later.
 	MaxSize string `yaml:"max_size,omitempty"`
+	// SecondFactor asks everybody but customers for more than a password.
+	SecondFactor bool `yaml:"second_factor,omitempty"`
+	// OIDCIssuer may vouch for users, as OIDCClientID with the secret of a file.
+	OIDCIssuer     string `yaml:"oidc_issuer,omitempty"`
+	OIDCClientID   string `yaml:"oidc_client_id,omitempty"`
+	OIDCSecretFile string `yaml:"oidc_secret_file,omitempty"`
 	// SMTPHost is where serve hands mails in, HOST:PORT; empty: they wait.
 	SMTPHost         string `yaml:"smtp_host,omitempty"`
 	SMTPFrom         string `yaml:"smtp_from,omitempty"`
@@ -108,7 +114,7 @@ func (s *settings) resolve(dir string) error {
 	if s.DSN != "" && s.DSNFile != "" {
 		return cli.Fail(cli.ExitUsage, "config_invalid", "keep one of them", "both an address of the database and a file for it are given")
 	}
-	for _, path := range []*string{&s.DSNFile, &s.PassphraseFile, &s.SMTPPasswordFile} {
+	for _, path := range []*string{&s.DSNFile, &s.PassphraseFile, &s.SMTPPasswordFile, &s.OIDCSecretFile} {
 		if *path = strings.ReplaceAll(*path, "${CREDENTIALS_DIRECTORY}", os.Getenv("CREDENTIALS_DIRECTORY")); *path == "" {
 			continue
 		}
@@ -135,7 +141,7 @@ func readSettings(dir string) (s settings, err error) {
 	}
 	if err := yaml.UnmarshalWithOptions(b, &s, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
 		text := strings.SplitN(yaml.FormatError(err, false, false), "\n", 2)[0]
-		return s, cli.Fail(cli.ExitUsage, "config_invalid", "the keys are dsn, dsn_file, max_size, passphrase_file, smtp_from, smtp_host, smtp_password_file, smtp_user, webhooks_private", "%s: %s", path, text)
+		return s, cli.Fail(cli.ExitUsage, "config_invalid", "the keys are dsn, dsn_file, max_size, oidc_client_id, oidc_issuer, oidc_secret_file, passphrase_file, second_factor, smtp_from, smtp_host, smtp_password_file, smtp_user, webhooks_private", "%s: %s", path, text)
 	}
 	return s, s.resolve(dir)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/portal/gate"
 )
 
 // readAccess reads what of serve's flags says who can reach the portal, and refuses
@@ -37,7 +38,8 @@ func (s *server) readAccess(cmd *cobra.Command) error {
 		}
 		s.gate.BodyBytesMax = most + formBytes
 	}
-	if err := s.readTLS(cmd); err != nil {
+	s.gate.SecondFactor = s.d.SecondFactor
+	if err := errors.Join(s.readTLS(cmd), s.readOIDC()); err != nil {
 		return err
 	}
 	behind, _ := f.GetBool("behind-proxy")
@@ -83,6 +85,22 @@ func (s *server) readTLS(cmd *cobra.Command) error {
 	}
 	s.tls = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	return nil
+}
+
+// readOIDC reads what vendor.yaml says of a provider that vouches for users.
+func (s *server) readOIDC() error {
+	switch {
+	case s.d.OIDCIssuer == "" && s.d.OIDCClientID == "" && s.d.OIDCSecretFile == "":
+		return nil
+	case s.d.OIDCIssuer == "" || s.d.OIDCClientID == "" || s.d.OIDCSecretFile == "" || s.gate.PublicURL == "":
+		return cli.Fail(cli.ExitUsage, "config_invalid", "give oidc_issuer, oidc_client_id and oidc_secret_file, and --public-url", "a provider of sign-ins is named in part")
+	}
+	if err := private(s.d.OIDCSecretFile); err != nil {
+		return err
+	}
+	secret, err := firstLine(s.d.OIDCSecretFile)
+	s.gate.OIDC = &gate.OIDC{Issuer: s.d.OIDCIssuer, ClientID: s.d.OIDCClientID, ClientSecret: secret}
+	return err
 }
 
 // checkPrivate refuses to serve with keys that others on this machine can read.

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/go-webauthn/webauthn/webauthn"
+
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/internal/credential"
 )
@@ -58,6 +60,9 @@ type Gate struct {
 	hosts  map[string]bool
 	hasher *credential.Hasher
 	flood  flood
+	// passkeys is nil where browsers have none.
+	passkeys *webauthn.WebAuthn
+	provider provider
 }
 
 // New returns a gate.
@@ -87,6 +92,9 @@ func New(o Options) (*Gate, error) {
 		g.hosts[u.Hostname()] = true
 	}
 	var err error
+	if g.passkeys, err = g.passkeysOf(); err != nil {
+		return nil, fmt.Errorf("gate: %w", err)
+	}
 	g.hasher, err = credential.NewHasher(o.PasswordCost)
 	return g, err
 }

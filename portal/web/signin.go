@@ -41,7 +41,7 @@ func (s *Server) signInPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) signInView(next string) page {
-	return page{Title: "Sign in", Data: map[string]any{"Next": here(next)}}
+	return page{Title: "Sign in", Data: map[string]any{"Next": here(next), "Passkeys": s.Gate.Passkeys(), "OIDC": s.Gate.HasOIDC()}}
 }
 
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {

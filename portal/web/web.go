@@ -74,6 +74,8 @@ func (s *Server) Routes() []Route {
 	for _, group := range [...]func() []Route{
 		s.signInRoutes,
 		s.accountRoutes,
+		s.passkeyRoutes,
+		s.oidcRoutes,
 		s.userRoutes,
 		s.overviewRoutes,
 		s.customerRoutes,
