@@ -61,7 +61,7 @@ var policy = []may{
 	{"portal/notify", "webhooks and mails of the portal", []string{"portal"}, nil, []string{"github.com/emersion/go-smtp", "github.com/emersion/go-sasl"}},
 	{"portal/finding", "what is odd in accepted usage", nil, nil, []string{"examples/traces"}},
 	{"portal/gate", "who sends a request to the portal, and what he may do", []string{"portal", "portal/internal/credential"},
-		[]string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-webauthn/webauthn/...", "golang.org/x/oauth2"}, []string{"portal/api", "portal/portaltest", "portal/web"}},
+		[]string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-webauthn/webauthn/...", "golang.org/x/oauth2"}, []string{"internal/browsertest", "portal/api", "portal/portaltest", "portal/web"}},
 	{"portal/internal/credential", "passwords, one-time codes, random secrets", nil, []string{"golang.org/x/crypto/argon2"}, nil},
 	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/gate"},
 		[]string{zstdPackage}, []string{huma, "ledger"}},
