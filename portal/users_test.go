@@ -26,7 +26,7 @@ func refusedWith(t *testing.T, what string, err error, code string) {
 	}
 }
 
-// O-29: users with roles; every change stands in the audit log.
+// Users with roles; every change stands in the audit log.
 func TestUsers(t *testing.T) {
 	portaltest.OnBoth(t, func(t *testing.T, v *portaltest.Vendor) {
 		ctx := context.Background()

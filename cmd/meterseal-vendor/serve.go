@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +73,7 @@ type server struct {
 	behind  *background
 	portal  *portal.Portal // nil: not made yet
 	handler atomic.Pointer[http.Handler]
+	open    func() (*gate.Gate, error)
 }
 
 // serverOf reads the flags of serve and opens what there is.
@@ -81,6 +83,7 @@ func (a *app) serverOf(cmd *cobra.Command) (*server, error) {
 		return nil, err
 	}
 	s := &server{app: a, d: d, log: slog.New(slog.NewTextHandler(a.Err, nil))}
+	s.open = sync.OnceValues(s.begin)
 	s.listen, _ = cmd.Flags().GetString("listen")
 	if err := errors.Join(s.readAccess(cmd), s.readMail()); err != nil {
 		return nil, err
@@ -139,8 +142,9 @@ func (s *server) address(l net.Listener) string {
 	return "http://" + l.Addr().String() + "/"
 }
 
-// open lets the pages and the API of the portal answer from now on.
-func (s *server) open() (*gate.Gate, error) {
+// begin lets the pages and the API of the portal answer from now on. It is called
+// through open, once.
+func (s *server) begin() (*gate.Gate, error) {
 	s.gate.Portal = s.portal
 	g, err := gate.New(s.gate)
 	if err != nil {
@@ -173,9 +177,32 @@ func (s *server) beginSetup(cmd *cobra.Command, address string) (string, error) 
 	if err != nil {
 		return "", err
 	}
+	if s.portal != nil {
+		h = s.unlessUsers(s.portal, h)
+	}
 	h = g.Wrap(h)
 	s.handler.Store(&h)
 	return address + "setup?token=" + o.Token, nil
+}
+
+// unlessUsers goes on to the portal once there are users whom the page did not make: a
+// command did, or another process of the same database.
+func (s *server) unlessUsers(p *portal.Portal, page http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		users, err := p.HasUsers(r.Context())
+		if err == nil && users {
+			_, err = s.open()
+		}
+		switch {
+		case err != nil:
+			s.log.Error("portal not opened", "err", err)
+			http.Error(w, "something went wrong on our side", http.StatusInternalServerError)
+		case users:
+			(*s.handler.Load()).ServeHTTP(w, r)
+		default:
+			page.ServeHTTP(w, r)
+		}
+	})
 }
 
 // setUp makes what the page of the first run asked for. What was made before it was

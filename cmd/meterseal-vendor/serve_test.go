@@ -180,6 +180,28 @@ func TestFirstRun(t *testing.T) {
 	}
 }
 
+// A first user who is made otherwise ends the set-up of a process that waits for it.
+func TestSetUpElsewhere(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "V")
+	if code, _, errs := runIn("init", "--data", data, "--domain", "vendor.example"); code != 0 {
+		t.Fatal(errs)
+	}
+	s := startServe(t, data)
+	b := newBrowser(t, s.url)
+	if status, _, body := b.opens(strings.TrimPrefix(s.url, b.base)); status != 200 || strings.Contains(body, `name="domain"`) || !strings.Contains(body, "vendor.example") {
+		t.Errorf("GET of the printed address = %d %s, want a form that asks for the administrator alone", status, body)
+	}
+	if code, _, errs := runIn("user", "add", "ana@vendor.example", "--role", "admin", "--data", data); code != 0 {
+		t.Fatal(errs)
+	}
+	if status, path, body := b.opens("/customers"); status != 200 || path != "/sign-in" {
+		t.Errorf("GET /customers = %d at %s: %s, want the sign-in", status, path, body)
+	}
+	if status, _, _ := b.opens(strings.TrimPrefix(s.url, b.base)); status != 404 {
+		t.Errorf("GET of the printed address once there is a user = %d, want 404", status)
+	}
+}
+
 // Keys that others can read, and passwords in the clear, are refused.
 func TestServeRefuses(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "V")

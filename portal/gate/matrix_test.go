@@ -136,7 +136,7 @@ func markOf(w *httptest.ResponseRecorder) string {
 
 var columns = []portal.Role{"", portal.RoleCustomer, portal.RoleViewer, portal.RoleBilling, portal.RoleStaff, portal.RoleAdmin}
 
-// O-29: every route of the pages and the API against every role, as
+// Every route of the pages and the API against every role, as
 // testdata/routes.txt has it. A new route needs its line there.
 func TestRouteRoleMatrix(t *testing.T) {
 	s := newGated(t)
@@ -184,7 +184,7 @@ func compare(t *testing.T, got, want []string) {
 	}
 }
 
-// O-29: a token is let in where its scope says and nowhere else; without scopes where
+// A token is let in where its scope says and nowhere else; without scopes where
 // its user is, except at his account.
 func TestRouteScopes(t *testing.T) {
 	s := newGated(t)
@@ -220,7 +220,7 @@ func TestRouteScopes(t *testing.T) {
 	}
 }
 
-// O-29: a customer never sees or changes what belongs to another, whatever id he puts
+// A customer never sees or changes what belongs to another, whatever id he puts
 // where.
 func TestCustomersApart(t *testing.T) {
 	s := newGated(t)

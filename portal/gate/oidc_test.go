@@ -65,7 +65,7 @@ func newIssuer(t *testing.T) *issuer {
 	return s
 }
 
-// O-29: a provider vouches for users that are there, by verified address; it makes none
+// A provider vouches for users that are there, by verified address; it makes none
 // and gives no role.
 func TestOIDC(t *testing.T) {
 	provider := newIssuer(t)

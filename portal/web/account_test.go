@@ -172,7 +172,7 @@ func (f *front) join(admin *client, email string, role portal.Role, customer str
 	return c
 }
 
-// O-29: an administrator invites, roles bound what is seen, staff give customers
+// An administrator invites, roles bound what is seen, staff give customers
 // logins, who is disabled is out at once.
 func TestInvitations(t *testing.T) {
 	f := newFront(t)
@@ -289,7 +289,7 @@ func TestSessions(t *testing.T) {
 	ana.wants(200, "this one", "/account")
 }
 
-// O-29: a token does what its scopes say, ends when they say, and never reaches the
+// A token does what its scopes say, ends when they say, and never reaches the
 // account it belongs to.
 func TestTokens(t *testing.T) {
 	f := newFront(t)
