@@ -4,7 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -199,6 +207,67 @@ func TestSetUpElsewhere(t *testing.T) {
 	}
 	if status, _, _ := b.opens(strings.TrimPrefix(s.url, b.base)); status != 404 {
 		t.Errorf("GET of the printed address once there is a user = %d, want 404", status)
+	}
+}
+
+// certificate writes one for 127.0.0.1 with its key, and returns both paths and a
+// client that believes it.
+func certificate(t *testing.T) (cert, key string, client *tls.Config) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: bare}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(parsed)
+	return cert, key, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+}
+
+// With a certificate the cookie is bound to this host and to TLS.
+func TestServeTLS(t *testing.T) {
+	cert, key, client := certificate(t)
+	data := filepath.Join(t.TempDir(), "V")
+	if code, _, errs := runIn("init", "--data", data, "--domain", "vendor.example"); code != 0 {
+		t.Fatal(errs)
+	}
+	s := startServe(t, data, "--tls-cert", cert, "--tls-key", key)
+	b := newBrowser(t, s.url)
+	b.client.Transport = &http.Transport{TLSClientConfig: client}
+	_, token, _ := strings.Cut(s.url, "token=")
+	if status, path, body := b.opens("/setup", "token", token, "name", "Ana", "email", "ana@vendor.example", "password", "three unlike words", "again", "three unlike words"); status != 200 || path != "/" {
+		t.Fatalf("POST /setup = %d at %s: %s", status, path, body)
+	}
+	u, err := url.Parse(b.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := b.client.Jar.Cookies(u); !strings.HasPrefix(s.url, "https://") || len(c) != 1 || c[0].Name != "__Host-meterseal" {
+		t.Errorf("cookies of %s = %v, want __Host-meterseal", s.url, c)
+	}
+	if err := os.Chmod(key, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := runIn("serve", "--data", data, "--tls-cert", cert, "--tls-key", key); code != 2 || !strings.Contains(errs, "[key_file_open]") {
+		t.Errorf("serve with a TLS key that others can read = %d %s, want 2 and key_file_open", code, errs)
 	}
 }
 
