@@ -17,6 +17,22 @@ import (
 // of 50 nodes and 4 meters to dir/large.usage, without holding it in memory. It
 // returns its path, its size in records and the site's vkey.
 func LargeReport(dir string, n int) (path string, size uint64, vkey string, err error) {
+	return largeReport(dir, n, NewSinkSite)
+}
+
+// LargeReportOf is LargeReport for a site that o opens.
+func LargeReportOf(dir string, n int, o Opening) (path string, size uint64, vkey string, err error) {
+	return largeReport(dir, n, func(sink func(line string)) *Site {
+		s := OpenSite(o)
+		for _, line := range s.Ledger.Lines {
+			sink(line)
+		}
+		s.Sink = sink
+		return s
+	})
+}
+
+func largeReport(dir string, n int, open func(sink func(line string)) *Site) (path string, size uint64, vkey string, err error) {
 	body, err := os.Create(filepath.Join(dir, "large.body"))
 	if err != nil {
 		return "", 0, "", err
@@ -24,7 +40,7 @@ func LargeReport(dir string, n int) (path string, size uint64, vkey string, err 
 	defer os.Remove(body.Name())
 	defer body.Close()
 	w := bufio.NewWriterSize(body, 1<<20)
-	s := NewSinkSite(func(line string) { w.WriteString(line); w.WriteByte('\n') })
+	s := open(func(line string) { w.WriteString(line); w.WriteByte('\n') })
 	const nodes, meters = 50, 4
 	for window := 0; window*nodes*meters < n; window++ {
 		cells := make([]Cell, 0, nodes*meters)

@@ -51,7 +51,7 @@ func (c *Clock) Add(d time.Duration) { c.Set(c.Now().Add(d)) }
 // Vendor is a portal with a store of its own and what tests need beside it.
 type Vendor struct {
 	*portal.Portal
-	T     *testing.T
+	T     testing.TB
 	Clock *Clock
 	O     portal.Options
 }
@@ -66,7 +66,7 @@ func OnBoth(t *testing.T, f func(t *testing.T, v *Vendor)) {
 const WorkFactor = 4
 
 // New makes a vendor with a product and a customer. dsn is that of portal.Options.
-func New(t *testing.T, dsn string) *Vendor {
+func New(t testing.TB, dsn string) *Vendor {
 	t.Helper()
 	c := &Clock{t: time.Unix(exporttest.Start, 0).UTC()}
 	v := &Vendor{T: t, Clock: c, O: portal.Options{Dir: t.TempDir(), DSN: dsn, Now: c.Now, Domain: Domain, KeyWorkFactor: WorkFactor,

@@ -144,7 +144,7 @@ func (c *client) signIn(email string) *client {
 }
 
 // between cuts what stands between two texts.
-func between(t *testing.T, body, from, to string) string {
+func between(t testing.TB, body, from, to string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(body, from)
 	if !ok {

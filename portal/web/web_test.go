@@ -24,7 +24,7 @@ var (
 )
 
 // pages are the pages of a vendor of tests.
-func pages(t *testing.T, v *portaltest.Vendor) http.Handler {
+func pages(t testing.TB, v *portaltest.Vendor) http.Handler {
 	t.Helper()
 	g, err := gate.New(gate.Options{Portal: v.Portal, Now: v.Clock.Now})
 	v.Must(err)
@@ -51,7 +51,7 @@ func ask(t *testing.T, h http.Handler, c gate.Caller, path string, form ...strin
 }
 
 // body reads an answer that has to have a status.
-func body(t *testing.T, r *http.Response, status int) string {
+func body(t testing.TB, r *http.Response, status int) string {
 	t.Helper()
 	b, err := io.ReadAll(r.Body)
 	if err != nil {
