@@ -46,7 +46,7 @@ sites without internet in, and answers each with one file.
   meterseal-vendor statement               what was used, by license and meter`,
 	}
 	root.AddCommand(a.initCommand(), a.serveCommand(), a.keysCommand(), a.productCommand(), a.policyCommand(), a.customerCommand(), a.licenseCommand(),
-		a.acceptCommand(), a.reportCommand(), a.siteCommand(), a.statementCommand(), a.alertCommand(), a.findingCommand(), a.webhookCommand(), a.settingsCommand(), a.userCommand(), a.tokenCommand(), a.rebuildCommand(), a.backupCommand(), a.versionCommand())
+		a.acceptCommand(), a.reportCommand(), a.siteCommand(), a.statementCommand(), a.alertCommand(), a.auditCommand(), a.findingCommand(), a.webhookCommand(), a.settingsCommand(), a.userCommand(), a.tokenCommand(), a.rebuildCommand(), a.backupCommand(), a.versionCommand())
 	return root
 }
 
