@@ -14,15 +14,15 @@ import (
 	"github.com/meterseal/meterseal/portal/finding"
 )
 
-// States of a Finding.
+// States of a UsageFinding.
 const (
 	FindingOpen      = "open"
 	FindingExplained = "explained"
 )
 
-// A Finding is something odd in accepted usage. It is evidence for a conversation,
+// A UsageFinding is something odd in accepted usage. It is evidence for a conversation,
 // never a verdict: nothing is refused or held back for it.
-type Finding struct {
+type UsageFinding struct {
 	// ID stays the same when findings are made again, also after [Rebuild].
 	ID           string `json:"id"`
 	Kind         string `json:"kind"` // of package finding
@@ -58,7 +58,7 @@ type Finding struct {
 	Evidence []Evidence `json:"evidence,omitempty"`
 }
 
-// Evidence is a step of a Finding, or one beside it.
+// Evidence is a step of a UsageFinding, or one beside it.
 type Evidence struct {
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
@@ -98,8 +98,8 @@ type findingBody struct {
 	Scale int    `json:"scale"`
 }
 
-func scanFinding(evidence bool) func(scan func(...any) error) (Finding, error) {
-	return func(scan func(...any) error) (f Finding, err error) {
+func scanFinding(evidence bool) func(scan func(...any) error) (UsageFinding, error) {
+	return func(scan func(...any) error) (f UsageFinding, err error) {
 		var subject, body, text, actor string
 		var first, next, found, noted, upto int64
 		if err = scan(&f.ID, &f.Origin, &f.License, &f.Kind, &subject, &first, &next, &body, &found, &f.Label, &f.Customer, &f.CustomerName, &text, &actor, &noted, &upto); err != nil {
@@ -139,7 +139,7 @@ func stepSeconds(kind string) int64 {
 }
 
 // sentence says what was found.
-func (f *Finding) sentence() string {
+func (f *UsageFinding) sentence() string {
 	from := day(f.From)
 	switch f.Kind {
 	case finding.Drop:
@@ -171,7 +171,7 @@ func days(n int) string {
 }
 
 // amount writes a quantity in the unit, whole smallest units as they are.
-func (f *Finding) amount(n int64) string {
+func (f *UsageFinding) amount(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	if f.Scale > 0 {
 		for len(s) <= f.Scale {
@@ -188,7 +188,7 @@ func (f *Finding) amount(n int64) string {
 // FindFindings lists findings without their evidence, those that last the longest
 // into the present first. Code is the kind, State open or explained. Search looks
 // at ids, meters, nodes, ledgers, labels, licenses and customers.
-func (p *Portal) FindFindings(ctx context.Context, o ListOptions) (Page[Finding], error) {
+func (p *Portal) FindFindings(ctx context.Context, o ListOptions) (Page[UsageFinding], error) {
 	q := query{columns: findingColumns, from: findingTables, order: []string{"f.next", "f.id"}, desc: true}
 	q.is("k.customer", o.Customer)
 	q.is("k.product", o.Product)
@@ -202,10 +202,10 @@ func (p *Portal) FindFindings(ctx context.Context, o ListOptions) (Page[Finding]
 	case FindingExplained:
 		q.and("n.finding IS NOT NULL")
 	default:
-		return Page[Finding]{}, noState(o.State, FindingOpen, FindingExplained)
+		return Page[UsageFinding]{}, noState(o.State, FindingOpen, FindingExplained)
 	}
 	q.search(o.Search, "f.id", "f.subject", "f.origin", "l.label", "f.license", "k.customer", "COALESCE(c.name, '')")
-	return page(ctx, p.store.reader(), q, o, func(scan func(...any) error) (Finding, []any, error) {
+	return page(ctx, p.store.reader(), q, o, func(scan func(...any) error) (UsageFinding, []any, error) {
 		f, err := scanFinding(false)(scan)
 		return f, []any{f.To.Unix(), f.ID}, err
 	})
@@ -213,7 +213,7 @@ func (p *Portal) FindFindings(ctx context.Context, o ListOptions) (Page[Finding]
 
 // Finding returns a finding with its evidence; not_found if there is none, also
 // when it was one and what came since has made it usual.
-func (p *Portal) Finding(ctx context.Context, id string) (*Finding, error) {
+func (p *Portal) Finding(ctx context.Context, id string) (*UsageFinding, error) {
 	all, err := list(ctx, p.store.reader(), scanFinding(true), "SELECT "+findingColumns+" FROM "+findingTables+" WHERE f.id = ?", id)
 	if err != nil {
 		return nil, err
@@ -228,7 +228,7 @@ const findingNoteBytesMax = 4000
 
 // ExplainFinding notes what was found out about a finding, in place of what was
 // noted before. An empty text opens it again.
-func (p *Portal) ExplainFinding(ctx context.Context, id, text, actor string) (*Finding, error) {
+func (p *Portal) ExplainFinding(ctx context.Context, id, text, actor string) (*UsageFinding, error) {
 	text = strings.TrimSpace(text)
 	if len(text) > findingNoteBytesMax || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' }) {
 		return nil, refuse(CodeBadRequest, "an explanation has at most %d bytes, and no control characters", findingNoteBytesMax).with("line", "text")

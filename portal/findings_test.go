@@ -53,11 +53,11 @@ func odd(v *vendor) *site {
 }
 
 // findings by kind.
-func findings(v *vendor, p *portal.Portal) map[string]portal.Finding {
+func findings(v *vendor, p *portal.Portal) map[string]portal.UsageFinding {
 	v.T.Helper()
 	page, err := p.FindFindings(t0, portal.ListOptions{Limit: 100})
 	v.Must(err)
-	out := map[string]portal.Finding{}
+	out := map[string]portal.UsageFinding{}
 	for _, f := range page.Items {
 		if _, twice := out[f.Kind]; twice {
 			v.T.Errorf("kind %s twice: %+v", f.Kind, page.Items)

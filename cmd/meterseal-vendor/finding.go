@@ -73,7 +73,7 @@ func (a *app) listFindings(cmd *cobra.Command, p *portal.Portal, _ []string) err
 		}
 		o.Origin = l.Origin
 	}
-	all := []portal.Finding{}
+	all := []portal.UsageFinding{}
 	for {
 		page, err := p.FindFindings(cmd.Context(), o)
 		if err != nil {

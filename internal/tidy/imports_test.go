@@ -63,7 +63,7 @@ var policy = []may{
 	{"portal/gate", "who sends a request to the portal, and what he may do", []string{"portal", "portal/internal/credential"},
 		[]string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-webauthn/webauthn/...", "golang.org/x/oauth2"}, []string{"internal/browsertest", "portal/api", "portal/portaltest", "portal/web"}},
 	{"portal/internal/credential", "passwords, one-time codes, random secrets", nil, []string{"golang.org/x/crypto/argon2"}, nil},
-	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/gate"},
+	{"portal/api", "the portal's JSON API", []string{"export", "internal/httpapi", "license", "portal", "portal/finding", "portal/gate"},
 		[]string{zstdPackage}, []string{huma, "ledger"}},
 	{"portal/web/verify", "the page that verifies documents in a browser", nil, nil, []string{"export", "ledger", "license", sumdbNote}},
 	{"portal/chart", "usage drawn as SVG, with its numbers", []string{"portal"}, nil, nil},

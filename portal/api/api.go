@@ -76,7 +76,7 @@ func New(o Options) (*Server, error) {
 func (s *Server) routes() []Route {
 	var list []Route
 	for _, group := range [...]func() []Route{
-		s.overviewRoutes, s.reportRoutes, s.customerRoutes, s.licenseRoutes, s.activationRoutes, s.ledgerRoutes, s.recordRoutes, s.usageRoutes,
+		s.overviewRoutes, s.reportRoutes, s.customerRoutes, s.licenseRoutes, s.activationRoutes, s.ledgerRoutes, s.recordRoutes, s.usageRoutes, s.statementRoutes, s.findingRoutes,
 		s.alertRoutes, s.productRoutes, s.policyRoutes, s.keyRoutes,
 		s.userRoutes, s.tokenRoutes,
 		s.webhookRoutes, s.settingsRoutes,

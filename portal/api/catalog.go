@@ -41,7 +41,7 @@ func (s *Server) customerRoutes() []Route {
 		},
 	}, {
 		Method: http.MethodPatch, Path: "/api/v1/customers/{id}", ID: "changeCustomer", Right: gate.Manage,
-		Summary: "Rename a customer",
+		Summary: "Rename a customer, or change the time zone of its statements",
 		Params:  []param{customer, ifMatch}, Body: takes(customerChange{}), Answers: done("The customer as it is now", portal.Customer{}), Problems: []int{404, 412},
 		Serve: s.changeCustomer,
 	}}
@@ -51,10 +51,12 @@ func (s *Server) customerRoutes() []Route {
 type newCustomer struct {
 	ID   string `json:"id,omitempty" doc:"made up if not given"`
 	Name string `json:"name"`
+	Zone string `json:"zone,omitempty" doc:"where days of its statements begin, such as Europe/Berlin; UTC if not given"`
 }
 
 type customerChange struct {
-	Name string `json:"name"`
+	Name string `json:"name,omitempty" doc:"as it is, if not given"`
+	Zone string `json:"zone,omitempty" doc:"as it is, if not given"`
 }
 
 func (s *Server) customer(ctx context.Context, id string) (portal.Customer, error) {
@@ -82,7 +84,7 @@ func (s *Server) makeCustomer(w http.ResponseWriter, r *http.Request, _ values) 
 	if err := readJSON(w, r, &body); err != nil {
 		return err
 	}
-	c, err := s.Portal.SetCustomer(portal.IfNew(r.Context()), portal.Customer{ID: body.ID, Name: body.Name}, actor(r))
+	c, err := s.Portal.SetCustomer(portal.IfNew(r.Context()), portal.Customer{ID: body.ID, Name: body.Name, Zone: body.Zone}, actor(r))
 	if err != nil {
 		return err
 	}
@@ -95,11 +97,11 @@ func (s *Server) changeCustomer(w http.ResponseWriter, r *http.Request, _ values
 	if err != nil {
 		return err
 	}
-	body := customerChange{Name: c.Name}
+	body := customerChange{Name: c.Name, Zone: c.Zone}
 	if err := readJSON(w, r, &body); err != nil {
 		return err
 	}
-	c.Name = body.Name
+	c.Name, c.Zone = body.Name, body.Zone
 	if _, err := s.Portal.SetCustomer(edit(r), c, actor(r)); err != nil {
 		return err
 	}

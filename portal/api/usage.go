@@ -28,8 +28,9 @@ func (s *Server) usageRoutes() []Route {
 	}, {
 		Method: http.MethodGet, Path: "/api/v1/statements", ID: "getStatement", Right: gate.Look,
 		Summary: "What was used, by license, meter, period and ledger, with the records that prove it",
-		Doc:     "Use counts on the UTC day on which the site booked it, so the number of a period that is complete never changes. from and to are cut to whole UTC days.",
+		Doc:     "Use counts when the site booked it, so the number of a period that is complete never changes. from and to are widened to whole days of the zone.",
 		Params: append([]param{
+			{Name: "zone", Doc: "where days begin, such as Europe/Berlin; UTC if not given"},
 			{Name: "period", Enum: []string{"monthly", "daily", "weekly", "annual", "none"}, Doc: "none: one number for the whole time"}}, whose...),
 		Answers: ok("Meters, then pools of seats", Statement{}), Problems: []int{404},
 		Serve: s.statement,
@@ -116,10 +117,8 @@ func (s *Server) usage(w http.ResponseWriter, r *http.Request, q values) error {
 	if f.Origin, err = s.origin(r, q); err != nil {
 		return err
 	}
-	if zone := q.Text["zone"]; zone != "" {
-		if f.Zone, err = time.LoadLocation(zone); err != nil || zone == "Local" {
-			return httpapi.BadRequest("query.zone", httpapi.Shown(zone)+" is no time zone", "name one of the IANA database, such as Europe/Berlin")
-		}
+	if f.Zone, err = zoneOf(q); err != nil {
+		return err
 	}
 	series, err := s.Portal.UsageSeries(r.Context(), f)
 	if err != nil {
@@ -135,6 +134,9 @@ func (s *Server) statement(w http.ResponseWriter, r *http.Request, q values) err
 	if f.Origin, err = s.origin(r, q); err != nil {
 		return err
 	}
+	if f.Zone, err = zoneOf(q); err != nil {
+		return err
+	}
 	out := Statement{}
 	out.From, out.To = s.span(q, 366*24*time.Hour)
 	if out.Rows, err = s.Portal.Statement(r.Context(), out.From, out.To, f); err != nil {
@@ -144,4 +146,13 @@ func (s *Server) statement(w http.ResponseWriter, r *http.Request, q values) err
 		return err
 	}
 	return s.answer(w, r, out)
+}
+
+// zoneOf is the time zone that a request asks for.
+func zoneOf(q values) (*time.Location, error) {
+	zone, err := portal.ZoneOf(q.Text["zone"])
+	if err != nil {
+		return nil, httpapi.BadRequest("query.zone", httpapi.Shown(q.Text["zone"])+" is no time zone", "name one of the IANA database, such as Europe/Berlin")
+	}
+	return zone, nil
 }

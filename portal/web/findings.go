@@ -43,14 +43,14 @@ func findingKind(kind string) string { return findingKinds[kind] }
 
 // findingList is the page of the list.
 type findingList struct {
-	portal.Page[portal.Finding]
+	portal.Page[portal.UsageFinding]
 	Kinds      []option
 	Customers  []option
 	Disclaimer string
 }
 
 func (s *Server) findings(w http.ResponseWriter, r *http.Request) error {
-	find := func(o portal.ListOptions) (portal.Page[portal.Finding], error) {
+	find := func(o portal.ListOptions) (portal.Page[portal.UsageFinding], error) {
 		return s.Portal.FindFindings(r.Context(), o)
 	}
 	o := listOptions(r)
@@ -69,7 +69,7 @@ func (s *Server) findings(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, "findings", page{Title: "Findings", Nav: "findings", Data: d, Command: "finding list", API: "GET /api/v1/findings"})
 }
 
-func findingCells(f portal.Finding) []string {
+func findingCells(f portal.UsageFinding) []string {
 	explanation := ""
 	if f.Note != nil {
 		explanation = f.Note.Text
@@ -80,14 +80,14 @@ func findingCells(f portal.Finding) []string {
 
 // findingPage is a finding with what draws it.
 type findingPage struct {
-	*portal.Finding
+	*portal.UsageFinding
 	Why, Disclaimer string
 	// GoneOn: it has gone on since it was explained.
 	GoneOn bool
 }
 
-func (s *Server) findingPage(f *portal.Finding) page {
-	d := findingPage{Finding: f, Why: findingWhy[f.Kind], Disclaimer: portal.FindingsDisclaimer, GoneOn: f.Note != nil && f.Note.Upto.Before(f.To)}
+func (s *Server) findingPage(f *portal.UsageFinding) page {
+	d := findingPage{UsageFinding: f, Why: findingWhy[f.Kind], Disclaimer: portal.FindingsDisclaimer, GoneOn: f.Note != nil && f.Note.Upto.Before(f.To)}
 	return page{Title: findingKind(f.Kind), Nav: "findings", Crumbs: []crumb{{"Findings", "/findings"}}, Data: d,
 		Command: "finding show " + f.ID, API: "GET /api/v1/findings/" + f.ID}
 }

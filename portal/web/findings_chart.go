@@ -19,7 +19,7 @@ const (
 // evidenceChart draws why a finding is one: what was seen as bars, those that are
 // odd with a cap and a colour of their own, over the band of what is usual. The
 // numbers stand in the table below it.
-func evidenceChart(f *portal.Finding) template.HTML {
+func evidenceChart(f *portal.UsageFinding) template.HTML {
 	if len(f.Evidence) == 0 {
 		return ""
 	}
@@ -92,7 +92,7 @@ func evidenceChart(f *portal.Finding) template.HTML {
 }
 
 // evidenceWords says a step of a finding.
-func evidenceWords(f *portal.Finding, e portal.Evidence) string {
+func evidenceWords(f *portal.UsageFinding, e portal.Evidence) string {
 	s := e.From.Format("2006-01-02") + ": " + quantity(e.Seen, f.Scale)
 	if e.Known {
 		s += ", usual " + quantity(e.Low, f.Scale) + " to " + quantity(e.High, f.Scale)
