@@ -84,8 +84,11 @@ func (p *Portal) ActivateByCode(ctx context.Context, licenseID, code string, o A
 
 func (p *Portal) activateByCode(ctx context.Context, licenseID string, activation export.ActivationCode, open *ledger.Open, o AcceptOptions) (*CodeAnswer, error) {
 	start, done, err := p.findCode(ctx, licenseID, activation, open)
-	if err != nil || done != nil {
-		return done, err
+	if err != nil {
+		return nil, err
+	}
+	if done != nil {
+		return p.confirmLate(ctx, start, open, done, o)
 	}
 	in := &intake{p: p, o: o, now: p.now(), origin: open.Origin}
 	if in.lic, err = p.License(ctx, licenseID); err != nil {
@@ -115,6 +118,32 @@ func (p *Portal) activateByCode(ctx context.Context, licenseID string, activatio
 	}
 	p.archive(ctx, licenseID)
 	return out, nil
+}
+
+// confirmLate returns what was answered to a code before. If the activation waited
+// for approval then and has it now, it is confirmed now, since only the code has
+// the record that is signed.
+func (p *Portal) confirmLate(ctx context.Context, start string, open *ledger.Open, done *CodeAnswer, o AcceptOptions) (*CodeAnswer, error) {
+	l, err := p.Ledger(ctx, open.Origin)
+	if err != nil || done.Confirmation != "" || l.State != LedgerActive || l.Approval != "" || l.Serial > 0 {
+		return done, err
+	}
+	err = p.onLedger(ctx, open.Origin, o.Actor, "code.confirm", func(c conn, lic *License, l *Ledger) error {
+		switch {
+		case o.Customer != "" && lic.Customer != o.Customer:
+			return refuse(CodeNotAllowed, "license %s belongs to another customer", lic.ID)
+		case lic.State != Active || l.Serial > 0:
+			return nil // as it was answered
+		}
+		if err := p.signConfirmation(ctx, c, lic, l, open, done); err != nil {
+			return err
+		}
+		if _, err := c.exec(ctx, "UPDATE codes SET answer = ? WHERE code = ?", done.Confirmation, start); err != nil {
+			return err
+		}
+		return c.saveHeld(ctx, l)
+	})
+	return done, err
 }
 
 // findCode returns the initialization code that an activation code answers, or

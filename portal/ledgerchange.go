@@ -176,13 +176,13 @@ func (p *Portal) ApproveLedger(ctx context.Context, origin, actor string) (*Answ
 		}
 		l.Approval = ""
 		var err error
-		if a, err = p.answerAgain(ctx, c, lic, l); err != nil {
+		if a, err = p.approved(ctx, c, lic, l); err != nil {
 			return err
 		}
 		return c.saveLedger(ctx, l)
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || len(a.Reply) == 0 {
+		return a, err
 	}
 	p.archive(ctx, "", Refresh{Origin: origin, Reply: a.Reply})
 	return a, nil
@@ -197,6 +197,24 @@ func (p *Portal) RejectLedger(ctx context.Context, origin, reason, actor string)
 		l.Approval = ApprovalRefused
 		return c.saveHeld(ctx, l)
 	})
+}
+
+// approved is the answer of a ledger that was approved: its reply, made again. Who
+// was activated by a typed code and has not reported yet gets none: its code is
+// confirmed when it is typed again, by ActivateByCode.
+func (p *Portal) approved(ctx context.Context, c conn, lic *License, l *Ledger) (*Answer, error) {
+	var codes, reports int64
+	if _, err := c.get(ctx, "SELECT COUNT(*) FROM codes WHERE origin = ?", []any{l.Origin}, &codes); err != nil {
+		return nil, err
+	}
+	if _, err := c.get(ctx, "SELECT COUNT(*) FROM receipts WHERE origin = ? AND note <> ''", []any{l.Origin}, &reports); err != nil {
+		return nil, err
+	}
+	if codes == 0 || reports > 0 {
+		return p.answerAgain(ctx, c, lic, l)
+	}
+	return &Answer{Code: string(export.OK), LicenseStatus: LicensePending, Origin: l.Origin, LedgerID: l.LedgerID, License: l.License, Label: l.Label,
+		Base: l.Size, Size: l.Size, Root: l.Root, Received: p.now(), Totals: []export.AcceptedTotal{}, Findings: []export.Finding{}}, nil
 }
 
 // answerAgain makes the reply of the newest receipt of l again, as things are

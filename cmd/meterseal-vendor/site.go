@@ -165,6 +165,10 @@ func (a *app) approveCommand() *cobra.Command {
 		}
 		out, _ := cmd.Flags().GetString("out")
 		force, _ := cmd.Flags().GetBool("force")
+		if len(answer.Reply) == 0 {
+			a.say("activated by code: the same activation code, typed again, gets its confirmation")
+			out = ""
+		}
 		if out == "-" {
 			return a.writeDocument(out, force, answer.Reply)
 		}

@@ -104,6 +104,40 @@ func TestL13TypedCodes(t *testing.T) {
 	says(t, body(t, ask(t, h, customer, "/my/activate/start", "license", "L-2"), 403), "license L-2 does not allow codes")
 }
 
+// L-13, 3.5: an activation by code that the vendor has to approve says so, and the
+// same rows get their answer afterwards.
+func TestTypedCodesWithApproval(t *testing.T) {
+	v := portaltest.New(t, "")
+	h := pages(t, v)
+	l := v.Issue(portal.LicenseSpec{ID: "L-1", Rules: portal.Rules{Approval: true}})
+	start := rowsOn(body(t, ask(t, h, customer, "/my/activate/start", "license", "L-1"), 200))
+	init, err := export.ParseInitializationCode(start[0])
+	v.Must(err)
+	s := v.Open(l, "a")
+	open := s.OpenRecord()
+	open.Attrs = nil
+	activation, err := export.NewActivationCode(open, init)
+	v.Must(err)
+	form := []string{"license", "L-1", "row1", activation.String()}
+	says(t, body(t, ask(t, h, customer, "/my/activate/code", form...), 200), "The activation waits for your vendor", "type the same four rows here again")
+	if again := rowsOn(body(t, ask(t, h, customer, "/my/activate/code", form...), 200)); len(again) != 0 {
+		t.Fatalf("it is confirmed before the approval: %q", again)
+	}
+	a, err := v.ApproveLedger(t.Context(), s.Ledger.Name, "ana")
+	if err != nil || len(a.Reply) != 0 {
+		t.Fatalf("ApproveLedger = %+v, %v, want no reply yet", a, err)
+	}
+	back := rowsOn(body(t, ask(t, h, customer, "/my/activate/code", form...), 200))
+	confirmation, err := export.ParseConfirmationCode(strings.Join(back, "\n"))
+	v.Must(err)
+	if _, err := l.Terms.Confirm(open, uint64(confirmation.Serial), confirmation.Issued, confirmation.End, confirmation.Signature[:], v.LicenseKeys()); err != nil {
+		t.Errorf("the site cannot complete its license: %v", err)
+	}
+	if again := rowsOn(body(t, ask(t, h, customer, "/my/activate/code", form...), 200)); strings.Join(again, " ") != strings.Join(back, " ") {
+		t.Errorf("typed once more: %q, want the same rows again", again)
+	}
+}
+
 // scans posts what was read so far and pictures, as the form does.
 func scans(t *testing.T, h http.Handler, c gate.Caller, accept, lines string, send bool, pictures ...[]byte) *http.Response {
 	t.Helper()

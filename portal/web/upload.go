@@ -205,7 +205,8 @@ func (s *Server) acceptFrom(ctx context.Context, r io.Reader, name string, o por
 	}
 	var a *portal.Answer
 	if err == nil {
-		a, err = s.Portal.Accept(ctx, r, o)
+		// What has arrived is booked, also if nobody waits for the answer any more.
+		a, err = s.Portal.Accept(context.WithoutCancel(ctx), r, o)
 	}
 	if err != nil {
 		p := codeError(err)
