@@ -91,7 +91,7 @@ func (in *intake) bookFacts(ctx context.Context, c conn) error {
 			args = append(args, in.origin, int64(f.Record), f.Kind, f.From.Unix(), f.To.Unix(), f.Line, in.answer.ReportID)
 		}
 		values := strings.TrimSuffix(strings.Repeat("("+strings.TrimSuffix(strings.Repeat("?, ", columns), ", ")+"), ", len(some)), ", ")
-		if _, err := c.exec(ctx, "INSERT INTO facts (origin, record, kind, begins, ends, line, upload) VALUES "+values, args...); err != nil {
+		if _, err := c.exec(ctx, "INSERT INTO facts (origin, record, kind, begins, ends, line, upload) VALUES "+values+" ON CONFLICT (origin, record) DO NOTHING", args...); err != nil {
 			return err
 		}
 	}
