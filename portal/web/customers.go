@@ -117,7 +117,7 @@ func (s *Server) editCustomer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := page{Title: "Rename " + c.Name, Nav: "customers", Crumbs: []crumb{{"Customers", "/customers"}, {c.Name, "/customers/" + escape(c.ID)}}, Data: c,
-		Command: "customer update " + c.ID + " --name 'NEW NAME'", API: "PUT /api/v1/customers/" + c.ID}
+		Command: "customer update " + c.ID + " --name 'NEW NAME'", API: "PATCH /api/v1/customers/" + c.ID}
 	if r.Method != http.MethodPost {
 		return s.show(w, r, "customer_form", p)
 	}

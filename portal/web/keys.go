@@ -33,7 +33,7 @@ var (
 type keysPage struct {
 	Roles    []roleKeys
 	Requests []requestRow
-	Alone    bool   // one administrator decides alone
+	Alone    bool // one administrator decides alone
 }
 
 // roleKeys are the keys of one role.

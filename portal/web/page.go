@@ -181,8 +181,21 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, name string, p pa
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	p.Form, p.Problem = form, refusal
+	p.Form, p.Problem = form, forForm(refusal)
 	return s.show(w, r, name, p)
+}
+
+// forForm words a refusal that names a field for who has the form before him.
+func forForm(e *portal.Error) *portal.Error {
+	if _, named := e.Details["line"].(string); !named || e.Code != portal.CodeBadRequest {
+		return e
+	}
+	c := *e
+	c.Message = strings.TrimPrefix(e.Message, "license: ")
+	if strings.HasPrefix(e.Hint, "see docs/") {
+		c.Hint = "correct the field that is marked, and send it again"
+	}
+	return &c
 }
 
 // at returns err as a refusal of a field of the form, where it names none.

@@ -69,6 +69,9 @@ func TestPolicyRefused(t *testing.T) {
 		s := body(t, ask(t, h, admin, "/policies/new", append(form, "terms", "1")...), 400)
 		has(t, s, `id="e-`+field+`"`, `value="`+form[1]+`"`, form[len(form)-1])
 	}
+	s := body(t, ask(t, h, admin, "/policies/new", "name", "x", "grace", "soon"), 400)
+	has(t, s, "correct the field that is marked", "grace: &#34;soon&#34; is not a span")
+	lacks(t, s, "license: grace")
 	has(t, body(t, ask(t, h, admin, "/policies/new", "name", "prepaid"), 409), `id="e-name"`)
 	all, err := v.Policies(context.Background())
 	if err != nil || len(all) != 5 {

@@ -190,7 +190,7 @@ func (s *Server) editProduct(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.productForm(w, r, p, page{Title: "Change " + orText(p.Name, p.ID), Nav: "products", Crumbs: []crumb{{"Products", "/products"}, {orText(p.Name, p.ID), "/products/" + escape(p.ID)}},
-		Command: "product update " + p.ID + " --feature export", API: "PUT /api/v1/products/" + p.ID})
+		Command: "product update " + p.ID + " --feature export", API: "PATCH /api/v1/products/" + p.ID})
 }
 
 // productForm shows the form of a product and takes it; p without an id is a new

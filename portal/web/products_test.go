@@ -9,7 +9,7 @@ import (
 	"github.com/meterseal/meterseal/portal/portaltest"
 )
 
-// P-22, P-23: the counting rules can be read where the meter is.
+// P-22 P-23: the counting rules can be read where the meter is.
 func TestProducts(t *testing.T) {
 	v := portaltest.New(t, "")
 	h := pages(t, v)
