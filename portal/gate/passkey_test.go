@@ -15,6 +15,7 @@ import (
 // portal takes: made on the account page, it signs in without password, until it is
 // removed.
 func TestPasskeyInChromium(t *testing.T) {
+	t.Parallel()
 	browser := browsertest.New(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
