@@ -36,6 +36,7 @@ func (s *Server) userRoutes() []Route {
 			if err != nil {
 				return err
 			}
+			keepSecret(w)
 			w.Header().Set("Location", "/api/v1/users/"+u.ID)
 			keepSecret(w)
 			return s.answerTagged(w, r, http.StatusCreated, "", invited{u, welcomePath + link})
@@ -103,6 +104,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, do string) e
 		return err
 	}
 	if link != "" {
+		keepSecret(w)
 		link = welcomePath + link
 	}
 	keepSecret(w)
@@ -180,6 +182,7 @@ func (s *Server) makeToken(w http.ResponseWriter, r *http.Request, _ values) err
 	if err != nil {
 		return err
 	}
+	keepSecret(w)
 	keepSecret(w)
 	return s.answerTagged(w, r, http.StatusCreated, "", madeToken{t, secret})
 }
