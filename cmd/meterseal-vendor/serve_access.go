@@ -43,6 +43,9 @@ func (s *server) readAccess(cmd *cobra.Command) error {
 		return err
 	}
 	behind, _ := f.GetBool("behind-proxy")
+	if behind && !strings.HasPrefix(s.gate.PublicURL, "https://") {
+		return cli.Fail(cli.ExitUsage, "config_invalid", "give --public-url https://NAME", "--behind-proxy without the name under which the proxy speaks TLS: cookies would not be bound to it")
+	}
 	if s.tls == nil && !behind && !loopback(s.listen) {
 		return cli.Fail(cli.ExitUsage, "tls_missing", "give --tls-cert and --tls-key; or --behind-proxy, if a proxy speaks TLS with the browsers",
 			"%s is not loopback, and passwords would cross the network in the clear", s.listen)

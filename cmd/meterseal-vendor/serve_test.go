@@ -285,6 +285,8 @@ func TestServeRefuses(t *testing.T) {
 		{"tls_missing", []string{"--listen", ":0"}},
 		{"config_invalid", []string{"--tls-cert", "nowhere"}},
 		{"config_invalid", []string{"--trusted-proxy", "x"}},
+		{"config_invalid", []string{"--behind-proxy"}},
+		{"config_invalid", []string{"--behind-proxy", "--public-url", "http://portal.vendor.example"}},
 	} {
 		if code, _, errs := runIn(append([]string{"serve", "--data", data}, x.args...)...); code != 2 || !strings.Contains(errs, "["+x.want+"]") {
 			t.Errorf("serve %v = %d %s, want 2 and %s", x.args, code, errs, x.want)
