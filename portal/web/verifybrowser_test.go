@@ -16,6 +16,6 @@ func TestVerifyInABrowser(t *testing.T) {
 	f := newFront(t)
 	tab := browsertest.New(t).Open(f.url).Theme("dark").Go("/verify")
 	tab.Attach("Choose files, or drop them here", filepath.Join(vectors.Dir(), "report-gap.usage"), filepath.Join(vectors.Dir(), "a.reply")).
-		Sees("Checked 2 files.", "It holds, and asks for an explanation", "A good reply: accepted", "Not checked")
+		Sees("Checked 2 files.", "It agrees with the key that is in it, and asks for an explanation", "It agrees with the keys that are in it: accepted", "Not checked")
 	tab.Accessible().Screenshot("dark-verify-results")
 }

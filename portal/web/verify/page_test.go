@@ -13,6 +13,9 @@ import (
 // The file that is kept does its work in a real browser without a server: files in,
 // verdicts and what was not checked out, in both themes, and no request at all. O-14
 func TestPageInBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: browsers are driven in the run without the race detector")
+	}
 	file, err := filepath.Abs(builtFile)
 	if err != nil {
 		t.Fatal(err)

@@ -20,10 +20,13 @@ export function showReply(r: Reply, license: Showing | undefined, siteKeyKnown: 
   if (r.acceptance !== undefined) parts.push(...acceptance(r.acceptance));
   if (r.rejection !== undefined) parts.push(...rejection(r.rejection));
   if (license !== undefined) parts.push(el("h3", {}, "The license in it"), el("p", {}, license.sentence), ...license.parts);
-  return { ...verdict(r), parts, notChecked: notChecked(r, license, siteKeyKnown, vendorKeyKnown) };
+  return { ...verdict(r, vendorKeyKnown), parts, notChecked: notChecked(r, license, siteKeyKnown, vendorKeyKnown) };
 }
 
-function verdict(r: Reply): Pick<Showing, "verdict" | "word" | "sentence"> {
+function verdict(r: Reply, vendorKeyKnown: boolean): Pick<Showing, "verdict" | "word" | "sentence"> {
+  if (!vendorKeyKnown) {
+    return { verdict: "warn", word: `It agrees with the keys that are in it: ${r.result}`, sentence: "Its parts are signed and agree. Whose keys they are was not checked: see below." };
+  }
   switch (r.result) {
     case "accepted":
       return r.acceptance?.verdict === "explain"

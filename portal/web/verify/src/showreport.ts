@@ -81,9 +81,9 @@ function verdict(r: Report, siteKeyKnown: boolean): Pick<Showing, "verdict" | "w
       }
       return { verdict: "good", word: "It holds", sentence: "Signature, tree and all sums agree: the records are those that the site signed, complete and in order." };
     case "explain":
-      return { verdict: "warn", word: "It holds, and asks for an explanation", sentence: `${meaning(r.code)} The numbers agree.` };
+      return { verdict: "warn", word: siteKeyKnown ? "It holds, and asks for an explanation" : "It agrees with the key that is in it, and asks for an explanation", sentence: `${meaning(r.code)} The numbers agree.` };
     case "reject":
-      return { verdict: "bad", word: "It does not add up", sentence: `The site signed this, and ${r.code} was found first in record ${number(r.record)}: ${meaning(r.code)}` };
+      return { verdict: "bad", word: "It does not add up", sentence: `${siteKeyKnown ? "The site" : "Whoever has the key in it"} signed this, and ${r.code} was found first in record ${number(r.record)}: ${meaning(r.code)}` };
   }
 }
 
