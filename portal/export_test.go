@@ -75,8 +75,10 @@ func (p *Portal) ForgetLedger(ctx context.Context, origin string) error {
 
 // totalsAgain adds the usage of all ledgers up again.
 func (c conn) totalsAgain(ctx context.Context) error {
-	if _, err := c.exec(ctx, "DELETE FROM usage_totals"); err != nil {
-		return err
+	for _, t := range []string{"usage_totals", "usage_months"} {
+		if _, err := c.exec(ctx, "DELETE FROM "+t); err != nil {
+			return err
+		}
 	}
 	return c.fillTotals(ctx)
 }

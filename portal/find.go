@@ -141,24 +141,30 @@ func scanLedgerLine(scan func(...any) error) (x LedgerLine, place []any, err err
 // FindReports lists uploads, the newest first. States: accepted (explain among
 // them), explain, refused, duplicate, pending (of a ledger whose activation waits
 // for approval). Code is a code, or the first part of one. Search looks at ids,
-// labels, origins, licenses, customers and senders.
+// labels, origins (which have license and ledger) and customers.
 func (p *Portal) FindReports(ctx context.Context, o ListOptions) (Page[ReportLine], error) {
 	q := query{from: "uploads u LEFT JOIN ledgers l ON l.origin = u.origin LEFT JOIN licenses k ON k.id = l.license LEFT JOIN customers c ON c.id = k.customer",
 		order: []string{"u.id"}, desc: true}
 	q.and("u.code <> 'refresh'")
 	q.is("u.origin", o.Origin)
-	q.is("l.license", o.License)
-	if o.Sender == "" {
-		q.is("k.customer", o.Customer)
-	} else {
-		q.and(`((k.customer = ? AND u.code <> ?) OR ((k.customer IS NULL OR u.code = ?) AND (u.actor = ? OR u.actor LIKE ? ESCAPE '\')))`,
-			o.Customer, CodeNotAllowed, CodeNotAllowed, o.Sender, likeText(o.Sender)+" (token %")
+	// Whose it is, is asked of the ledgers, which are few.
+	const ofLedgers = "ledgers l JOIN licenses k ON k.id = l.license LEFT JOIN customers c ON c.id = k.customer"
+	if o.License != "" || o.Customer != "" || o.Product != "" {
+		whose := query{columns: "l.origin", from: ofLedgers}
+		whose.is("l.license", o.License)
+		whose.is("k.customer", o.Customer)
+		whose.is("k.product", o.Product)
+		q.nested("u.origin IN", whose)
 	}
-	q.is("k.product", o.Product)
 	if o.Code != "" {
 		q.and(`(u.code = ? OR u.code LIKE ? ESCAPE '\')`, o.Code, likeText(o.Code)+"/%")
 	}
-	q.search(o.Search, "u.id", "u.origin", "u.label", "COALESCE(l.label, '')", "COALESCE(l.license, '')", "COALESCE(c.name, '')", "u.actor")
+	if o.Search != "" {
+		found, own := query{columns: "l.origin", from: ofLedgers}, query{}
+		found.search(o.Search, "l.label", "COALESCE(c.name, '')", "k.customer")
+		own.search(o.Search, "u.id", "u.origin") // an origin has license and ledger
+		q.and("("+own.where[0]+" OR u.origin IN (SELECT l.origin FROM "+found.from+found.conditions()+"))", append(own.args, found.args...)...)
+	}
 	switch o.State {
 	case "":
 	case "accepted":

@@ -48,13 +48,20 @@ func (q *query) search(s string, columns ...string) {
 	if s == "" {
 		return
 	}
+	lower, ascii := "%"+likeText(strings.ToLower(s))+"%", !strings.ContainsFunc(s, func(r rune) bool { return r > 127 })
 	var any []string
 	for _, c := range columns {
-		// The second for letters that LOWER of SQLite leaves as they are.
-		any = append(any, "LOWER("+c+`) LIKE ? ESCAPE '\'`, c+` LIKE ? ESCAPE '\'`)
-		q.args = append(q.args, "%"+likeText(strings.ToLower(s))+"%", "%"+likeText(s)+"%")
+		any, q.args = append(any, "LOWER("+c+`) LIKE ? ESCAPE '\'`), append(q.args, lower)
+		if !ascii { // which LOWER of SQLite leaves as they are
+			any, q.args = append(any, c+` LIKE ? ESCAPE '\'`), append(q.args, "%"+likeText(s)+"%")
+		}
 	}
 	q.where = append(q.where, "("+strings.Join(any, " OR ")+")")
+}
+
+// nested adds a condition on what another query finds.
+func (q *query) nested(condition string, sub query) {
+	q.and(condition+" (SELECT "+sub.columns+" FROM "+sub.from+sub.conditions()+")", sub.args...)
 }
 
 // likeText spells a text so that LIKE takes it as it is.

@@ -352,6 +352,16 @@ func (p *Portal) comparedTotals(ctx context.Context, to map[string]string) error
 		return none, nil
 	}, `SELECT meter, aggregation, CAST(SUM(events) AS BIGINT), CAST(SUM(value) AS BIGINT), CAST(SUM(late) AS BIGINT), CAST(SUM(adjusted) AS BIGINT), CAST(SUM(over) AS BIGINT)
 		FROM usage_totals WHERE meter > '' GROUP BY meter, aggregation`)
+	if err != nil {
+		return err
+	}
+	_, err = list(ctx, p.store.reader(), func(scan func(...any) error) (none struct{}, err error) {
+		var meter, origin string
+		var used int64
+		err = scan(&meter, &origin, &used)
+		to["months "+meter+" "+origin] = fmt.Sprint(used)
+		return none, err
+	}, "SELECT meter, origin, CAST(SUM(used) AS BIGINT) FROM usage_months GROUP BY meter, origin")
 	return err
 }
 

@@ -274,19 +274,30 @@ type CustomerUse struct {
 	Ledgers  int64  `json:"ledgers"`
 }
 
+// byCustomerDays is the longest time that UsageByCustomer adds up by days.
+const byCustomerDays = 31
+
 // UsageByCustomer returns the customers that used most of a meter whose values add
-// up, in the UTC days that a filter touches.
-func (p *Portal) UsageByCustomer(ctx context.Context, f SeriesFilter, most int) ([]CustomerUse, error) {
+// up, in the UTC days that a filter touches; of more than 31 days, in the UTC
+// months. from and to say which time that is.
+func (p *Portal) UsageByCustomer(ctx context.Context, f SeriesFilter, most int) (uses []CustomerUse, from, to time.Time, err error) {
 	k := newCalendar(license.ResetNone, f.Zone, f.From, f.To)
 	first, next := k.days()
-	q := query{from: `(SELECT origin, CAST(SUM(value) + SUM(adjusted) AS BIGINT) AS used FROM usage_days WHERE meter = ? AND day >= ? AND day < ? GROUP BY origin) u
-		JOIN ledgers l ON l.origin = u.origin JOIN licenses k ON k.id = l.license LEFT JOIN customers c ON c.id = k.customer`, args: []any{f.Meter, first, next}}
+	from, to = dayTime(first), dayTime(next)
+	q := query{from: "(SELECT origin, CAST(SUM(value) + SUM(adjusted) AS BIGINT) AS used FROM usage_days WHERE meter = ? AND day >= ? AND day < ? GROUP BY origin) u", args: []any{f.Meter, first, next}}
+	if next-first > byCustomerDays+1 { // a day more, since days of a zone touch one
+		from, _ = license.Period(license.ResetMonthly, from)
+		_, to = license.Period(license.ResetMonthly, to.Add(-time.Second))
+		q = query{from: "(SELECT origin, CAST(SUM(used) AS BIGINT) AS used FROM usage_months WHERE meter = ? AND month >= ? AND month < ? GROUP BY origin) u", args: []any{f.Meter, monthOf(from), monthOf(to)}}
+	}
+	q.from += " JOIN ledgers l ON l.origin = u.origin JOIN licenses k ON k.id = l.license LEFT JOIN customers c ON c.id = k.customer"
 	f.ledgers(&q)
-	return list(ctx, p.store.reader(), func(scan func(...any) error) (u CustomerUse, err error) {
+	uses, err = list(ctx, p.store.reader(), func(scan func(...any) error) (u CustomerUse, err error) {
 		err = scan(&u.Customer, &u.Name, &u.Value, &u.Ledgers)
 		return u, err
 	}, "SELECT k.customer, COALESCE(c.name, ''), CAST(SUM(u.used) AS BIGINT) AS used, COUNT(*) FROM "+q.from+q.conditions()+
-		" GROUP BY k.customer, c.name ORDER BY used DESC, k.customer LIMIT "+strconv.Itoa(most), q.args...)
+		" GROUP BY k.customer, c.name ORDER BY 3 DESC, k.customer LIMIT "+strconv.Itoa(most), q.args...)
+	return uses, from, to, err
 }
 
 // LastUse returns the newest UTC day on which something was booked of a filter,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/meterseal/meterseal/events"
 )
@@ -12,7 +13,50 @@ import (
 // bookTotals adds what is new to the totals of all ledgers, last in the
 // transaction: until it ends, another that adds to the same days waits.
 func (in *intake) bookTotals(ctx context.Context, c conn) error {
+	months := map[monthKey]int64{}
+	for i := range in.book.rows {
+		addMonth(months, in.origin, &in.book.rows[i])
+	}
+	if err := c.addMonths(ctx, months); err != nil {
+		return err
+	}
 	return c.addTotals(ctx, in.book.rows)
+}
+
+// A monthKey names a row of usage_months.
+type monthKey struct {
+	meter  string
+	month  int64
+	origin string
+}
+
+// monthOf numbers the UTC month of a time.
+func monthOf(t time.Time) int64 { return int64(t.UTC().Year())*12 + int64(t.UTC().Month()) - 1 }
+
+func addMonth(months map[monthKey]int64, origin string, r *usageRow) {
+	if adds(r.agg) {
+		months[monthKey{r.meter, monthOf(dayTime(r.day)), origin}] += r.total.Value + r.total.DValue
+	}
+}
+
+// addMonths adds to usage_months, a ledger's rows by who holds it.
+func (c conn) addMonths(ctx context.Context, months map[monthKey]int64) error {
+	keys := make([]monthKey, 0, len(months))
+	for k := range months {
+		keys = append(keys, k)
+	}
+	const most = 200
+	for part := range slices.Chunk(keys, most) {
+		args := make([]any, 0, 4*len(part))
+		for _, k := range part {
+			args = append(args, k.meter, k.month, k.origin, months[k])
+		}
+		if _, err := c.exec(ctx, "INSERT INTO usage_months (meter, month, origin, used) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?), ", len(part)), ", ")+
+			" ON CONFLICT (meter, month, origin) DO UPDATE SET used = usage_months.used + excluded.used", args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addTotals adds rows to usage_totals.
@@ -159,14 +203,19 @@ func (c conn) fillTotals(ctx context.Context) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	days := map[totalKey]*totalDay{}
+	days, months := map[totalKey]*totalDay{}, map[monthKey]int64{}
 	_, err = list(ctx, c, func(scan func(...any) error) (none struct{}, err error) {
-		r, err := scanTotal(scan)
+		var origin string
+		r, err := scanTotal(func(to ...any) error { return scan(append(to, &origin)...) })
 		if err == nil {
+			addMonth(months, origin, &r)
 			err = addTotal(days, &r)
 		}
 		return none, err
-	}, "SELECT "+totalColumns+" FROM usage_days")
+	}, "SELECT "+totalColumns+", origin FROM usage_days")
+	if err == nil {
+		err = c.addMonths(ctx, months)
+	}
 	if err != nil {
 		return fmt.Errorf("add up usage of all ledgers: %w", err)
 	}

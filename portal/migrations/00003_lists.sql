@@ -19,6 +19,13 @@ CREATE TABLE usage_totals ( -- usage_days of all ledgers together
     version     BIGINT NOT NULL, -- rises with each change; whoever changes it holds the row
     PRIMARY KEY (meter, aggregation, day)
 );
+CREATE TABLE usage_months ( -- usage_days of a ledger by UTC month, of meters whose values add up
+    meter  TEXT   NOT NULL,
+    month  BIGINT NOT NULL, -- 12 times the year, and the month from 0
+    origin TEXT   NOT NULL,
+    used   BIGINT NOT NULL, -- corrections included
+    PRIMARY KEY (meter, month, origin)
+);
 CREATE INDEX usage_days_meter ON usage_days (meter, day, origin, value, adjusted);
 CREATE INDEX customers_by_name ON customers (LOWER(name), id);
 CREATE INDEX licenses_list ON licenses (created, id);
@@ -49,6 +56,7 @@ DROP INDEX licenses_of;
 DROP INDEX licenses_list;
 DROP INDEX customers_by_name;
 DROP INDEX usage_days_meter;
+DROP TABLE usage_months;
 DROP TABLE usage_totals;
 ALTER TABLE usage_days DROP COLUMN slots;
 ALTER TABLE licenses DROP COLUMN grace;

@@ -170,6 +170,7 @@ func (x *seeder) run(ctx context.Context) {
 			fmt.Sprintf("a-0%05d", i), x.rename(i).Replace(x.origin), fmt.Sprintf("L-%05d", i), x.now-int64(i), int64(i%2)*x.now)
 	}
 	x.exec("DELETE FROM usage_totals")
+	x.exec("DELETE FROM usage_months")
 	if err := x.tx.Commit(); err != nil {
 		x.t.Fatal(err)
 	}

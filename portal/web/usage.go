@@ -114,9 +114,14 @@ type usageData struct {
 	Zones          []string
 	Series         []portal.Series
 	By             []portal.CustomerUse // of the first series
-	Total          int64                // of By's series
-	Last           time.Time            // day of the newest use, if there is none in the range
-	OtherCustomers bool                 // By is cut
+	ByFrom, ByTo   time.Time
+	Last           time.Time // day of the newest use, if there is none in the range
+	OtherCustomers bool      // By is cut
+}
+
+// ByDays says which UTC days By is of.
+func (d usageData) ByDays() string {
+	return d.ByFrom.Format(time.DateOnly) + " to " + d.ByTo.Add(-time.Second).Format(time.DateOnly) + ", days of UTC"
 }
 
 // Around is the address of the month of the newest use.
@@ -154,10 +159,7 @@ func (s *Server) usage(w http.ResponseWriter, r *http.Request) error {
 	case adds(data.Series[0].Aggregation) && c.Customer == "" && c.License == "" && c.Origin == "":
 		f := c.SeriesFilter
 		f.Meter = data.Series[0].Meter
-		data.By, err = s.Portal.UsageByCustomer(r.Context(), f, breakdownRows)
-		for _, x := range data.Series[0].Points {
-			data.Total += x.Value
-		}
+		data.By, data.ByFrom, data.ByTo, err = s.Portal.UsageByCustomer(r.Context(), f, breakdownRows)
 		data.OtherCustomers = len(data.By) == breakdownRows
 	}
 	if err != nil {
