@@ -305,18 +305,21 @@ const byLabel = `const all = [...document.querySelectorAll("label, legend")].fil
 func (tab *Tab) Fill(label, text string) *Tab {
 	tab.t.Helper()
 	at := tab.find("field "+label, fmt.Sprintf(byLabel, label))
-	do(tab, chromedp.Focus(at))
-	do(tab, chromedp.Clear(at))
-	do(tab, chromedp.SendKeys(at, text))
-	return tab
+	return tab.typeInto(at, text)
 }
 
 // FillName types into the field with a name, where labels repeat.
 func (tab *Tab) FillName(name, text string) *Tab {
 	tab.t.Helper()
 	at := tab.find("field named "+name, fmt.Sprintf(`return document.querySelector("[name='" + %q + "']")`, name))
+	return tab.typeInto(at, text)
+}
+
+// typeInto types a text in place of what a field holds.
+func (tab *Tab) typeInto(at chromedp.CSS, text string) *Tab {
+	tab.t.Helper()
 	do(tab, chromedp.Focus(at))
-	do(tab, chromedp.Clear(at))
+	Eval[bool](tab, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.value = ""; e.dispatchEvent(new Event("input", {bubbles: true})); return true; })()`, at))
 	do(tab, chromedp.SendKeys(at, text))
 	return tab
 }
