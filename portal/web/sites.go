@@ -113,11 +113,11 @@ func (s *Server) ledger(w http.ResponseWriter, r *http.Request) error {
 	if d.Missing, err = s.Portal.MissingRecords(ctx, l.Origin); err != nil {
 		return err
 	}
-	alerts, err := s.Portal.Alerts(ctx, false)
+	alerts, err := s.Portal.FindAlerts(ctx, portal.ListOptions{Origin: l.Origin, State: "open", Limit: 10})
 	if err != nil {
 		return err
 	}
-	d.Alerts = slices.DeleteFunc(alerts, func(a portal.Alert) bool { return a.Origin != l.Origin })
+	d.Alerts = alerts.Items
 	_, _, err = s.Portal.NewestReply(ctx, l.Origin)
 	d.HasReply = err == nil
 	d.Overdue = slices.Contains(d.Site.Overdue, l.Origin)
