@@ -2,9 +2,11 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -156,4 +158,27 @@ func (w *watched) Read(b []byte) (int, error) {
 		err = w.end
 	}
 	return n, err
+}
+
+// O-02, O-03: a line that breaks when all of the file has come: the file is booked,
+// its answer is found by its digest, and sending it again is a duplicate.
+func TestAnswerLostOnItsWay(t *testing.T) {
+	portaltest.OnBoth(t, func(t *testing.T, v *portaltest.Vendor) {
+		c := newClient(t, v)
+		s, _ := v.Ready("L-1")
+		file := s.Use(5).Report()
+		ctx, cancel := context.WithCancel(t.Context())
+		body := &watched{Reader: *bytes.NewReader(file), at: cancel} // the server's context ends with the connection
+		r := httptest.NewRequest(http.MethodPost, "/api/v1/reports", body)
+		c.as = customer
+		c.serve(r.WithContext(ctx)) // to nobody
+		sum := sha256.Sum256(file)
+		found := into[portal.Page[portal.ReportLine]](c.get("/api/v1/reports?file=" + hex.EncodeToString(sum[:])).is(http.StatusOK))
+		if len(found.Items) != 1 || found.Items[0].Code != "ok" {
+			t.Fatalf("reports of the file = %+v, want one, ok", found)
+		}
+		if again := c.sends(file); !again.Duplicate || again.ReportID != found.Items[0].ID {
+			t.Errorf("answer = %+v, want duplicate of %s", again, found.Items[0].ID)
+		}
+	})
 }
