@@ -67,7 +67,7 @@ var policy = []may{
 		[]string{zstdPackage}, []string{huma, "ledger"}},
 	{"portal/web/verify", "the page that verifies documents in a browser", nil, nil, []string{"export", "ledger", "license", sumdbNote}},
 	{"portal/chart", "usage drawn as SVG, with its numbers", []string{"portal"}, nil, nil},
-	{"portal/web", "the portal in a browser", []string{"docs", "events", "export", "ledger", "license", "portal", "portal/chart", "portal/finding", "portal/gate", "portal/web/verify"}, []string{"github.com/boombuler/barcode/...", "github.com/makiuchi-d/gozxing/..."}, []string{"portal/internal/credential"}},
+	{"portal/web", "the portal in a browser", []string{"docs", "events", "export", "ledger", "license", "portal", "portal/chart", "portal/finding", "portal/gate", "portal/web/verify"}, []string{"github.com/boombuler/barcode/...", "github.com/makiuchi-d/gozxing/..."}, []string{"internal/browsertest", "portal/api", "portal/internal/credential"}},
 	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/notify", "portal/web"},
 		[]string{"golang.org/x/term", "github.com/coreos/go-systemd/v22/daemon", "github.com/goccy/go-yaml/...", "github.com/prometheus/client_golang/...", "github.com/spf13/cobra"}, []string{zstdPackage}},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/attribute"}, []string{"events/stream"}},
