@@ -18,6 +18,9 @@ const EndingSoon = 90 * 24 * time.Hour
 // overdue, grace included, at an instant.
 const overdueLedger = "l.state = 'active' AND l.report_by > 0 AND l.report_by + k.grace < ?"
 
+// reportIDBytes is the length of the id of an upload, which newID makes.
+const reportIDBytes = 22
+
 // acceptedUpload is the condition of an upload u that was booked.
 const acceptedUpload = "u.code IN ('ok', 'explain')"
 
@@ -159,11 +162,14 @@ func (p *Portal) FindReports(ctx context.Context, o ListOptions) (Page[ReportLin
 	if o.Code != "" {
 		q.and(`(u.code = ? OR u.code LIKE ? ESCAPE '\')`, o.Code, likeText(o.Code)+"/%")
 	}
-	if o.Search != "" {
-		found, own := query{columns: "l.origin", from: ofLedgers}, query{}
-		found.search(o.Search, "l.label", "COALESCE(c.name, '')", "k.customer")
-		own.search(o.Search, "u.id", "u.origin") // an origin has license and ledger
-		q.and("("+own.where[0]+" OR u.origin IN (SELECT l.origin FROM "+found.from+found.conditions()+"))", append(own.args, found.args...)...)
+	switch {
+	case len(o.Search) == reportIDBytes && strings.HasPrefix(o.Search, "r-"):
+		q.is("u.id", o.Search)
+	case o.Search != "":
+		found := query{columns: "l.origin", from: ofLedgers}
+		found.search(o.Search, "l.origin", "l.label", "COALESCE(c.name, '')", "k.customer") // an origin has license and ledger
+		q.and(`(u.id LIKE ? ESCAPE '\' OR u.origin IN (SELECT l.origin FROM `+found.from+found.conditions()+"))",
+			append([]any{"%" + likeText(strings.ToLower(o.Search)) + "%"}, found.args...)...)
 	}
 	switch o.State {
 	case "":
