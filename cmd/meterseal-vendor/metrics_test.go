@@ -69,6 +69,12 @@ func TestServeMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if status, _, _ := newBrowser(t, s.url).opens("/sign-in", "email", "ana@vendor.example", "password", "not hers, surely"); status != http.StatusUnauthorized {
+		t.Errorf("a wrong password = %d, want 401", status)
+	}
+	if text := read(base[1]); !strings.Contains(text, "meterseal_vendor_sign_in_failures_total 1\n") || !strings.Contains(text, `http_request_seconds_count{code="401",route="/sign-in"} 1`) {
+		t.Errorf("after a wrong password the metrics are %s", text)
+	}
 	there := names(read(base[1]), `(?m)^# TYPE (meterseal_vendor_[a-z_]+)`)
 	for _, f := range families {
 		if strings.HasPrefix(f.GetName(), namespace) {

@@ -90,6 +90,7 @@ func (a *app) serverOf(cmd *cobra.Command) (*server, error) {
 	}
 	s.behind = newBackground(cmd.Context())
 	s.onIntake = s.behind.metrics.taken
+	s.gate.OnFailure = s.behind.metrics.failures.Inc
 	if s.portal, err = a.open(cmd); errors.Is(err, portal.ErrNoKeys) {
 		return s, nil
 	}

@@ -39,7 +39,7 @@ func (g *Gate) SignInCode(w http.ResponseWriter, r *http.Request, code string) e
 		return err
 	}
 	if !ok {
-		g.o.Log.Warn("second factor refused", "address", g.Address(r), "user", u.Email)
+		g.failed(r, "user", u.Email, "step", "second factor")
 		return errCode
 	}
 	return g.succeed(w, r, u)

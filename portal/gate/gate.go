@@ -41,6 +41,8 @@ type Options struct {
 	PasswordCost PasswordCost
 	// OIDC is a provider that may vouch for users; nil: none.
 	OIDC *OIDC
+	// OnFailure is told of each sign-in that is refused; nil: nobody is.
+	OnFailure func()
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Log takes a line per sign-in and refusal; nil: none.
@@ -72,6 +74,9 @@ func New(o Options) (*Gate, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.OnFailure == nil {
+		o.OnFailure = func() {}
 	}
 	if o.BodyBytesMax == 0 {
 		o.BodyBytesMax = 1<<30 + formBytesMax

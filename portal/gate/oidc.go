@@ -121,7 +121,7 @@ func (g *Gate) FinishOIDC(w http.ResponseWriter, r *http.Request) (next string, 
 		return "", err
 	}
 	if u.ID == "" || email == "" {
-		g.o.Log.Warn("sign-in refused", "address", g.Address(r))
+		g.failed(r)
 		return "", errOIDC
 	}
 	g.o.Log.Info("signed in", "address", g.Address(r), "user", u.Email)

@@ -176,7 +176,7 @@ func (g *Gate) SignInPasskey(w http.ResponseWriter, r *http.Request) error {
 		return broken
 	}
 	if err != nil || key.Authenticator.CloneWarning {
-		g.o.Log.Warn("passkey refused", "address", g.Address(r), "err", err)
+		g.failed(r, "step", "passkey", "err", err)
 		return errPasskey
 	}
 	b, err := json.Marshal(key)

@@ -42,7 +42,7 @@ func (g *Gate) SignIn(w http.ResponseWriter, r *http.Request, email, password st
 		return false, err
 	}
 	if !ok {
-		g.o.Log.Warn("sign-in refused", "address", g.Address(r), "user", u.Email)
+		g.failed(r, "user", u.Email)
 		return false, errSignIn
 	}
 	if u.SecondFactor() {
@@ -50,6 +50,12 @@ func (g *Gate) SignIn(w http.ResponseWriter, r *http.Request, email, password st
 		return true, g.step(w, r, u.ID, stateSecondFactor, "")
 	}
 	return false, g.succeed(w, r, u)
+}
+
+// failed notes a sign-in that was refused, with what is known of it.
+func (g *Gate) failed(r *http.Request, more ...any) {
+	g.o.Log.Warn("sign-in refused", append([]any{"address", g.Address(r)}, more...)...)
+	g.o.OnFailure()
 }
 
 // accountSubject names an account whose attempts are counted. What was typed and is
