@@ -36,6 +36,8 @@ type page struct {
 	// Form has what was typed, Problem why it was refused.
 	Form    url.Values
 	Problem *portal.Error
+	// Bare leaves the navigation out, for paper.
+	Bare bool
 	// Status of the answer; 0: 200, or that of Problem.
 	Status int
 }

@@ -98,6 +98,7 @@ func (s *Server) Routes() []Route {
 		s.settingsRoutes,
 		s.webhookRoutes,
 		s.findingRoutes,
+		s.statementRoutes,
 		s.brandRoutes,
 		s.assetRoutes,
 		s.verifyRoutes,
