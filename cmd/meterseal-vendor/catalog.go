@@ -171,6 +171,7 @@ func (a *app) customerCommand() *cobra.Command {
 	})
 	update := &cobra.Command{Use: "update ID", Short: "Rename a customer", Example: "  meterseal-vendor customer update acme --name 'Acme AG'", Args: cobra.ExactArgs(1)}
 	update.Flags().String("name", "", "the new name")
+	update.Flags().String("time-zone", "", "where days of statements begin, such as Europe/Berlin")
 	update.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, args []string) error {
 		c, err := customerOf(cmd, p, args[0])
 		if err != nil {
@@ -179,7 +180,12 @@ func (a *app) customerCommand() *cobra.Command {
 		if c == nil {
 			return notThere("customer", args[0])
 		}
-		c.Name, _ = cmd.Flags().GetString("name")
+		if cmd.Flags().Changed("name") || !cmd.Flags().Changed("time-zone") {
+			c.Name, _ = cmd.Flags().GetString("name")
+		}
+		if cmd.Flags().Changed("time-zone") {
+			c.Zone, _ = cmd.Flags().GetString("time-zone")
+		}
 		if _, err := p.SetCustomer(cmd.Context(), *c, who()); err != nil {
 			return err
 		}

@@ -19,8 +19,8 @@ func (a *app) statementCommand() *cobra.Command {
 		Short: "What was used, by license, meter and period, with its records",
 		Long: `What was used: a row for each license, meter, period and ledger, with the range
 of records that proves the number. Quantities are in the meter's smallest unit.
-They count on the UTC day on which the site booked them, so the number of a
-period that is complete, which means reported to its end, never changes.
+They count when the site booked them, so the number of a period that is
+complete, which means reported to its end, never changes.
 Pools of seats follow: most at once, seat-seconds, refusals. --meter leaves
 them out.`,
 		Example: "  meterseal-vendor statement --from 2026-11-01 --to 2026-12-01\n  meterseal-vendor statement --customer Acme --period none -o csv",
@@ -35,8 +35,10 @@ them out.`,
 	f.String("site", "", "ledger or label")
 	f.String("meter", "", "id")
 	f.String("period", "monthly", "daily, weekly, monthly, annual, or none: one number")
+	f.String("time-zone", "", "where days begin, such as Europe/Berlin (default UTC)")
 	cli.OutputFlags(cmd)
 	cmd.RunE = a.with(a.printStatement)
+	cmd.AddCommand(a.statementDocuments()...)
 	return cmd
 }
 
@@ -66,7 +68,7 @@ func (a *app) printStatement(cmd *cobra.Command, p *portal.Portal, _ []string) e
 			"first_record", "last_record", "ledger", "report", "complete")
 	}
 	for _, r := range all {
-		row := statementRow{periodName(f.Period, r.From, r.To), r}
+		row := statementRow{periodName(f.Period, r.From.In(f.Zone), r.To.In(f.Zone)), r}
 		rows = append(rows, row)
 		done := "no"
 		if r.Complete {
@@ -145,10 +147,13 @@ func (a *app) statementFilter(cmd *cobra.Command, p *portal.Portal) (from, to ti
 	default:
 		return from, to, f, cli.Fail(cli.ExitUsage, portal.CodeBadRequest, "use daily, weekly, monthly, annual or none", "--period %s is no period", f.Period)
 	}
+	if f.Zone, err = portal.ZoneOf(get("time-zone")); err != nil {
+		return from, to, f, err
+	}
 	from, to = time.Unix(0, 0).UTC(), a.now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1)
 	for name, at := range map[string]*time.Time{"from": &from, "to": &to} {
 		if v := get(name); v != "" {
-			if *at, err = time.Parse(time.DateOnly, v); err != nil {
+			if *at, err = time.ParseInLocation(time.DateOnly, v, f.Zone); err != nil {
 				return from, to, f, badFlag(name, v, "as a day: 2026-11-01")
 			}
 		}
