@@ -62,7 +62,7 @@ func (d *StatementDocument) CSV() (head []string, rows [][]string) {
 		}
 	}
 	for _, x := range d.Credits {
-		add("credit", map[string]string{"license": x.License, "meter": x.Meter, "credit": n(x.Quantity), "reason": x.Reason})
+		add("credit", map[string]string{"license": x.License, "meter": x.Meter, "credit": n(x.Quantity), "unit": x.Unit, "scale": strconv.Itoa(x.Scale), "reason": x.Reason})
 	}
 	for _, s := range d.Sums {
 		add("sum", map[string]string{"license": s.License, "meter": s.Meter, "aggregation": s.Aggregation, "unit": s.Unit, "scale": strconv.Itoa(s.Scale), "quantity": n(s.Quantity),

@@ -97,6 +97,8 @@ type StatementCredit struct {
 	License  string    `json:"license"`
 	Meter    string    `json:"meter"`
 	Quantity int64     `json:"quantity"` // above 0, in the smallest unit
+	Unit     string    `json:"unit"`
+	Scale    int       `json:"scale"`
 	Reason   string    `json:"reason"`
 	Actor    string    `json:"actor"`
 	Time     time.Time `json:"time"`

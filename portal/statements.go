@@ -280,9 +280,11 @@ func (p *Portal) CreditStatement(ctx context.Context, id string, credit Statemen
 		}
 		licenses := []string{}
 		var other int64
+		var unit string
+		var scale int
 		for _, x := range d.Sums {
 			if x.Meter == credit.Meter && (credit.License == "" || x.License == credit.License) {
-				licenses, other = append(licenses, x.License), x.Credit
+				licenses, other, unit, scale = append(licenses, x.License), x.Credit, x.Unit, x.Scale
 			}
 		}
 		switch {
@@ -293,7 +295,7 @@ func (p *Portal) CreditStatement(ctx context.Context, id string, credit Statemen
 		case len(s.credits) >= creditsMax || credit.Quantity > math.MaxInt64-other:
 			return refuse(CodeBadRequest, "a statement has at most %d credits, in whole numbers", creditsMax).with("line", "quantity")
 		}
-		s.credits = append(s.credits, StatementCredit{License: licenses[0], Meter: credit.Meter, Quantity: credit.Quantity, Reason: credit.Reason, Actor: actor, Time: p.now()})
+		s.credits = append(s.credits, StatementCredit{License: licenses[0], Meter: credit.Meter, Quantity: credit.Quantity, Unit: unit, Scale: scale, Reason: credit.Reason, Actor: actor, Time: p.now()})
 		return nil
 	})
 }
