@@ -45,9 +45,9 @@ var deeds = []deed{
 	{"site reject", "POST /ledgers/{id}/reject", "POST /ledgers/{id}/reject"},
 	{"site revoke", "POST /ledgers/{id}/revoke", "POST /ledgers/{id}/revoke"},
 	{"alert resolve", "POST /alerts/{id}/resolve", "POST /alerts/{id}/resolve"},
-	{"keys announce", "POST /keys/announce", "- not there yet"},
-	{"keys rotate", "POST /keys/rotate", "- not there yet"},
-	{"keys revoke", "POST /keys/revoke", "- not there yet"},
+	{"keys announce", "POST /keys/announce", "POST /keys/{action}"},
+	{"keys rotate", "POST /keys/rotate", "POST /keys/{action}"},
+	{"keys revoke", "POST /keys/revoke", "POST /keys/{action}"},
 	{"user add", "POST /users, POST /users/{id}/invite", "POST /users, POST /customers/{id}/logins"},
 	{"user disable", "POST /users/{id}/disable, POST /users/{id}/enable", "POST /users/{id}/do, POST /customers/{id}/logins/{user}"},
 	{"user reset", "POST /users/{id}/reset", "POST /users/{id}, POST /users/{id}/do"},
@@ -59,14 +59,18 @@ var deeds = []deed{
 	{"webhook secret", "POST /webhooks/{id}/secret", "POST /webhooks/{id}/secret"},
 	{"webhook redeliver", "POST /deliveries/{id}/again", "POST /webhooks/{id}/redeliver"},
 	{"settings set", "PUT /settings", "POST /settings"},
-	{"finding explain", "- not there yet", "POST /findings/{id}/explain"},
+	{"finding explain", "POST /findings/{id}/explain", "POST /findings/{id}/explain"},
+	{"- not there yet", "POST /statements, POST /statements/{id}/credits, DELETE /statements/{id}/credits/{n}, POST /statements/{id}/approve, DELETE /statements/{id}", "- not there yet"},
+	{"- only the pages ask a second person for a change of keys", "- likewise", "POST /keys/withdraw"},
 	{"- it is somebody's own, and made where he sits", "- a token cannot sign in", "POST /sign-in, POST /sign-in/code, POST /sign-out, POST /welcome, POST /account/password, " +
-		"POST /account/recovery, POST /account/sessions/end, POST /account/totp, POST /account/totp/remove"},
+		"POST /account/recovery, POST /account/sessions/end, POST /account/totp, POST /account/totp/remove, " +
+		"POST /account/passkeys/begin, POST /account/passkeys/finish, POST /account/passkeys/{id}/remove, POST /sign-in/passkey/begin, POST /sign-in/passkey/finish"},
 }
 
 // reads are what shows something.
 var reads = []deed{
 	{"report list, report show, report reply", "GET /reports, GET /reports/{id}, GET /reports/{id}/reply, GET /reports/{id}/file, GET /reports/{id}/hints", "GET /reports, GET /reports/{id}, GET /my/reports"},
+	{"report records", "GET /reports/{id}/records, GET /ledgers/{id}/records", "GET /reports/{id}/records, GET /ledgers/{id}/records"},
 	{"product list, product show", "GET /products, GET /products/{id}", "GET /products, GET /products/{id}"},
 	{"policy list, policy show", "GET /policies, GET /policies/{name}", "GET /policies, GET /policies/{name}"},
 	{"customer list, customer show", "GET /customers, GET /customers/{id}", "GET /customers, GET /customers/{id}"},
@@ -75,12 +79,12 @@ var reads = []deed{
 	{"statement", "GET /statements, GET /usage", "GET /usage, GET /my/usage"},
 	{"alert list, alert show", "GET /alerts, GET /alerts/{id}, GET /alerts/{id}/evidence", "GET /alerts, GET /alerts/{id}"},
 	{"audit", "GET /audit", "GET /audit"},
-	{"keys list", "GET /keys", "- not there yet"},
+	{"keys list", "GET /keys", "GET /keys"},
 	{"user list", "GET /users, GET /users/{id}", "GET /users, GET /users/{id}"},
 	{"token list", "GET /tokens", "GET /account/tokens"},
 	{"webhook list, webhook deliveries", "GET /webhooks, GET /webhooks/{id}, GET /webhooks/{id}/deliveries", "GET /webhooks, GET /webhooks/{id}"},
 	{"settings show, settings mails", "GET /settings, GET /mails", "GET /settings, GET /settings/mails"},
-	{"finding list, finding show", "- not there yet", "GET /findings, GET /findings/{id}"},
+	{"finding list, finding show", "GET /findings, GET /findings/{id}", "GET /findings, GET /findings/{id}"},
 	{"- lists and statements have its numbers", "GET /overview", "GET /{$}"},
 	{"init, serve, backup, rebuild, version", "- of the machine that has the files, not of the portal", "- likewise"},
 }
