@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/events"
@@ -193,10 +194,17 @@ func (p *Portal) used(ctx context.Context, l *Ledger, x *license.Limit, now time
 	if from.IsZero() {
 		from, to = time.Unix(0, 0), now.Add(daySeconds*time.Second)
 	}
-	rows, err := p.Statement(ctx, from, to, StatementFilter{Origin: l.Origin, Meter: x.Name, Period: license.ResetNone})
-	var sum int64
-	for _, r := range rows {
-		sum += r.Quantity + r.Adjusted
+	// As a Statement of one number, by the key of the rows alone.
+	rows, err := list(ctx, p.store.reader(), scanTotal, "SELECT "+strings.TrimSuffix(totalColumns, "slots")+`'' FROM usage_days
+		WHERE origin = ? AND meter = ? AND day >= ? AND day < ? ORDER BY day, first_record`, l.Origin, x.Name, floorDay(from), floorDay(to))
+	if err != nil || len(rows) == 0 {
+		return 0, err
 	}
-	return sum, err
+	sum := rows[0]
+	for i := range rows[1:] {
+		if err := sum.merge(&rows[1+i]); err != nil {
+			return 0, err
+		}
+	}
+	return sum.total.Value + sum.total.DValue, nil
 }
