@@ -153,6 +153,7 @@ func (a *app) customerCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	create.Flags().String("id", "", "short name (default made of NAME)")
+	create.Flags().String("time-zone", "", "where days of statements begin (default UTC)")
 	create.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, args []string) error {
 		id, _ := cmd.Flags().GetString("id")
 		if id != "" {
@@ -163,13 +164,14 @@ func (a *app) customerCommand() *cobra.Command {
 		if c, err := customerOf(cmd, p, args[0]); err != nil || c != nil {
 			return orThere(err, "customer", args[0])
 		}
-		c, err := makeCustomer(cmd, p, id, args[0])
+		zone, _ := cmd.Flags().GetString("time-zone")
+		c, err := makeCustomer(cmd, p, portal.Customer{ID: id, Name: args[0], Zone: zone})
 		if err != nil {
 			return err
 		}
 		return a.showCustomer(cmd, p, []string{c.ID})
 	})
-	update := &cobra.Command{Use: "update ID", Short: "Rename a customer", Example: "  meterseal-vendor customer update acme --name 'Acme AG'", Args: cobra.ExactArgs(1)}
+	update := &cobra.Command{Use: "update ID", Short: "Change name or time zone of a customer", Example: "  meterseal-vendor customer update acme --name 'Acme AG'", Args: cobra.ExactArgs(1)}
 	update.Flags().String("name", "", "the new name")
 	update.Flags().String("time-zone", "", "where days of statements begin, such as Europe/Berlin")
 	update.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, args []string) error {
@@ -221,16 +223,16 @@ func customerOf(cmd *cobra.Command, p *portal.Portal, name string) (*portal.Cust
 }
 
 // makeCustomer makes a customer, whose id people recognize where it is not given.
-func makeCustomer(cmd *cobra.Command, p *portal.Portal, id, name string) (portal.Customer, error) {
-	if id == "" {
-		id = idOf(name)
-		if c, err := customerOf(cmd, p, id); err != nil {
-			return portal.Customer{}, err
-		} else if c != nil {
-			id = "" // another customer's: one is made up
+func makeCustomer(cmd *cobra.Command, p *portal.Portal, c portal.Customer) (portal.Customer, error) {
+	if c.ID == "" {
+		c.ID = idOf(c.Name)
+		if other, err := customerOf(cmd, p, c.ID); err != nil {
+			return c, err
+		} else if other != nil {
+			c.ID = "" // another customer's: one is made up
 		}
 	}
-	return p.SetCustomer(cmd.Context(), portal.Customer{ID: id, Name: name}, who())
+	return p.SetCustomer(cmd.Context(), c, who())
 }
 
 // idOf makes an id of a name: Acme-GmbH of "Acme GmbH". Empty: no letter of the

@@ -215,7 +215,7 @@ func known(cmd *cobra.Command, p *portal.Portal, spec *portal.LicenseSpec) (cust
 // makeMissing makes the customer and the product that known found missing.
 func makeMissing(cmd *cobra.Command, p *portal.Portal, spec *portal.LicenseSpec, customer, product string) error {
 	if customer != "" {
-		c, err := makeCustomer(cmd, p, "", customer)
+		c, err := makeCustomer(cmd, p, portal.Customer{Name: customer})
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func (s *Server) newCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c := portal.Customer{ID: strings.TrimSpace(form.Get("id")), Name: strings.TrimSpace(form.Get("name"))}
+	c := portal.Customer{ID: strings.TrimSpace(form.Get("id")), Name: strings.TrimSpace(form.Get("name")), Zone: strings.TrimSpace(form.Get("zone"))}
 	if c, err = s.makeCustomer(r, c); err != nil {
 		return s.again(w, r, "customer_form", p, form, err)
 	}
@@ -116,14 +116,17 @@ func (s *Server) editCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p := page{Title: "Rename " + c.Name, Nav: "customers", Crumbs: []crumb{{"Customers", "/customers"}, {c.Name, "/customers/" + escape(c.ID)}}, Data: c,
-		Command: "customer update " + c.ID + " --name 'NEW NAME'", API: "PATCH /api/v1/customers/" + c.ID}
+	p := page{Title: "Change " + c.Name, Nav: "customers", Crumbs: []crumb{{"Customers", "/customers"}, {c.Name, "/customers/" + escape(c.ID)}}, Data: c,
+		Command: "customer update " + c.ID + " --name 'NEW NAME' --time-zone Europe/Berlin", API: "PATCH /api/v1/customers/" + c.ID}
 	if r.Method != http.MethodPost {
 		return s.show(w, r, "customer_form", p)
 	}
 	form, err := readForm(w, r)
 	if err != nil {
 		return err
+	}
+	if form.Has("zone") {
+		c.Zone = strings.TrimSpace(form.Get("zone"))
 	}
 	if c.Name = strings.TrimSpace(form.Get("name")); c.Name == "" {
 		err = badField("name", "a customer needs a name", "write it as it stands on the contract")

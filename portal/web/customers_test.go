@@ -163,3 +163,22 @@ func TestCustomerPages(t *testing.T) {
 	s := body(t, ask(t, h, admin, "/customers/acme"), 200)
 	has(t, s, `href="/licenses/L-1"`, "accepted", `href="/ledgers/`)
 }
+
+// A customer's statements have the days of its time zone, which staff choose; a zone
+// that is not there is refused at its field.
+func TestCustomerZone(t *testing.T) {
+	v := portaltest.New(t, "")
+	h := pages(t, v)
+	if s := body(t, ask(t, h, admin, "/customers/acme/edit", "name", "Acme GmbH", "zone", "Europe/Berlim"), 400); !strings.Contains(s, `value="Europe/Berlim"`) || !strings.Contains(s, `id="e-zone"`) {
+		t.Errorf("an unknown zone: %s\nwant it kept, and refused at its field", s)
+	}
+	if r := ask(t, h, admin, "/customers/acme/edit", "name", "Acme GmbH", "zone", "Europe/Berlin"); r.StatusCode != 303 {
+		t.Fatalf("POST = %d, want 303", r.StatusCode)
+	}
+	if c, err := v.Customer(t.Context(), "acme"); err != nil || c.Zone != "Europe/Berlin" || c.Name != "Acme GmbH" {
+		t.Errorf("customer = %+v, %v, want Acme GmbH in Europe/Berlin", c, err)
+	}
+	if s := body(t, ask(t, h, viewer, "/customers/acme"), 200); !strings.Contains(s, "Europe/Berlin") {
+		t.Error("the page of the customer does not show its zone")
+	}
+}

@@ -23,6 +23,7 @@ var functions = template.FuncMap{
 	"join":     strings.Join,
 	"add":      func(a, b int) int { return a + b },
 	"link":     withQuery,
+	"zones":    func() []string { return usageZones },
 	"marked":   marked,
 
 	"chart":      drawChart,

@@ -96,10 +96,6 @@ type issuePage struct {
 	Zones     []string
 }
 
-// zones are offered for the dates of a preview; any name of the time zone database
-// may be typed.
-var zones = []string{"Europe/Berlin", "Europe/London", "Europe/Paris", "Europe/Zurich", "America/New_York", "America/Chicago", "America/Los_Angeles", "America/Sao_Paulo", "Asia/Dubai", "Asia/Kolkata", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney"}
-
 // newLicense asks for customer, product and policy, one after the other, then for
 // the terms.
 func (s *Server) newLicense(w http.ResponseWriter, r *http.Request) error {
@@ -133,7 +129,7 @@ func (d *issuePage) page() page {
 
 // issuePage returns the step that is next after what was chosen.
 func (s *Server) issuePage(r *http.Request, customer, product, policy string) (*issuePage, error) {
-	d, err := &issuePage{Zones: zones}, error(nil)
+	d, err := &issuePage{Zones: usageZones}, error(nil)
 	if customer != "" {
 		if d.Customer, err = s.Portal.Customer(r.Context(), customer); err != nil {
 			return nil, err
