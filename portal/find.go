@@ -152,10 +152,16 @@ func (p *Portal) FindReports(ctx context.Context, o ListOptions) (Page[ReportLin
 	q.is("u.origin", o.Origin)
 	// Whose it is, is asked of the ledgers, which are few.
 	const ofLedgers = "ledgers l JOIN licenses k ON k.id = l.license LEFT JOIN customers c ON c.id = k.customer"
-	if o.License != "" || o.Customer != "" || o.Product != "" {
+	customer := o.Customer
+	if o.Sender != "" {
+		customer = ""
+		q.and(`((k.customer = ? AND u.code <> ?) OR ((k.customer IS NULL OR u.code = ?) AND (u.actor = ? OR u.actor LIKE ? ESCAPE '\')))`,
+			o.Customer, CodeNotAllowed, CodeNotAllowed, o.Sender, likeText(o.Sender)+" (token %")
+	}
+	if o.License != "" || customer != "" || o.Product != "" {
 		whose := query{columns: "l.origin", from: ofLedgers}
 		whose.is("l.license", o.License)
-		whose.is("k.customer", o.Customer)
+		whose.is("k.customer", customer)
 		whose.is("k.product", o.Product)
 		q.nested("u.origin IN", whose)
 	}
