@@ -60,9 +60,10 @@ func (p *Portal) ChangeKey(ctx context.Context, change KeyChange, by, actor stri
 	return k, err
 }
 
-// Administrators counts those who may sign in.
+// Administrators counts those who can sign in: not who is disabled, nor who was
+// invited and has neither chosen a password nor come in another way.
 func (p *Portal) Administrators(ctx context.Context) (n int64, err error) {
-	_, err = p.store.reader().get(ctx, "SELECT COUNT(*) FROM users WHERE role = ? AND disabled = 0", []any{string(RoleAdmin)}, &n)
+	_, err = p.store.reader().get(ctx, "SELECT COUNT(*) FROM users WHERE role = ? AND disabled = 0 AND (password <> '' OR seen > 0)", []any{string(RoleAdmin)}, &n)
 	return n, err
 }
 

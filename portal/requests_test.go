@@ -16,8 +16,10 @@ func TestTwoPersons(t *testing.T) {
 	portaltest.OnBoth(t, func(t *testing.T, v *portaltest.Vendor) {
 		ctx := context.Background()
 		announce := portal.KeyChange{Action: "announce", Role: "receipt", Label: "2027"}
-		// Alone, one decides alone.
+		// Alone, one decides alone: who was invited and has not come yet is nobody.
 		addAdmin(v, "ana@v.example")
+		_, _, err := v.AddUser(ctx, portal.User{Email: "eve@v.example", Role: portal.RoleAdmin}, "ana")
+		v.Must(err)
 		if _, err := v.ChangeKey(ctx, announce, "ana@v.example", "ana@v.example"); err != nil {
 			t.Fatalf("ChangeKey of the only administrator = %v, want it done", err)
 		}
@@ -78,7 +80,9 @@ func TestTwoPersons(t *testing.T) {
 }
 
 func addAdmin(v *portaltest.Vendor, email string) {
-	_, _, err := v.AddUser(context.Background(), portal.User{Email: email, Name: email, Role: portal.RoleAdmin}, "cli")
+	_, link, err := v.AddUser(context.Background(), portal.User{Email: email, Name: email, Role: portal.RoleAdmin}, "cli")
+	v.Must(err)
+	_, err = v.UseLink(context.Background(), link, "$hash")
 	v.Must(err)
 }
 

@@ -59,7 +59,9 @@ func TestKeysTwoPersons(t *testing.T) {
 	other := admin
 	other.User, other.Email, other.Name = "u-9", "ben@vendor.example", "Ben <b>"
 	for _, c := range []string{admin.Email, other.Email} {
-		_, _, err := v.AddUser(context.Background(), portal.User{Email: c, Name: c, Role: portal.RoleAdmin}, "cli")
+		_, link, err := v.AddUser(context.Background(), portal.User{Email: c, Name: c, Role: portal.RoleAdmin}, "cli")
+		v.Must(err)
+		_, err = v.UseLink(context.Background(), link, "$hash")
 		v.Must(err)
 	}
 	s := leads(t, h, ask(t, h, admin, "/keys/announce", "role", "license", "label", "2027"), "/keys?done=key-asked")
