@@ -34,11 +34,29 @@ type Customer struct {
 	Zone string `json:"zone,omitempty"`
 }
 
+// reservedID has no page of its own: /customers/new is the form of another customer.
+const reservedID = "new"
+
+// checkID refuses what is no name, and the reserved one.
+func checkID(kind, id string) error {
+	if err := ledger.CheckName(id); err != nil {
+		return refuse(CodeBadRequest, "%s: %v", kind, err)
+	}
+	if id == reservedID {
+		return reserved(kind)
+	}
+	return nil
+}
+
+func reserved(kind string) *Error {
+	return refuse(CodeBadRequest, "%s: the id %q is taken by the page that makes one; choose another", kind, reservedID)
+}
+
 // SetProduct makes a product, or changes its name, floor and features and adds
 // meters.
 func (p *Portal) SetProduct(ctx context.Context, product Product, actor string) error {
-	if err := ledger.CheckName(product.ID); err != nil {
-		return refuse(CodeBadRequest, "product: %v", err)
+	if err := checkID("product", product.ID); err != nil {
+		return err
 	}
 	// What goes into licenses is checked as a license.
 	probe, err := license.Compose(mergeLines(defaultLines(p.now()), mergeLines(p.keyLines(), license.Lines{
@@ -136,8 +154,8 @@ func (p *Portal) SetCustomer(ctx context.Context, customer Customer, actor strin
 	if customer.ID == "" {
 		customer.ID = newID("c-")
 	}
-	if err := ledger.CheckName(customer.ID); err != nil {
-		return customer, refuse(CodeBadRequest, "customer: %v", err)
+	if err := checkID("customer", customer.ID); err != nil {
+		return customer, err
 	}
 	switch {
 	case strings.TrimSpace(customer.Name) == "":

@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +32,21 @@ func TestPolicyLines(t *testing.T) {
 	for _, set := range []license.Lines{nil, portaltest.Set("type", "subscription"), portaltest.Set("limit", "meter some.product 5 none monthly"), portaltest.Set("type", "perpetual"), portaltest.Set("trial", "yes")} {
 		if err := v.SetPolicy(context.Background(), portal.Policy{Name: "p", Set: set}, "ana"); err != nil {
 			t.Errorf("SetPolicy(%v) = %v, want it taken", set, err)
+		}
+	}
+}
+
+// What is called "new" would have no page.
+func TestReservedID(t *testing.T) {
+	v := portaltest.New(t, "")
+	ctx := context.Background()
+	_, err := v.SetCustomer(ctx, portal.Customer{ID: "new", Name: "New AG"}, "ana")
+	_, byID := v.IssueLicense(ctx, portal.LicenseSpec{ID: "new", Customer: "acme", SolutionName: "renderd", Policy: "annual-metered"})
+	_, byLine := v.IssueLicense(ctx, portal.LicenseSpec{Customer: "acme", SolutionName: "renderd", Policy: "annual-metered", Set: portaltest.Set("id", "new")})
+	for kind, err := range map[string]error{"customer": err, "product": v.SetProduct(ctx, portal.Product{ID: "new"}, "ana"),
+		"policy": v.SetPolicy(ctx, portal.Policy{Name: "new"}, "ana"), "license": byID, "license by a line": byLine} {
+		if got := portaltest.Code(err); got != portal.CodeBadRequest || !strings.Contains(err.Error(), `the id "new" is taken`) {
+			t.Errorf("%s with the id new: %v, want a refusal with %s", kind, err, portal.CodeBadRequest)
 		}
 	}
 }

@@ -55,6 +55,9 @@ func (p *Portal) draft(ctx context.Context, spec LicenseSpec) (*draft, error) {
 		id = newLicenseID(d.now)
 	}
 	put("id", id)
+	if set["id"][0] == reservedID {
+		return nil, reserved("license").with("line", "id")
+	}
 	put("end", spec.Expires)
 	put("solution-name", ledger.EscapeText(spec.SolutionName))
 	put("licensee", ledger.EscapeText(spec.Licensee))

@@ -106,8 +106,8 @@ func (p *Portal) addPresets(ctx context.Context) error {
 
 // SetPolicy makes a policy, or changes it for licenses to come.
 func (p *Portal) SetPolicy(ctx context.Context, policy Policy, actor string) error {
-	if err := ledger.CheckName(policy.Name); err != nil {
-		return refuse(CodeBadRequest, "policy: %v", err)
+	if err := checkID("policy", policy.Name); err != nil {
+		return err
 	}
 	if err := p.tryPolicy(policy); err != nil {
 		return err
