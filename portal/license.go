@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/ledger"
@@ -72,6 +73,16 @@ type License struct {
 	Notices []string `json:"notices,omitempty"`
 
 	version int64
+}
+
+// Unsigned is what the unbound license says, without the signatures that make it a
+// key.
+func (l *License) Unsigned() string { return Unsigned(l.Note) }
+
+// Unsigned is the text of a note without its signatures.
+func Unsigned(note string) string {
+	text, _, _ := strings.Cut(note, "\n\n")
+	return text + "\n"
 }
 
 // IssueLicense makes a license for no site yet and signs it. Errors are an

@@ -53,6 +53,7 @@ func (s *Server) licenseRoutes() []Route {
 	}, {
 		Method: http.MethodGet, Path: "/api/v1/licenses/{id}", ID: "getLicense", Right: gate.Look,
 		Summary: "A license, every line of it, and what is left of amounts that were bought once",
+		Doc:     "Who may not see the key gets none, and the note without its signatures.",
 		Params:  []param{lic}, Answers: ok("The license", LicenseDetail{}), Problems: []int{404},
 		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 			l, err := s.license(r.Context(), r.PathValue("id"))
@@ -64,17 +65,22 @@ func (s *Server) licenseRoutes() []Route {
 	}, {
 		Method: http.MethodGet, Path: "/api/v1/licenses/{id}/key", ID: "getLicenseKey", Right: gate.Look,
 		Summary: "The license on one line: license.key of a site",
-		Params:  []param{lic}, Answers: text(httpapi.TextType, "The key"), Problems: []int{404},
+		Doc:    "For who manages licenses, and for its customer.",
+		Params: []param{lic}, Answers: text(httpapi.TextType, "The key"), Problems: []int{403, 404},
 		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 			l, err := s.license(r.Context(), r.PathValue("id"))
 			if err != nil {
 				return err
+			}
+			if !gate.CallerOf(r.Context()).MayKey() {
+				return &portal.Error{Code: portal.CodeNotAllowed, Status: http.StatusForbidden, Message: "a key is shown to who manages licenses, and to its customer", Hint: "ask one of them"}
 			}
 			return send(w, httpapi.TextType, l.ID+".key", []byte(l.Key+"\n"))
 		},
 	}, {
 		Method: http.MethodGet, Path: "/api/v1/licenses/{id}/documents", ID: "listDocuments", Right: gate.Look,
 		Summary: "Every note that was signed for a license, oldest first",
+		Doc:     "Who may not see the key gets those that are for no site yet without their signatures.",
 		Params:  []param{lic}, Answers: ok("The notes", portal.Page[string]{}), Problems: []int{404},
 		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 			if _, err := s.license(r.Context(), r.PathValue("id")); err != nil {
@@ -83,6 +89,13 @@ func (s *Server) licenseRoutes() []Route {
 			notes, err := s.Portal.Documents(r.Context(), r.PathValue("id"))
 			if err != nil {
 				return err
+			}
+			if !gate.CallerOf(r.Context()).MayKey() {
+				for i, note := range notes {
+					if t, err := license.Parse([]byte(note)); err != nil || t.Site == "" {
+						notes[i] = portal.Unsigned(note)
+					}
+				}
 			}
 			return s.answer(w, r, whole(notes))
 		},
@@ -138,6 +151,9 @@ func (s *Server) license(ctx context.Context, id string) (*portal.License, error
 
 func (s *Server) withLines(ctx context.Context, l *portal.License) (out LicenseDetail, err error) {
 	out.License = *l
+	if !gate.CallerOf(ctx).MayKey() {
+		out.Key, out.Note = "", l.Unsigned()
+	}
 	if out.Lines, err = l.Terms.Lines(); err == nil {
 		out.Balances, err = s.Portal.Balances(ctx, l.ID)
 	}

@@ -38,7 +38,9 @@ func TestCustomersSeeTheirOwn(t *testing.T) {
 		"/api/v1/ledgers/" + l.LedgerID + "/reply?format=png&part=1", "/api/v1/reports/" + a.ReportID, a.ReplyURL, "/api/v1/reports/" + a.ReportID + "/file",
 		"/api/v1/usage?ledger=" + l.LedgerID, "/api/v1/statements?ledger=" + l.LedgerID, "/api/v1/reports?ledger=" + l.LedgerID} {
 		c.asks(customer).get(path).is(http.StatusOK)
-		c.asks(viewer).get(path).is(http.StatusOK)
+		if !strings.HasSuffix(path, "/key") { // see TestKeysAreForWhoManages
+			c.asks(viewer).get(path).is(http.StatusOK)
+		}
 		c.asks(stranger).get(path).refusedAs(http.StatusNotFound, "not_found")
 		c.asks(unbound).get(path).refusedAs(http.StatusNotFound, "not_found")
 		c.asks(nobody).get(path).refusedAs(http.StatusUnauthorized, "auth/not_signed_in")
@@ -71,6 +73,41 @@ func TestCustomersSeeTheirOwn(t *testing.T) {
 		}
 		path := strings.NewReplacer("{id}", "L-1", "{name}", "prepaid").Replace(rt.Path)
 		c.asks(customer).send(rt.Method, path, nil).refusedAs(http.StatusForbidden, "auth/not_allowed")
+	}
+}
+
+// Who reads only, or bills, gets no key by any road; who manages does, and the
+// customer.
+func TestKeysAreForWhoManages(t *testing.T) {
+	v := portaltest.New(t, "")
+	c := newClient(t, v)
+	v.Ready("L-1")
+	l, err := v.License(t0, "L-1")
+	v.Must(err)
+	sum := strings.TrimSpace(l.Note[strings.LastIndex(l.Note, " "):]) // of the signature
+	billing := viewer
+	billing.Role = portal.RoleBilling
+	narrow := admin
+	narrow.Token, narrow.Scopes = "t-1", []gate.Right{gate.Read}
+	for _, who := range []gate.Caller{viewer, billing, narrow} {
+		c.asks(who).get("/api/v1/licenses/L-1/key").refusedAs(http.StatusForbidden, "auth/not_allowed")
+		for _, path := range []string{"/api/v1/licenses/L-1", "/api/v1/licenses/L-1/documents", "/api/v1/licenses", "/api/v1/audit?object=L-1"} {
+			if got := c.asks(who).get(path).is(http.StatusOK).body; strings.Contains(got, l.Key) || strings.Contains(got, sum) {
+				t.Errorf("GET %s of %s = %s, want no key", path, who.Email, got)
+			}
+		}
+	}
+	staff := viewer
+	staff.Role = portal.RoleStaff
+	for _, who := range []gate.Caller{admin, staff, customer} {
+		if got := c.asks(who).get("/api/v1/licenses/L-1/key").is(http.StatusOK).body; got != l.Key+"\n" {
+			t.Errorf("key for %s = %q, want %q", who.Role, got, l.Key)
+		}
+		for _, path := range []string{"/api/v1/licenses/L-1", "/api/v1/licenses/L-1/documents"} {
+			if got := c.asks(who).get(path).is(http.StatusOK).body; !strings.Contains(got, sum) {
+				t.Errorf("GET %s of %s = %s, want the signed note", path, who.Role, got)
+			}
+		}
 	}
 }
 

@@ -80,6 +80,13 @@ func (c Caller) May(right Right) bool {
 	return slices.Contains(granted[c.Role], right)
 }
 
+// MayKey tells whether the caller may have the keys of the licenses that he sees:
+// who manages them, and a customer his own. Others read what a license says, not
+// the line with which any site begins.
+func (c Caller) MayKey() bool {
+	return c.May(Manage) || c.Role == portal.RoleCustomer && c.May(Look)
+}
+
 // Actor is how the audit log names the caller.
 func (c Caller) Actor() string {
 	if c.Token != "" {

@@ -264,8 +264,7 @@ func (d *historyPage) compare(from, to string) {
 
 // bodyOf is the text of a note without its signatures.
 func bodyOf(note string) []string {
-	text, _, _ := strings.Cut(note, "\n\n")
-	return strings.Split(text, "\n")
+	return strings.Split(strings.TrimSuffix(portal.Unsigned(note), "\n"), "\n")
 }
 
 // A diffLine is a line of one text, of the other, or of both.

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"html"
 	"io"
 	"net/http"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/portal"
+	"github.com/meterseal/meterseal/portal/gate"
 	"github.com/meterseal/meterseal/portal/portaltest"
 )
 
@@ -37,16 +39,28 @@ func TestLicensePage(t *testing.T) {
 	if string(note) != l.Note || string(key) != l.Key+"\n" {
 		t.Errorf("downloads = %q, %q, want note and key", note, key)
 	}
-	if got := ask(t, h, viewer, "/licenses/L-74/key").Header.Get("Content-Disposition"); got != `attachment; filename="L-74.key"` {
+	if got := ask(t, h, admin, "/licenses/L-74/key").Header.Get("Content-Disposition"); got != `attachment; filename="L-74.key"` {
 		t.Errorf("Content-Disposition = %s", got)
 	}
-	body(t, ask(t, h, customer, "/licenses/L-74/key"), 403)
+	billing := viewer
+	billing.Role = portal.RoleBilling
+	sum := strings.TrimSpace(l.Note[strings.LastIndex(l.Note, " "):]) // of the signature
+	for _, who := range []gate.Caller{customer, viewer, billing} {
+		body(t, ask(t, h, who, "/licenses/L-74/key"), 403)
+		body(t, ask(t, h, who, "/licenses/L-74/license"), 403)
+	}
+	for _, path := range []string{"/licenses/L-74", "/licenses/L-74/history", "/licenses/L-74/replies"} {
+		for _, who := range []gate.Caller{viewer, billing} {
+			lacks(t, body(t, ask(t, h, who, path), 200), l.Key, sum, html.EscapeString(sum))
+		}
+	}
+	if !strings.Contains(html.UnescapeString(s), sum) {
+		t.Errorf("the page of who manages has no %s", sum)
+	}
 	body(t, ask(t, h, admin, "/licenses/none"), 404)
 	s = mainOf(body(t, ask(t, h, viewer, "/licenses/L-74"), 200))
 	lacks(t, s, "/update", "/revoke", "/codes\"", "/credit", "Release if lost")
 	// Who bills may give back, and nothing else.
-	billing := viewer
-	billing.Role = portal.RoleBilling
 	s = mainOf(body(t, ask(t, h, billing, "/licenses/L-74"), 200))
 	has(t, s, "/licenses/L-74/credit")
 	lacks(t, s, "/update", "/revoke")
