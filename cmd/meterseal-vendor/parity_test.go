@@ -60,7 +60,11 @@ var deeds = []deed{
 	{"webhook redeliver", "POST /deliveries/{id}/again", "POST /webhooks/{id}/redeliver"},
 	{"settings set", "PUT /settings", "POST /settings"},
 	{"finding explain", "POST /findings/{id}/explain", "POST /findings/{id}/explain"},
-	{"- not there yet", "POST /statements, POST /statements/{id}/credits, DELETE /statements/{id}/credits/{n}, POST /statements/{id}/approve, DELETE /statements/{id}", "- not there yet"},
+	{"statement draft", "POST /statements", "POST /statements/new, POST /statements/{id}/correct"},
+	{"statement credit", "POST /statements/{id}/credits", "POST /statements/{id}/credit"},
+	{"statement uncredit", "DELETE /statements/{id}/credits/{n}", "POST /statements/{id}/uncredit"},
+	{"statement approve", "POST /statements/{id}/approve", "POST /statements/{id}/approve"},
+	{"statement discard", "DELETE /statements/{id}", "POST /statements/{id}/discard"},
 	{"- only the pages ask a second person for a change of keys", "- likewise", "POST /keys/withdraw"},
 	{"- it is somebody's own, and made where he sits", "- a token cannot sign in", "POST /sign-in, POST /sign-in/code, POST /sign-out, POST /welcome, POST /account/password, " +
 		"POST /account/recovery, POST /account/sessions/end, POST /account/totp, POST /account/totp/remove, " +
@@ -76,7 +80,8 @@ var reads = []deed{
 	{"customer list, customer show", "GET /customers, GET /customers/{id}", "GET /customers, GET /customers/{id}"},
 	{"license list, license show", "GET /licenses, GET /licenses/{id}, GET /licenses/{id}/key, GET /licenses/{id}/documents", "GET /licenses, GET /licenses/{id}, GET /my"},
 	{"site list, site show, site reply", "GET /ledgers, GET /ledgers/{id}, GET /ledgers/{id}/receipts, GET /ledgers/{id}/reply, GET /sites, GET /reminders", "GET /sites, GET /ledgers/{id}, GET /my/ledgers/{id}"},
-	{"statement", "GET /statements, GET /usage", "GET /usage, GET /my/usage"},
+	{"statement list, statement show", "GET /statements, GET /usage, GET /statements/documents, GET /statements/{id}, GET /statements/{id}/document",
+		"GET /usage, GET /my/usage, GET /statements, GET /statements/{id}, GET /my/statements"},
 	{"alert list, alert show", "GET /alerts, GET /alerts/{id}, GET /alerts/{id}/evidence", "GET /alerts, GET /alerts/{id}"},
 	{"audit", "GET /audit", "GET /audit"},
 	{"keys list", "GET /keys", "GET /keys"},

@@ -62,6 +62,23 @@ approved. With --corrects alone it is a correction of that approved statement.`,
 		}
 		return a.showStatement(cmd, x)
 	})
+	uncredit := &cobra.Command{
+		Use:     "uncredit STATEMENT N",
+		Short:   "Take a credit of a draft away, by its place from 1",
+		Example: "  meterseal-vendor statement uncredit s-01h2x 1",
+		Args:    cobra.ExactArgs(2),
+	}
+	uncredit.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, args []string) error {
+		n, err := strconv.Atoi(args[1])
+		if err != nil || n < 1 {
+			return badFlag("N", args[1], "as 1 for the first credit")
+		}
+		x, err := p.UncreditStatement(cmd.Context(), args[0], n-1, who())
+		if err != nil {
+			return err
+		}
+		return a.showStatement(cmd, x)
+	})
 	approve := &cobra.Command{
 		Use:     "approve STATEMENT",
 		Short:   "Freeze a draft: it gets a number, and nothing changes it",
@@ -81,7 +98,7 @@ approved. With --corrects alone it is a correction of that approved statement.`,
 	discard.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, args []string) error {
 		return p.DiscardStatement(cmd.Context(), args[0], who())
 	})
-	all := []*cobra.Command{list, draft, show, credit, approve, discard}
+	all := []*cobra.Command{list, draft, show, credit, uncredit, approve, discard}
 	for _, c := range all {
 		dataFlags(c)
 		cli.OutputFlags(c)
