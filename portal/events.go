@@ -130,35 +130,23 @@ func (in *intake) emitReport(ctx context.Context, c conn) error {
 	return in.p.emit(ctx, c, EventTamper, a.ReportID, e)
 }
 
-// FindEvents lists what happened, the newest first. State chooses a type.
+// FindEvents lists what happened, the newest first. State is a type. Search
+// looks at objects.
 func (p *Portal) FindEvents(ctx context.Context, o ListOptions) (Page[Event], error) {
-	limit := limitOf(o)
-	rows, err := list(ctx, p.store.reader(), func(scan func(...any) error) (e Event, err error) {
+	if o.State != "" && !knownEvent(o.State) {
+		return Page[Event]{}, noState(o.State, EventTypes...)
+	}
+	q := query{columns: "id, time, type, object, data", from: "events", order: []string{"id"}, desc: true}
+	q.is("type", o.State)
+	q.search(o.Search, "object")
+	return page(ctx, p.store.reader(), q, o, func(scan func(...any) error) (e Event, place []any, err error) {
 		var at int64
 		var data string
 		err = scan(&e.ID, &at, &e.Type, &e.Object, &data)
 		e.Time, e.Data = unix(at), json.RawMessage(data)
-		return e, err
-	}, `SELECT id, time, type, object, data FROM events WHERE (? = '' OR type = ?) AND (? = '' OR object = ?) AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?`,
-		o.State, o.State, o.Search, o.Search, o.Cursor, o.Cursor, limit+1)
-	if err != nil {
-		return Page[Event]{}, err
-	}
-	page := Page[Event]{Items: rows}
-	if len(rows) > limit {
-		page.Items, page.Next = rows[:limit], rows[limit-1].ID
-	}
-	_, err = p.store.reader().get(ctx, "SELECT COUNT(*) FROM events WHERE (? = '' OR type = ?) AND (? = '' OR object = ?)", []any{o.State, o.State, o.Search, o.Search}, &page.Total)
-	return page, err
+		return e, []any{e.ID}, err
+	})
 }
 
 // knownEvent tells whether there is such a type.
 func knownEvent(kind string) bool { return slices.Contains(EventTypes, kind) }
-
-// limitOf is how many items a page of a list has.
-func limitOf(o ListOptions) int {
-	if o.Limit <= 0 {
-		return 50
-	}
-	return min(o.Limit, 500)
-}

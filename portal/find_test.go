@@ -80,12 +80,45 @@ func TestListsByPages(t *testing.T) {
 		if len(audits) != len(all) || total != int64(len(all)) || audits[0] != all[0].Action+" "+all[0].Object {
 			t.Errorf("FindAudit by pages of 10 gives %d, total %d, want %d", len(audits), total, len(all))
 		}
+		outboxByPages(t, v)
 		for _, o := range []portal.ListOptions{{Cursor: "x"}, {Cursor: "WzFd"}, {Cursor: "WyJhIiwibnVsbCIsMV0"}, {Limit: -1}, {Limit: 501}, {State: "odd"}} {
 			if _, err := v.FindLicenses(t0, o); code(err) != portal.CodeBadRequest {
 				t.Errorf("FindLicenses(%+v) = %v, want bad_request", o, err)
 			}
 		}
 	})
+}
+
+// outboxByPages pages through events, deliveries and mails.
+func outboxByPages(t *testing.T, v *vendor) {
+	hook, err := v.AddWebhook(t0, portal.Webhook{URL: "https://hooks.example/in"}, "ana")
+	v.Must(err)
+	var want []string
+	for i := range 7 {
+		id := fmt.Sprintf("z-%d", i)
+		_, err := v.SetCustomer(t0, portal.Customer{ID: id, Name: "Z"}, "ana")
+		v.Must(err)
+		want = append([]string{id}, want...)
+	}
+	events, total := walk(t, portal.ListOptions{State: portal.EventCustomerCreated, Search: "z-", Limit: 3}, func(o portal.ListOptions) (portal.Page[portal.Event], error) { return v.FindEvents(t0, o) },
+		func(e portal.Event) string { return e.Object }, nil)
+	if !slices.Equal(events, want) || total != 7 {
+		t.Errorf("FindEvents by pages of 3 = %v, total %d, want %v", events, total, want)
+	}
+	sent, total := walk(t, portal.ListOptions{State: portal.DeliveryPending, Limit: 3}, func(o portal.ListOptions) (portal.Page[portal.Delivery], error) { return v.Deliveries(t0, hook.ID, o) },
+		func(d portal.Delivery) string { return d.Event.Object }, nil)
+	if !slices.Equal(sent, want) || total != 7 {
+		t.Errorf("Deliveries by pages of 3 = %v, total %d, want %v", sent, total, want)
+	}
+	_, events1 := v.FindEvents(t0, portal.ListOptions{State: "odd"})
+	_, deliveries := v.Deliveries(t0, "", portal.ListOptions{State: "odd"})
+	_, mails := v.Mails(t0, portal.ListOptions{State: "odd"})
+	_, long := v.Mails(t0, portal.ListOptions{Limit: 501})
+	for i, err := range []error{events1, deliveries, mails, long} {
+		if code(err) != portal.CodeBadRequest {
+			t.Errorf("list %d with an odd state or limit = %v, want bad_request", i, err)
+		}
+	}
 }
 
 // What is searched for stands as it is: signs of LIKE find themselves.

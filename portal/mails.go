@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -33,23 +34,22 @@ func (c conn) addMail(ctx context.Context, at time.Time, address, subject, body 
 	return err
 }
 
-// Mails lists the mails of a state, the newest first; state empty: all.
+// Mails lists mails, the newest first. States: pending, sent, failed.
+// Search looks at addresses and subjects.
 func (p *Portal) Mails(ctx context.Context, o ListOptions) (Page[Mail], error) {
-	limit := limitOf(o)
-	c := p.store.reader()
-	rows, err := list(ctx, c, scanMail, mailSelect+" WHERE (? = '' OR state = ?) AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?", o.State, o.State, o.Cursor, o.Cursor, limit+1)
-	if err != nil {
-		return Page[Mail]{}, err
+	if states := []string{MailPending, MailSent, MailFailed}; o.State != "" && !slices.Contains(states, o.State) {
+		return Page[Mail]{}, noState(o.State, states...)
 	}
-	page := Page[Mail]{Items: rows}
-	if len(rows) > limit {
-		page.Items, page.Next = rows[:limit], rows[limit-1].ID
-	}
-	_, err = c.get(ctx, "SELECT COUNT(*) FROM mails WHERE ? = '' OR state = ?", []any{o.State, o.State}, &page.Total)
-	return page, err
+	q := query{columns: mailColumns, from: "mails", order: []string{"id"}, desc: true}
+	q.is("state", o.State)
+	q.search(o.Search, "address", "subject")
+	return page(ctx, p.store.reader(), q, o, func(scan func(...any) error) (Mail, []any, error) {
+		m, err := scanMail(scan)
+		return m, []any{m.ID}, err
+	})
 }
 
-const mailSelect = "SELECT id, address, subject, body, state, attempts, error, created FROM mails"
+const mailColumns = "id, address, subject, body, state, attempts, error, created"
 
 func scanMail(scan func(...any) error) (m Mail, err error) {
 	var created int64
@@ -61,21 +61,11 @@ func scanMail(scan func(...any) error) (m Mail, err error) {
 // ClaimMails returns mails that are due, which are the caller's for a minute.
 func (p *Portal) ClaimMails(ctx context.Context, most int) ([]Mail, error) {
 	now := p.now().Unix()
-	due, err := list(ctx, p.store.reader(), scanMail, mailSelect+" WHERE state = 'pending' AND due <= ? AND claimed < ? ORDER BY due, id LIMIT ?", now, now, most)
+	due, err := list(ctx, p.store.reader(), scanMail, "SELECT "+mailColumns+" FROM mails WHERE state = 'pending' AND due <= ? AND claimed < ? ORDER BY due, id LIMIT ?", now, now, most)
 	if err != nil {
 		return nil, err
 	}
-	out := []Mail{}
-	for _, m := range due {
-		mine, err := p.claim(ctx, "mails", m.ID)
-		if err != nil {
-			return out, err
-		}
-		if mine {
-			out = append(out, m)
-		}
-	}
-	return out, nil
+	return claim(ctx, p, "mails", due, func(m Mail) string { return m.ID })
 }
 
 // Mailed writes down what became of an attempt to send a mail; failed is nil if

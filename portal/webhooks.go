@@ -230,26 +230,26 @@ func (c conn) addDelivery(ctx context.Context, webhook, event string, at time.Ti
 }
 
 // Deliveries lists the deliveries of a webhook, the newest first; those of all if
-// webhook is empty. State of o chooses.
+// webhook is empty. States: pending, delivered, failed. Search looks at types and
+// objects of events.
 func (p *Portal) Deliveries(ctx context.Context, webhook string, o ListOptions) (Page[Delivery], error) {
-	limit := limitOf(o)
-	c := p.store.reader()
-	const where = "(? = '' OR d.webhook = ?) AND (? = '' OR d.state = ?)"
-	rows, err := list(ctx, c, scanDelivery, deliverySelect+" WHERE "+where+" AND (? = '' OR d.id < ?) ORDER BY d.id DESC LIMIT ?",
-		webhook, webhook, o.State, o.State, o.Cursor, o.Cursor, limit+1)
-	if err != nil {
-		return Page[Delivery]{}, err
+	if states := []string{DeliveryPending, DeliveryDelivered, DeliveryFailed}; o.State != "" && !slices.Contains(states, o.State) {
+		return Page[Delivery]{}, noState(o.State, states...)
 	}
-	page := Page[Delivery]{Items: rows}
-	if len(rows) > limit {
-		page.Items, page.Next = rows[:limit], rows[limit-1].ID
-	}
-	_, err = c.get(ctx, "SELECT COUNT(*) FROM deliveries d WHERE "+where, []any{webhook, webhook, o.State, o.State}, &page.Total)
-	return page, err
+	q := query{columns: deliveryColumns, from: deliveryTables, order: []string{"d.id"}, desc: true}
+	q.is("d.webhook", webhook)
+	q.is("d.state", o.State)
+	q.search(o.Search, "e.type", "e.object")
+	return page(ctx, p.store.reader(), q, o, func(scan func(...any) error) (Delivery, []any, error) {
+		d, err := scanDelivery(scan)
+		return d, []any{d.ID}, err
+	})
 }
 
-const deliverySelect = `SELECT d.id, d.webhook, d.state, d.attempts, d.due, d.status, d.answer, d.ended, e.id, e.time, e.type, e.object, e.data, w.url, w.secret
-	FROM deliveries d JOIN events e ON e.id = d.event JOIN webhooks w ON w.id = d.webhook`
+const (
+	deliveryColumns = "d.id, d.webhook, d.state, d.attempts, d.due, d.status, d.answer, d.ended, e.id, e.time, e.type, e.object, e.data, w.url, w.secret"
+	deliveryTables  = "deliveries d JOIN events e ON e.id = d.event JOIN webhooks w ON w.id = d.webhook"
+)
 
 func scanDelivery(scan func(...any) error) (d Delivery, err error) {
 	var due, ended, at int64
@@ -281,34 +281,32 @@ func (p *Portal) Redeliver(ctx context.Context, id, actor string) error {
 // that are off wait.
 func (p *Portal) ClaimDeliveries(ctx context.Context, most int) ([]Delivery, error) {
 	now := p.now()
-	due, err := list(ctx, p.store.reader(), scanDelivery, deliverySelect+` WHERE d.state = 'pending' AND d.due <= ? AND d.claimed < ? AND w.state = 'active'
-		ORDER BY d.due, d.id LIMIT ?`, now.Unix(), now.Unix(), most)
+	due, err := list(ctx, p.store.reader(), scanDelivery, "SELECT "+deliveryColumns+" FROM "+deliveryTables+
+		" WHERE d.state = 'pending' AND d.due <= ? AND d.claimed < ? AND w.state = 'active' ORDER BY d.due, d.id LIMIT ?", now.Unix(), now.Unix(), most)
 	if err != nil {
 		return nil, err
 	}
-	out := []Delivery{}
-	for _, d := range due {
-		mine, err := p.claim(ctx, "deliveries", d.ID)
-		if err != nil {
-			return out, err
-		}
-		if mine {
-			out = append(out, d)
-		}
-	}
-	return out, nil
+	return claim(ctx, p, "deliveries", due, func(d Delivery) string { return d.ID })
 }
 
-// claim takes a row of deliveries or mails for a minute, unless another process
-// has it.
-func (p *Portal) claim(ctx context.Context, table, id string) (mine bool, err error) {
-	now := p.now()
-	err = p.store.tx(ctx, func(c conn) error {
-		n, err := c.exec(ctx, "UPDATE "+table+" SET claimed = ? WHERE id = ? AND state = 'pending' AND claimed < ?", now.Add(claimTime).Unix(), id, now.Unix())
-		mine = n == 1
-		return err
-	})
-	return mine, err
+// claim takes rows of deliveries or mails for a minute, and returns those that no
+// other process had.
+func claim[T any](ctx context.Context, p *Portal, table string, due []T, id func(T) string) ([]T, error) {
+	mine := []T{}
+	for _, x := range due {
+		now := p.now()
+		err := p.store.tx(ctx, func(c conn) error {
+			n, err := c.exec(ctx, "UPDATE "+table+" SET claimed = ? WHERE id = ? AND state = 'pending' AND claimed < ?", now.Add(claimTime).Unix(), id(x), now.Unix())
+			if n == 1 {
+				mine = append(mine, x)
+			}
+			return err
+		})
+		if err != nil {
+			return mine, err
+		}
+	}
+	return mine, nil
 }
 
 // Delivered writes down what became of an attempt: status of the answer, or 0 and
