@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -24,8 +25,8 @@ func TestPolicyLines(t *testing.T) {
 		{portaltest.Set("seats", "editors many"), "seats"}, {portaltest.Set("report-every", "weekly"), "report-every"},
 	} {
 		err := v.SetPolicy(context.Background(), portal.Policy{Name: "p", Set: c.set}, "ana")
-		e, ok := err.(*portal.Error)
-		if !ok || e.Details["line"] != c.line {
+		var e *portal.Error
+		if !errors.As(err, &e) || e.Details["line"] != c.line {
 			t.Errorf("SetPolicy(%v) = %v, want a refusal of line %s", c.set, err, c.line)
 		}
 	}

@@ -30,7 +30,7 @@ func roleOf(name string) (ledger.Role, error) {
 			return r, nil
 		}
 	}
-	return 0, refuse(CodeBadRequest, "role is %q, want license, receipt or reply", name)
+	return 0, refuse(CodeBadRequest, "role is %q, want license, receipt or reply", name).with("line", "role")
 }
 
 // AddKey makes the next key of a role. Licenses announce it from now on; it

@@ -135,9 +135,9 @@ func TestDaysOfTwoHistories(t *testing.T) {
 	if len(days) != 1 || days[0].Day != "2026-11-02" || days[0].Accepted != 11 || days[0].Reported != 14 || !days[0].Differs() {
 		t.Errorf("CompareDays = %+v, want 11 accepted and 14 reported on one day", days)
 	}
-	lines, err := v.FileRecords(t0, a.ReportID, uint64(s.Base-2), 1)
+	lines, err := v.FileRecords(t0, a.ReportID, s.Base-2, 1)
 	v.Must(err)
-	if len(lines) != 1 || lines[0].Index != uint64(s.Base-2) && lines[0].Index < copied.Base {
+	if len(lines) != 1 || lines[0].Index != s.Base-2 && lines[0].Index < copied.Base {
 		t.Errorf("FileRecords = %+v", lines)
 	}
 	at, err := v.RecordsAt(t0, a.Origin, 3, 4)

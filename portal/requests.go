@@ -70,9 +70,8 @@ func (p *Portal) Administrators(ctx context.Context) (n int64, err error) {
 func (p *Portal) checkKeyChange(c KeyChange) error {
 	switch c.Action {
 	case "announce", "rotate":
-		_, err := roleOf(c.Role)
-		if err != nil {
-			return err.(*Error).with("line", "role")
+		if _, err := roleOf(c.Role); err != nil {
+			return err
 		}
 	case "revoke":
 		for _, k := range p.keys.List() {

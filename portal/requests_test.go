@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -93,8 +94,8 @@ func TestKeyChangeRefused(t *testing.T) {
 		line   string
 	}{{portal.KeyChange{Action: "announce", Role: "site", Label: "x"}, "role"}, {portal.KeyChange{Action: "announce", Role: "reply"}, "label"}, {portal.KeyChange{Action: "revoke", Key: "none"}, "key"}} {
 		_, err := v.ChangeKey(context.Background(), c.change, "a", "a")
-		e, ok := err.(*portal.Error)
-		if !ok || e.Details["line"] != c.line {
+		var e *portal.Error
+		if !errors.As(err, &e) || e.Details["line"] != c.line {
 			t.Errorf("ChangeKey(%+v) = %v, want a refusal of %s", c.change, err, c.line)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 type (
 	vendor         = portaltest.Vendor
 	site           = portaltest.Site
-	clock          = portaltest.Clock
 	licenseRevoked = license.Revoked
 )
 

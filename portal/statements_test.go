@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -32,7 +33,6 @@ var zones = []string{"UTC", "Europe/Berlin", "Europe/London", "Europe/Lisbon", "
 type booked struct {
 	at           int64
 	value, count int64
-	adjusted     int64
 }
 
 // records reads the ledger itself, with nothing of the portal.
@@ -289,7 +289,7 @@ func TestStatementProvisional(t *testing.T) {
 		t.Errorf("draft %+v, want it provisional, in UTC", draft)
 	}
 	var refused *portal.Error
-	if _, err := v.ApproveStatement(t0, draft.ID, " ", "bill"); code(err) != portal.CodeBadRequest || !asError(err, &refused) || refused.Details["line"] != "reason" {
+	if _, err := v.ApproveStatement(t0, draft.ID, " ", "bill"); code(err) != portal.CodeBadRequest || !errors.As(err, &refused) || refused.Details["line"] != "reason" {
 		t.Errorf("approve a provisional one = %v, want that it asks for a reason", err)
 	}
 	s.SkipTo(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)).Close()
@@ -322,12 +322,6 @@ func TestStatementProvisional(t *testing.T) {
 	}
 }
 
-func asError(err error, to **portal.Error) bool {
-	e, ok := err.(*portal.Error)
-	*to = e
-	return ok
-}
-
 // What a statement cannot be is refused at its field.
 func TestStatementRefused(t *testing.T) {
 	v := newVendor(t, "")
@@ -346,7 +340,7 @@ func TestStatementRefused(t *testing.T) {
 		change(&spec)
 		_, err := v.DraftStatement(t0, spec, "bill")
 		var refused *portal.Error
-		if !asError(err, &refused) || refused.Details["line"] != field {
+		if !errors.As(err, &refused) || refused.Details["line"] != field {
 			t.Errorf("a wrong %s = %v, want it refused there", field, err)
 		}
 	}
@@ -356,7 +350,7 @@ func TestStatementRefused(t *testing.T) {
 		"quantity": {Meter: "render.pages", Reason: "x"}, "reason": {Meter: "render.pages", Quantity: 1}, "meter": {Meter: "other", Quantity: 1, Reason: "x"},
 	} {
 		var refused *portal.Error
-		if _, err := v.CreditStatement(t0, draft.ID, credit, "bill"); !asError(err, &refused) || refused.Details["line"] != field {
+		if _, err := v.CreditStatement(t0, draft.ID, credit, "bill"); !errors.As(err, &refused) || refused.Details["line"] != field {
 			t.Errorf("a credit without %s = %v, want it refused there", field, err)
 		}
 	}

@@ -123,10 +123,10 @@ func TestAttempts(t *testing.T) {
 				t.Fatalf("Attempt = %s, want 0: some are free", wait)
 			}
 		}
-		for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
 			wait := attempt()
-			if wait != want*time.Second {
-				t.Fatalf("Attempt = %s, want %d s", wait, want)
+			if want := time.Duration(seconds) * time.Second; wait != want {
+				t.Fatalf("Attempt = %s, want %s", wait, want)
 			}
 			v.Clock.Add(wait)
 			if wait := attempt(); wait != 0 {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"io"
 	"net/http"
 
 	"github.com/meterseal/meterseal/internal/httpapi"
@@ -15,8 +14,7 @@ func (s *Server) docsRoutes() []Route {
 		Answers: []content{{Status: http.StatusOK, MediaType: httpapi.JSONType, Doc: "OpenAPI 3.1", Of: map[string]any{}}},
 		Serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
 			w.Header().Set("Content-Type", httpapi.JSONType)
-			_, err := io.WriteString(w, string(s.spec))
-			if err != nil {
+			if _, err := w.Write(s.spec); err != nil {
 				s.Log.Debug("answer not written", "err", err)
 			}
 			return nil

@@ -56,7 +56,8 @@ func (s *Server) usageRoutes() []Route {
 		Params:  []param{{Name: "from", Kind: httpapi.Time, Doc: "30 days ago if not given"}, {Name: "to", Kind: httpapi.Time, Doc: "now if not given"}},
 		Answers: ok("How many", Activity{}),
 		Serve: func(w http.ResponseWriter, r *http.Request, q values) error {
-			a, err := Activity{}, error(nil)
+			var a Activity
+			var err error
 			a.From, a.To = s.span(q, 30*24*time.Hour)
 			if a.Activations, a.Deactivations, err = s.Portal.Activity(r.Context(), a.From, a.To); err != nil {
 				return err

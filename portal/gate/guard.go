@@ -31,7 +31,7 @@ func refuse(w http.ResponseWriter, r *http.Request, e *portal.Error) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(e.Status)
 		major, minor, _ := strings.Cut(e.Code, "/")
-		json.NewEncoder(w).Encode(map[string]any{"major": major, "minor": minor, "type": "/docs/errors/" + e.Code, "title": http.StatusText(e.Status), "status": e.Status, "detail": e.Message,
+		_ = json.NewEncoder(w).Encode(map[string]any{"major": major, "minor": minor, "type": "/docs/errors/" + e.Code, "title": http.StatusText(e.Status), "status": e.Status, "detail": e.Message,
 			"code": e.Code, "message": e.Message, "hint": e.Hint, "fix_by": e.FixBy, "how": e.Hint})
 		return
 	}
@@ -166,10 +166,11 @@ const (
 // errSlow is what reading a body ends with that comes too slowly.
 var errSlow = fmt.Errorf("the body comes too slowly: %w", os.ErrDeadlineExceeded)
 
-// paced watches over the body of r and what is written to w.
+// paced watches over the body of r and what is written to w. That a deadline cannot
+// be set, as in a test without a connection, only means that nothing is watched.
 func paced(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
 	c := http.NewResponseController(w)
-	c.SetWriteDeadline(time.Time{}) // that of the request before
+	_ = c.SetWriteDeadline(time.Time{}) // that of the request before
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &pacedBody{ReadCloser: r.Body, c: c}
 	}
@@ -189,11 +190,11 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 		return 0, errSlow
 	}
 	began := time.Now()
-	b.c.SetReadDeadline(began.Add(min(stallTime, left)))
+	_ = b.c.SetReadDeadline(began.Add(min(stallTime, left)))
 	n, err := b.ReadCloser.Read(p)
 	b.n, b.spent = b.n+int64(n), b.spent+time.Since(began)
 	if err == io.EOF {
-		b.c.SetReadDeadline(time.Time{}) // else the server takes it for the end of the connection
+		_ = b.c.SetReadDeadline(time.Time{}) // else the server takes it for the end of the connection
 	}
 	return n, err
 }
@@ -207,6 +208,6 @@ type pacedWriter struct {
 func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *pacedWriter) Write(p []byte) (int, error) {
-	w.c.SetWriteDeadline(time.Now().Add(2 * stallTime))
+	_ = w.c.SetWriteDeadline(time.Now().Add(2 * stallTime))
 	return w.ResponseWriter.Write(p)
 }

@@ -77,16 +77,6 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-func (r *receiver) kinds() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var s []string
-	for _, g := range r.got {
-		s = append(s, g.kind)
-	}
-	return strings.Join(s, " ")
-}
-
 func (r *receiver) add(v *portaltest.Vendor, types ...string) portal.Webhook {
 	h, err := v.AddWebhook(ctx, portal.Webhook{URL: r.URL, Types: types}, "ana")
 	v.Must(err)

@@ -141,8 +141,12 @@ var Refusals = []Refusal{
 		s.Use(1)
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
-		z.Write(s.Report())
-		z.Close()
+		if _, err := z.Write(s.Report()); err != nil {
+			panic(err) // a buffer takes everything
+		}
+		if err := z.Close(); err != nil {
+			panic(err)
+		}
 		return b.Bytes(), portal.AcceptOptions{}
 	}},
 	{"ledger/wrong_ledger", 422, "courier", false, func(v *Vendor) ([]byte, portal.AcceptOptions) {

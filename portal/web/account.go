@@ -204,7 +204,7 @@ func (s *Server) addToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	var secret string
 	if err == nil {
-		t, secret, err = s.Gate.AddToken(r.Context(), t, c.Role, c.Actor())
+		_, secret, err = s.Gate.AddToken(r.Context(), t, c.Role, c.Actor())
 	}
 	p, broken := s.tokensView(r)
 	if broken != nil {

@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -20,9 +21,12 @@ func (s *Server) assetRoutes() []Route {
 func (s *Server) asset(w http.ResponseWriter, r *http.Request) error {
 	name := path.Join("assets", r.PathValue("file"))
 	b, err := fs.ReadFile(files, name)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		http.NotFound(w, r)
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	sum := sha256.Sum256(b)
 	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)

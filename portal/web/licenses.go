@@ -129,7 +129,8 @@ func (d *issuePage) page() page {
 
 // issuePage returns the step that is next after what was chosen.
 func (s *Server) issuePage(r *http.Request, customer, product, policy string) (*issuePage, error) {
-	d, err := &issuePage{Zones: usageZones}, error(nil)
+	d := &issuePage{Zones: usageZones}
+	var err error
 	if customer != "" {
 		if d.Customer, err = s.Portal.Customer(r.Context(), customer); err != nil {
 			return nil, err

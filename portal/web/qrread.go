@@ -57,7 +57,6 @@ func readQR(r io.ReadSeeker, within time.Duration) ([]string, error) {
 		return nil, badPicture("the picture cannot be read: %v", err)
 	}
 	grey := greysOf(img)
-	img = nil // its memory
 	texts := grey.codes()
 	if side := max(grey.width, grey.height); side > pictureSide { // noise goes, and small codes with it
 		texts = append(texts, grey.shrink((side+pictureSide-1)/pictureSide).codes()...)

@@ -146,7 +146,7 @@ func (s *Server) readScan(w http.ResponseWriter, r *http.Request) (x *scan, send
 	if err := r.ParseMultipartForm(scanMemoryMax); err != nil {
 		return nil, false, badPicture("the pictures cannot be read: %v", err)
 	}
-	defer r.MultipartForm.RemoveAll()
+	defer func() { _ = r.MultipartForm.RemoveAll() }()
 	pictures := r.MultipartForm.File["picture"]
 	lines := strings.Split(strings.Join(r.MultipartForm.Value["lines"], "\n"), "\n")
 	switch {

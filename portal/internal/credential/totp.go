@@ -54,7 +54,7 @@ func TOTP(secret string, step int64) string {
 		return ""
 	}
 	mac := hmac.New(sha1.New, key)
-	binary.Write(mac, binary.BigEndian, step)
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(step)))
 	sum := mac.Sum(nil)
 	at := sum[len(sum)-1] & 15
 	n := binary.BigEndian.Uint32(sum[at:]) & 0x7fffffff
