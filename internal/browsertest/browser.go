@@ -69,6 +69,9 @@ func New(t testing.TB, flags ...string) *Browser {
 	return &Browser{t: t, ctx: ctx}
 }
 
+// For returns the same Chromium for a test within the one that started it.
+func (b *Browser) For(t testing.TB) *Browser { return &Browser{t: t, ctx: b.ctx} }
+
 // A Tab is a page of its own, whose cookies no other tab has.
 type Tab struct {
 	t    testing.TB
@@ -390,6 +393,20 @@ func Do[T any](tab *Tab, a chromedp.Action[T]) T {
 func (tab *Tab) Theme(theme string) *Tab {
 	tab.t.Helper()
 	call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}})
+	return tab
+}
+
+// Print shows pages as they are printed from now on.
+func (tab *Tab) Print() *Tab {
+	tab.t.Helper()
+	call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	return tab
+}
+
+// WithoutScript runs no script of pages from now on.
+func (tab *Tab) WithoutScript() *Tab {
+	tab.t.Helper()
+	call(tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	return tab
 }
 

@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/portal"
+	"github.com/meterseal/meterseal/portal/api"
 	"github.com/meterseal/meterseal/portal/gate"
 	"github.com/meterseal/meterseal/portal/internal/credential"
 	"github.com/meterseal/meterseal/portal/portaltest"
 	"github.com/meterseal/meterseal/portal/web"
 )
 
-// A front is the pages behind their gate, on a real listener.
+// A front is the pages and the API behind their gate, on a real listener.
 type front struct {
 	*portaltest.Vendor
 	url   string
@@ -52,7 +53,12 @@ const password = "three unlike words"
 // newFront serves the pages of a vendor whose administrator is ana.
 func newFront(t *testing.T, more ...func(*gate.Options)) *front {
 	t.Helper()
-	v := portaltest.New(t, "")
+	return frontOf(t, portaltest.New(t, ""), more...)
+}
+
+// frontOf serves the pages of a vendor.
+func frontOf(t *testing.T, v *portaltest.Vendor, more ...func(*gate.Options)) *front {
+	t.Helper()
 	f := &front{Vendor: v, log: &logText{}}
 	log := slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o := gate.Options{Portal: v.Portal, Now: v.Clock.Now, Log: log, PasswordCost: gate.CheapPasswordCost}
@@ -61,10 +67,16 @@ func newFront(t *testing.T, more ...func(*gate.Options)) *front {
 	}
 	g, err := gate.New(o)
 	v.Must(err)
-	s, err := web.New(web.Options{Portal: v.Portal, Gate: g, Now: v.Clock.Now, Log: log, Version: "1.0.0"})
+	programs, err := api.New(api.Options{Portal: v.Portal, Now: v.Clock.Now, Log: log, Version: "1.0.0"})
+	v.Must(err)
+	s, err := web.New(web.Options{Portal: v.Portal, Gate: g, Now: v.Clock.Now, Log: log, Version: "1.0.0", API: programs.Document()})
 	v.Must(err)
 	f.pages = s
-	server := httptest.NewServer(g.Wrap(s.Handler()))
+	mux := http.NewServeMux()
+	mux.Handle("/api/", programs.Handler())
+	mux.Handle("/openapi.json", programs.Handler())
+	mux.Handle("/", s.Handler())
+	server := httptest.NewServer(g.Wrap(mux))
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	phc, err := g.HashPassword(t.Context(), password, "ana@vendor.example")

@@ -11,6 +11,7 @@ import (
 	"github.com/meterseal/meterseal/internal/browsertest"
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/gate"
+	"github.com/meterseal/meterseal/portal/portaltest"
 )
 
 // A seeded portal has something on every page: what to put into the segments of
@@ -18,7 +19,10 @@ import (
 func (f *front) seed() map[string]string {
 	f.T.Helper()
 	ctx := f.T.Context()
-	s, l := f.Ready("L-1")
+	l := f.Issue(portal.LicenseSpec{ID: "L-1", Set: portaltest.Set("max-activations", "9", "limit", "meter render.pages 100000 unlimited monthly")})
+	s := f.Open(l, "L-1")
+	s.Send()
+	s.Use(3, 4).Send()
 	var accepted *portal.Answer
 	day := f.Clock.Now()
 	for i := range 45 {
@@ -47,6 +51,10 @@ func (f *front) seed() map[string]string {
 	f.Must(err)
 	_, err = f.SetCustomer(ctx, portal.Customer{ID: "zeta", Name: "Zeta & Söhne"}, "ana")
 	f.Must(err)
+	statement, err := f.DraftStatement(ctx, portal.StatementSpec{Customer: "acme", FirstDay: "2026-11-01", Period: "monthly"}, "ana")
+	f.Must(err)
+	statement, err = f.ApproveStatement(ctx, statement.ID, "", "ana")
+	f.Must(err)
 	findings, err := f.FindFindings(ctx, portal.ListOptions{})
 	f.Must(err)
 	alerts, err := f.FindAlerts(ctx, portal.ListOptions{})
@@ -58,6 +66,7 @@ func (f *front) seed() map[string]string {
 		"/customers/": "acme", "/products/": "renderd", "/policies/": "annual-metered", "/licenses/": l.ID, "/my/licenses/": l.ID,
 		"/ledgers/": accepted.LedgerID, "/my/ledgers/": accepted.LedgerID, "/reports/": accepted.ReportID, "/my/reports/": accepted.ReportID,
 		"/users/": kim.ID, "/webhooks/": hook.ID, "/findings/": findings.Items[0].ID, "/alerts/": alerts.Items[0].ID,
+		"/statements/": statement.ID, "/my/statements/": statement.ID,
 		"/docs/errors/": "history/differs",
 	}
 }

@@ -133,9 +133,9 @@ function show(i, state, text, kind = "") {
   if (state === "waiting") acts.push(button("Remove", () => remove(i)));
   if (state === "sending") acts.push(button("Cancel", () => i.request.abort()));
   if (state === "failed") acts.push(button("Send again", () => { show(i, "waiting", "Ready to be sent."); run(); }, ""), button("Remove", () => remove(i)));
-  if (i.report) {
-    const a = make("a", "What it came to", "button quiet");
-    a.href = form.dataset.reports + encodeURIComponent(i.report);
+  if (i.report || (i.code && state === "failed")) {
+    const a = make("a", i.report ? "What it came to" : "What to do about it", "button quiet");
+    a.href = i.report ? form.dataset.reports + encodeURIComponent(i.report) : "/docs/errors/" + i.code;
     acts.push(a);
   }
   for (const b of acts) b.setAttribute("aria-describedby", i.says.id);
@@ -215,6 +215,7 @@ function answered(i, x) {
     // no answer of the portal
   }
   i.report = a.report_id;
+  i.code = a.code; // of what was not even written down
   i.again = a.duplicate === true;
   i.received = a.file_sha256;
   if (x.status === 200) {
@@ -226,7 +227,7 @@ function answered(i, x) {
   } else if (x.status === 401) {
     show(i, "failed", "You are not signed in any more. Sign in in another tab, then send it again: nothing was counted.", "bad");
   } else if (a.code && x.status < 500 && x.status !== 429 && x.status !== 408) {
-    show(i, i.report ? "done" : "failed", "Not accepted: " + a.message + (a.hint ? ". " + a.hint + "." : "."), "bad");
+    show(i, i.report ? "done" : "failed", "Not accepted: " + a.message + "." + (a.hint ? " " + a.hint[0].toUpperCase() + a.hint.slice(1) + "." : ""), "bad");
   } else {
     show(i, "failed", x.status === 0 ? "It was cancelled, or the connection broke off. Sending it again is safe: nothing is counted twice."
       : "The portal cannot take it just now (" + (a.message || "status " + x.status) + "). Sending it again is safe: nothing is counted twice.", "bad");
