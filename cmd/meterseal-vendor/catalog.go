@@ -264,8 +264,8 @@ func (a *app) showCustomer(cmd *cobra.Command, p *portal.Portal, args []string) 
 	for _, l := range licenses {
 		ids = append(ids, l.ID)
 	}
-	return a.pairs(cmd, map[string]any{"id": c.ID, "name": c.Name, "created": c.Created, "licenses": ids},
-		"id", c.ID, "name", c.Name, "created", both(c.Created), "licenses", strings.Join(ids, ", "))
+	return a.pairs(cmd, map[string]any{"id": c.ID, "name": c.Name, "zone": c.Zone, "created": c.Created, "licenses": ids},
+		"id", c.ID, "name", c.Name, "time zone", c.Zone, "created", both(c.Created), "licenses", strings.Join(ids, ", "))
 }
 
 func (a *app) listCustomers(cmd *cobra.Command, p *portal.Portal, _ []string) error {
