@@ -169,7 +169,7 @@ func (a *Audit) addCloseNode(r *CloseNode) {
 		a.checkWitness(r, &n.witness)
 	}
 	if r.Covered != n.covered {
-		a.find(CodeWindowGap, "node %s: stated covered up to %d, the records give %d", r.Node, r.Covered, n.covered)
+		a.find(CodeWindowGap, "node %s: stated covered up to %s, the records give %s", r.Node, instant(r.Covered), instant(n.covered))
 	}
 	if r.Silent < n.silent {
 		a.find(CodeWindowGap, "node %s: silent for %d s, before it was %d", r.Node, r.Silent, n.silent)
@@ -240,10 +240,10 @@ func (a *Audit) addEnd(r *CloseEnd) {
 		a.find(CodeTotals, "close states boot %d and license %d, the records give %d and %d", r.Boots, r.Serial, a.boots, a.serial)
 	}
 	if r.Until < a.until || r.Until%a.windowOr(WindowSecondsMin) != 0 {
-		a.find(CodeWindowGap, "windows closed up to %d, before it was %d", r.Until, a.until)
+		a.find(CodeWindowGap, "windows closed up to %s, before it was %s", instant(r.Until), instant(a.until))
 	}
 	if r.Until < a.newestTo {
-		a.find(CodeWindowGap, "windows closed up to %d, there is usage up to %d", r.Until, a.newestTo)
+		a.find(CodeWindowGap, "windows closed up to %s, there is usage up to %s", instant(r.Until), instant(a.newestTo))
 	}
 	if a.group.keys != len(a.keys) {
 		a.find(CodeTotals, "close lists %d keys, %d are enrolled", a.group.keys, len(a.keys))
@@ -275,7 +275,7 @@ func (a *Audit) endNodes(r *CloseEnd) {
 			continue
 		}
 		if n.covered != 0 && n.covered < r.Until {
-			a.find(CodeWindowGap, "node %s is covered up to %d, windows are closed up to %d", n.name, n.covered, r.Until)
+			a.find(CodeWindowGap, "node %s is covered up to %s, windows are closed up to %s", n.name, instant(n.covered), instant(r.Until))
 		}
 		sum, _ := n.sum()
 		short := n.witness.Short // by what has come due

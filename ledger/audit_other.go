@@ -64,7 +64,7 @@ func (a *Audit) addOther(line []byte) {
 
 func (a *Audit) addTime(t int64) {
 	if t < a.time {
-		a.find(CodeMalformed, "time %d after %d", t, a.time)
+		a.find(CodeMalformed, "time %s after %s", instant(t), instant(a.time))
 	}
 	a.time = max(a.time, t)
 }
@@ -137,7 +137,12 @@ func (a *Audit) addAdjust(r *Adjust) {
 }
 
 // instant is a time for people.
-func instant(seconds int64) string { return FormatDate(time.Unix(seconds, 0)) }
+func instant(seconds int64) string {
+	if seconds == 0 {
+		return "the beginning"
+	}
+	return FormatDate(time.Unix(seconds, 0))
+}
 
 func (a *Audit) addGap(r *Gap) {
 	a.checkSpan(r.From, r.To)

@@ -156,7 +156,7 @@ func (a *Audit) addUsage(line, rest []byte, late bool) bool {
 	if !late {
 		a.cover(n, from, to)
 		if from < a.until {
-			a.find(CodeWindowGap, "usage of the window from %d, windows up to %d were closed", from, a.until)
+			a.find(CodeWindowGap, "usage of the window from %s, windows up to %s were closed", instant(from), instant(a.until))
 		}
 		a.newestTo = max(a.newestTo, to)
 	}
@@ -260,7 +260,7 @@ func (a *Audit) checkSpan(from, to int64) {
 		length = int64(a.window)
 	}
 	if from%length != 0 || to%length != 0 {
-		a.find(CodeMalformed, "%d to %d does not consist of windows of %d s", from, to, length)
+		a.find(CodeMalformed, "%s to %s does not consist of windows of %d s", instant(from), instant(to), length)
 	}
 }
 
@@ -297,7 +297,7 @@ func (a *Audit) checkCount(agg events.Aggregation, count uint64, value, seconds,
 // cover takes a span of a node as covered.
 func (a *Audit) cover(n *nodeAudit, from, to int64) {
 	if n.covered != 0 && from > n.covered {
-		a.find(CodeWindowGap, "node %s is covered up to %d, then from %d", n.name, n.covered, from)
+		a.find(CodeWindowGap, "node %s is covered up to %s, then from %s", n.name, instant(n.covered), instant(from))
 	}
 	n.covered = max(n.covered, to)
 }

@@ -86,7 +86,7 @@ func ExampleAudit() {
 	fmt.Println(a.Verdict())
 	// Output:
 	// records/sequence_gap: record 2: booking numbers 3 to 4 with count 1, node node-01 is at 2
-	// records/window_gap: record 2: node node-01 is covered up to 1793607300, then from 1793608200
+	// records/window_gap: record 2: node node-01 is covered up to 2026-11-02T08:15:00Z, then from 2026-11-02T08:30:00Z
 	// reject
 }
 
