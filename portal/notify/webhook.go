@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -111,7 +112,7 @@ func newClient(private bool) *http.Client {
 			if err != nil {
 				return err
 			}
-			if ip := a.Addr().Unmap(); !ip.IsGlobalUnicast() || ip.IsPrivate() || shared.Contains(ip) {
+			if !public(a.Addr()) {
 				return errPrivate
 			}
 			return nil
@@ -124,5 +125,15 @@ func newClient(private bool) *http.Client {
 	}
 }
 
-// shared is the address space of carriers (RFC 6598), as private as the others.
-var shared = netip.MustParsePrefix("100.64.0.0/10")
+// public tells whether an address is a host of the internet.
+func public(a netip.Addr) bool {
+	a = a.WithZone("").Unmap()
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// special are nets of the registries of RFC 6890 that lead to no public host: of
+// carriers, of protocols, of tests, reserved ones, and those of IPv6 that carry an
+// address of IPv4 on to wherever it leads.
+var special = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("fec0::/10")}

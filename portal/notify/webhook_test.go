@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -222,6 +223,18 @@ func TestWebhookReachesNoPrivateAddress(t *testing.T) {
 	v.Must(err)
 	if d := page.Items[0]; len(r.got) != 0 || d.Status != 0 || !strings.Contains(d.Answer, "private") {
 		t.Errorf("%d requests came through, delivery %+v, want none and the reason", len(r.got), d)
+	}
+}
+
+// Neither spellings of IPv4 in IPv6 nor tunnels nor reserved nets lead inside.
+func TestPublicAddresses(t *testing.T) {
+	for a, want := range map[string]bool{"8.8.8.8": true, "2606:4700::1111": true, "::ffff:8.8.8.8": true, "127.0.0.1": false, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false,
+		"169.254.169.254": false, "100.64.0.1": false, "0.0.0.0": false, "0.1.2.3": false, "192.0.0.192": false, "198.18.0.1": false, "240.0.0.1": false, "255.255.255.255": false, "224.0.0.1": false,
+		"::1": false, "::": false, "::127.0.0.1": false, "::ffff:169.254.169.254": false, "64:ff9b::a9fe:a9fe": false, "2002:7f00:1::": false, "2001:0:7f00:1::": false, "fe80::1%eth0": false,
+		"fd00:ec2::254": false, "fec0::1": false, "ff02::1": false} {
+		if got := notify.Public(netip.MustParseAddr(a)); got != want {
+			t.Errorf("public(%s) = %v, want %v", a, got, want)
+		}
 	}
 }
 

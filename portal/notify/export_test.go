@@ -1,0 +1,4 @@
+package notify
+
+// Public is for tests.
+var Public = public
