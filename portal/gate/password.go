@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -146,7 +147,7 @@ func checkPassword(password, email string) error {
 	case len(kinds) < 5:
 		return bad("the password repeats too few characters")
 	case len(name) >= 3 && strings.Contains(strings.ToLower(password), name):
-		return bad("the password contains the address")
+		return bad(fmt.Sprintf("the password contains the address, or its first part, %q", name))
 	}
 	return nil
 }

@@ -184,6 +184,26 @@ func (f *front) join(admin *client, email string, role portal.Role, customer str
 	return c
 }
 
+// What was typed when a session ends is not lost, but for secrets.
+func TestFormsOutliveTheSession(t *testing.T) {
+	f := newFront(t)
+	ana := f.browser().signIn("ana@vendor.example")
+	f.Clock.Add(3 * time.Hour)
+	s := ana.wants(401, "Send it again", "/customers/new", "name", `Long "typed" <GmbH>`, "id", "long")
+	if !strings.Contains(s, `<form method="post" action="/customers/new">`) || !strings.Contains(s, `name="name" value="Long &#34;typed&#34; &lt;GmbH&gt;"`) {
+		t.Errorf("the page has lost what was typed:\n%s", shown(s))
+	}
+	if _, err := f.Customer(t.Context(), "long"); portaltest.Code(err) != portal.CodeNotFound {
+		t.Fatalf("Customer(long) = %v, want none made by nobody", err)
+	}
+	s = ana.wants(401, "once more", "/account/password", "old", password, "password", "odd words number nine", "again", "odd words number nine")
+	if strings.Contains(s, password) || strings.Contains(s, "number nine") {
+		t.Errorf("the page shows a password:\n%s", shown(s))
+	}
+	ana.signIn("ana@vendor.example")
+	ana.wants(200, "Long &#34;typed&#34;", "/customers/new", "name", `Long "typed" <GmbH>`, "id", "long")
+}
+
 // An administrator invites, roles bound what is seen, staff give customers
 // logins, who is disabled is out at once.
 func TestInvitations(t *testing.T) {

@@ -138,7 +138,7 @@ func (s *Server) permit(w http.ResponseWriter, r *http.Request, right gate.Right
 	case c.User == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		http.Redirect(w, r, signInPath+"?next="+template.URLQueryEscaper(r.URL.RequestURI()), http.StatusSeeOther)
 	case c.User == "":
-		s.fail(w, r, &portal.Error{Code: portal.CodeNotSignedIn, Status: http.StatusUnauthorized, Message: "nobody is signed in", Hint: "sign in, then send it again"})
+		s.expired(w, r)
 	default:
 		s.fail(w, r, &portal.Error{Code: portal.CodeNotAllowed, Status: http.StatusForbidden, Message: c.Email + " may not open this page", Hint: "ask an administrator of the portal for the right " + string(right)})
 	}
