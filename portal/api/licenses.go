@@ -65,8 +65,8 @@ func (s *Server) licenseRoutes() []Route {
 	}, {
 		Method: http.MethodGet, Path: "/api/v1/licenses/{id}/key", ID: "getLicenseKey", Right: gate.Look,
 		Summary: "The license on one line: license.key of a site",
-		Doc:    "For who manages licenses, and for its customer.",
-		Params: []param{lic}, Answers: text(httpapi.TextType, "The key"), Problems: []int{403, 404},
+		Doc:     "For who manages licenses, and for its customer.",
+		Params:  []param{lic}, Answers: text(httpapi.TextType, "The key"), Problems: []int{403, 404},
 		Serve: func(w http.ResponseWriter, r *http.Request, _ values) error {
 			l, err := s.license(r.Context(), r.PathValue("id"))
 			if err != nil {
