@@ -425,7 +425,10 @@ func (tab *Tab) Screenshot(name string) *Tab {
 	if dir == "" {
 		return tab
 	}
-	png := do(tab, chromedp.FullScreenshot(100))
+	png, err := try(tab, chromedp.FullScreenshot(100))
+	if err != nil { // longer than Chromium draws at once: its beginning
+		png = do(tab, chromedp.CaptureScreenshot())
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		tab.t.Fatal(err)
 	}
