@@ -158,7 +158,7 @@ func (f *UsageFinding) sentence() string {
 	case finding.NodeCount:
 		return fmt.Sprintf("up to %d nodes on a day from %s on, the license has %d", f.Seen, from, f.Limit)
 	case finding.Clock:
-		return fmt.Sprintf("the site's time is wrong by %s or more, beside the arrival of %d reports from %s on", time.Duration(f.Seen)*time.Second, f.Steps, from)
+		return fmt.Sprintf("the site's time is wrong by %d minutes or more, beside the arrival of %d reports from %s on", f.Seen/60, f.Steps, from)
 	}
 	return f.Kind
 }

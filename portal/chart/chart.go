@@ -65,11 +65,11 @@ func Bars(s portal.Series, o Options) template.HTML {
 		d.left, d.top, d.height = 14+7.2*float64(widest), 16, 208
 		d.width = 760 - d.left - 8
 	}
-	w, h := d.left+d.width+4, d.top+d.height+6
+	class, w, h := "chart small", d.left+d.width+4, d.top+d.height+6
 	if !o.Small {
-		w, h = 760, d.top+d.height+28
+		class, w, h = "chart", 760, d.top+d.height+28
 	}
-	fmt.Fprintf(d, `<svg class="chart" viewBox="0 0 %.0f %.0f" role="group" aria-labelledby="%s-t %s-d" data-chart="">`, w, h, d.ID, d.ID)
+	fmt.Fprintf(d, `<svg class="%s" viewBox="0 0 %.0f %.0f" role="group" aria-labelledby="%s-t %s-d" data-chart="">`, class, w, h, d.ID, d.ID)
 	fmt.Fprintf(d, `<title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, d.ID, escape(d.Title), d.ID, escape(d.describe()))
 	fmt.Fprintf(d, `<defs><pattern id="%s-h" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="hatch-ground" width="6" height="6"/><line class="hatch" x1="0" y1="0" x2="0" y2="6"/></pattern></defs>`, d.ID)
 	if !o.Small {
