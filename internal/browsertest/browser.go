@@ -9,9 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -414,26 +412,5 @@ func (tab *Tab) WithoutScript() *Tab {
 func (tab *Tab) Width(pixels int64) *Tab {
 	tab.t.Helper()
 	call(tab, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: pixels, Height: 900, DeviceScaleFactor: 1})
-	return tab
-}
-
-// Screenshot writes the whole page as NAME.png into the folder of the variable
-// SCREENSHOTS; without one nothing is written.
-func (tab *Tab) Screenshot(name string) *Tab {
-	tab.t.Helper()
-	dir := os.Getenv("SCREENSHOTS")
-	if dir == "" {
-		return tab
-	}
-	png, err := try(tab, chromedp.FullScreenshot(100))
-	if err != nil { // longer than Chromium draws at once: its beginning
-		png = do(tab, chromedp.CaptureScreenshot())
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		tab.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
-		tab.t.Fatal(err)
-	}
 	return tab
 }

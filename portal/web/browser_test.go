@@ -75,7 +75,8 @@ var segment = regexp.MustCompile(`\{[a-z$.]+\}`)
 
 // Every page, as one sees it who may, in both themes: it obeys its own content
 // policy, its script makes no error, nothing comes from elsewhere, and axe-core
-// finds nothing serious. With SCREENSHOTS a picture of each is written.
+// finds nothing serious; it fits a telephone, and paper has nothing to press. With
+// SCREENSHOTS a picture of each is written.
 func TestEveryPageInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: browsers are driven in the run without the race detector")
@@ -142,9 +143,11 @@ func look(tab *browsertest.Tab, path string, ids map[string]string) bool {
 	if name == "" {
 		name = "overview"
 	}
+	tab.Go(path)
 	for _, theme := range []string{"dark", "light"} {
-		tab.Theme(theme).Go(path).Accessible().Screenshot(theme + "-" + name)
+		tab.Theme(theme).Accessible().Screenshot(theme + "-" + name)
 	}
+	tab.Fits(420).PrintsAlone("nav, header.top, button, .skip")
 	return true
 }
 
