@@ -22,6 +22,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 //go:embed package.json package-lock.json
@@ -374,7 +375,15 @@ func (tab *Tab) Value(label string) string {
 	return Eval[string](tab, fmt.Sprintf(`document.querySelector(%q).value`, at))
 }
 
-// Press sends keys to what has the focus, such as kb.Tab.
+// Keys for Press that are no characters.
+const (
+	KeyTab   = kb.Tab
+	KeyEnter = kb.Enter
+	KeyRight = kb.ArrowRight
+	KeyEnd   = kb.End
+)
+
+// Press sends keys to what has the focus.
 func (tab *Tab) Press(keys string) *Tab {
 	tab.t.Helper()
 	do(tab, chromedp.KeyEvent(keys))

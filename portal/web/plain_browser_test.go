@@ -12,9 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
-
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/browsertest"
 	"github.com/meterseal/meterseal/portal"
@@ -68,7 +65,7 @@ func TestByKeyboardAlone(t *testing.T) {
 	to := func(selector string) {
 		t.Helper()
 		for range 40 {
-			tab.Press(kb.Tab)
+			tab.Press(browsertest.KeyTab)
 			if !browsertest.Eval[bool](tab, `(() => { const e = document.activeElement, s = getComputedStyle(e); return e === document.body || s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0; })()`) {
 				t.Errorf("%s: the focus is not seen on %s", tab.Path(), browsertest.Eval[string](tab, `document.activeElement.outerHTML.slice(0, 200)`))
 			}
@@ -82,19 +79,19 @@ func TestByKeyboardAlone(t *testing.T) {
 	to("#f-email")
 	tab.Press("kim@acme.example")
 	to("#f-password")
-	tab.Press(password).Press(kb.Enter).Sees("Sign out")
+	tab.Press(password).Press(browsertest.KeyEnter).Sees("Sign out")
 
 	to(".skip")
-	tab.Press(kb.Enter)
+	tab.Press(browsertest.KeyEnter)
 	if !browsertest.Eval[bool](tab, `document.activeElement.id === "main"`) {
 		t.Error("the link to the content does not lead there")
 	}
 	to(`nav a[href="/my/upload"]`)
-	tab.Press(kb.Enter).Sees("Report files")
+	tab.Press(browsertest.KeyEnter).Sees("Report files")
 	to("#f-file")
 	tab.Attach("Report files", name).Sees("SHA-256") // the window that chooses a file is the system's
 	to("form#upload button")
-	tab.Press(kb.Enter).Sees("The report was accepted", "Download reply")
+	tab.Press(browsertest.KeyEnter).Sees("The report was accepted", "Download reply")
 	to("main a[download]")
 }
 
@@ -112,8 +109,8 @@ func TestCamera(t *testing.T) {
 	f.Must(os.WriteFile(film, filmed(t, code), 0o600))
 	tab := f.enters(browsertest.New(t, "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream", "use-file-for-fake-video-capture="+film), "kim@acme.example")
 	tab.Go("/my/activate").Click("Read QR codes").Click("Use the camera").Sees("What the site answered", "This row is right")
-	browsertest.Do(tab, chromedp.Click(chromedp.CSS("#code .actions button")))
-	tab.Sees("The site is activated", "meterseal import --code")
+	browsertest.Eval[any](tab, `document.querySelector("#code .actions button").focus()`)
+	tab.Press(browsertest.KeyEnter).Sees("The site is activated", "meterseal import --code")
 }
 
 // activationCode is what a site shows that was given a code to begin with.
