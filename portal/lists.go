@@ -1,6 +1,8 @@
 package portal
 
 import (
+	"context"
+	"iter"
 	"time"
 )
 
@@ -28,6 +30,30 @@ type Page[T any] struct {
 	Next string `json:"next_cursor,omitempty"`
 	// Total counts the items of all pages.
 	Total int64 `json:"total"`
+}
+
+// All returns every item of a list that o chooses, read page by page.
+func All[T any](ctx context.Context, o ListOptions, find func(context.Context, ListOptions) (Page[T], error)) iter.Seq2[T, error] {
+	o.Cursor, o.Limit = "", PageItemsMax
+	return func(yield func(T, error) bool) {
+		for {
+			p, err := find(ctx, o)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, x := range p.Items {
+				if !yield(x, nil) {
+					return
+				}
+			}
+			if p.Next == "" {
+				return
+			}
+			o.Cursor = p.Next
+		}
+	}
 }
 
 // A CustomerLine is a customer in a list.

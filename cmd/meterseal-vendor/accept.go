@@ -52,17 +52,8 @@ func acceptOptions(cmd *cobra.Command, p *portal.Portal) (o portal.AcceptOptions
 	o.Ledger, _ = cmd.Flags().GetString("cluster")
 	o.User, _ = cmd.Flags().GetString("user")
 	o.Actor = who()
-	if name, _ := cmd.Flags().GetString("customer"); name != "" {
-		c, err := customerOf(cmd, p, name)
-		if err != nil {
-			return o, err
-		}
-		if c == nil {
-			return o, notThere("customer", name)
-		}
-		o.Customer = c.ID
-	}
-	return o, nil
+	o.Customer, err = customerFlag(cmd, p)
+	return o, err
 }
 
 // taken is what became of one file.

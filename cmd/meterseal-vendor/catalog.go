@@ -157,11 +157,11 @@ func (a *app) customerCommand() *cobra.Command {
 	create.RunE = a.with(func(cmd *cobra.Command, p *portal.Portal, args []string) error {
 		id, _ := cmd.Flags().GetString("id")
 		if id != "" {
-			if c, err := customerOf(cmd, p, id); err != nil || c != nil {
+			if c, err := findCustomer(cmd, p, id); err != nil || c != nil {
 				return orThere(err, "customer", id)
 			}
 		}
-		if c, err := customerOf(cmd, p, args[0]); err != nil || c != nil {
+		if c, err := findCustomer(cmd, p, args[0]); err != nil || c != nil {
 			return orThere(err, "customer", args[0])
 		}
 		zone, _ := cmd.Flags().GetString("time-zone")
@@ -178,9 +178,6 @@ func (a *app) customerCommand() *cobra.Command {
 		c, err := customerOf(cmd, p, args[0])
 		if err != nil {
 			return err
-		}
-		if c == nil {
-			return notThere("customer", args[0])
 		}
 		if cmd.Flags().Changed("name") || !cmd.Flags().Changed("time-zone") {
 			c.Name, _ = cmd.Flags().GetString("name")
@@ -205,8 +202,31 @@ func orThere(err error, kind, name string) error {
 	return isThere(kind, name)
 }
 
-// customerOf finds a customer by id or name; nil: there is none.
+// customerOf returns a customer by id or name.
 func customerOf(cmd *cobra.Command, p *portal.Portal, name string) (*portal.Customer, error) {
+	c, err := findCustomer(cmd, p, name)
+	if err == nil && c == nil {
+		err = notThere("customer", name)
+	}
+	return c, err
+}
+
+// customerFlag returns the id of the customer that the flag --customer names; empty
+// if it names none.
+func customerFlag(cmd *cobra.Command, p *portal.Portal) (string, error) {
+	name, _ := cmd.Flags().GetString("customer")
+	if name == "" {
+		return "", nil
+	}
+	c, err := customerOf(cmd, p, name)
+	if err != nil {
+		return "", err
+	}
+	return c.ID, nil
+}
+
+// findCustomer finds a customer by id or name; nil: there is none.
+func findCustomer(cmd *cobra.Command, p *portal.Portal, name string) (*portal.Customer, error) {
 	all, err := p.Customers(cmd.Context())
 	if err != nil {
 		return nil, err
@@ -226,7 +246,7 @@ func customerOf(cmd *cobra.Command, p *portal.Portal, name string) (*portal.Cust
 func makeCustomer(cmd *cobra.Command, p *portal.Portal, c portal.Customer) (portal.Customer, error) {
 	if c.ID == "" {
 		c.ID = idOf(c.Name)
-		if other, err := customerOf(cmd, p, c.ID); err != nil {
+		if other, err := findCustomer(cmd, p, c.ID); err != nil {
 			return c, err
 		} else if other != nil {
 			c.ID = "" // another customer's: one is made up
@@ -252,9 +272,6 @@ func (a *app) showCustomer(cmd *cobra.Command, p *portal.Portal, args []string) 
 	c, err := customerOf(cmd, p, args[0])
 	if err != nil {
 		return err
-	}
-	if c == nil {
-		return notThere("customer", args[0])
 	}
 	licenses, err := p.Licenses(cmd.Context(), c.ID)
 	if err != nil {

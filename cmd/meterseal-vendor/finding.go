@@ -52,19 +52,13 @@ holiday, a new shift or a slow courier looks like this too.`,
 
 func (a *app) listFindings(cmd *cobra.Command, p *portal.Portal, _ []string) error {
 	get := func(name string) string { v, _ := cmd.Flags().GetString(name); return v }
-	o := portal.ListOptions{License: get("license"), Code: get("kind"), Limit: portal.PageItemsMax}
+	o := portal.ListOptions{License: get("license"), Code: get("kind")}
 	if open, _ := cmd.Flags().GetBool("open"); open {
 		o.State = portal.FindingOpen
 	}
-	if name := get("customer"); name != "" {
-		c, err := customerOf(cmd, p, name)
-		if err != nil {
-			return err
-		}
-		if c == nil {
-			return notThere("customer", name)
-		}
-		o.Customer = c.ID
+	var err error
+	if o.Customer, err = customerFlag(cmd, p); err != nil {
+		return err
 	}
 	if name := get("site"); name != "" {
 		l, err := ledgerOf(cmd, p, name)
@@ -73,16 +67,9 @@ func (a *app) listFindings(cmd *cobra.Command, p *portal.Portal, _ []string) err
 		}
 		o.Origin = l.Origin
 	}
-	all := []portal.UsageFinding{}
-	for {
-		page, err := p.FindFindings(cmd.Context(), o)
-		if err != nil {
-			return err
-		}
-		all = append(all, page.Items...)
-		if o.Cursor = page.Next; o.Cursor == "" {
-			break
-		}
+	all, err := allOf(cmd, o, p.FindFindings)
+	if err != nil {
+		return err
 	}
 	t := cli.NewTable("finding", "kind", "license", "from", "to", "state")
 	for _, x := range all {

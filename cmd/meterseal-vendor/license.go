@@ -193,7 +193,7 @@ func specOf(cmd *cobra.Command) (spec portal.LicenseSpec, err error) {
 // known looks customer and product of spec up. What is missing is taken out of
 // it, and returned as what has to be made.
 func known(cmd *cobra.Command, p *portal.Portal, spec *portal.LicenseSpec) (customer, product string, err error) {
-	c, err := customerOf(cmd, p, spec.Customer)
+	c, err := findCustomer(cmd, p, spec.Customer)
 	switch {
 	case err != nil:
 		return "", "", err
@@ -265,16 +265,9 @@ func (a *app) showLicense(cmd *cobra.Command, p *portal.Portal, args []string) e
 }
 
 func (a *app) listLicenses(cmd *cobra.Command, p *portal.Portal, _ []string) error {
-	customer, _ := cmd.Flags().GetString("customer")
-	if customer != "" {
-		c, err := customerOf(cmd, p, customer)
-		if err != nil {
-			return err
-		}
-		if c == nil {
-			return notThere("customer", customer)
-		}
-		customer = c.ID
+	customer, err := customerFlag(cmd, p)
+	if err != nil {
+		return err
 	}
 	all, err := p.Licenses(cmd.Context(), customer)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/portal"
 )
 
 // list prints v as JSON, or t.
@@ -25,6 +27,19 @@ func (a *app) list(cmd *cobra.Command, v any, t *cli.Table) error {
 	}
 	bare, _ := cmd.Flags().GetBool("no-headers")
 	return t.Print(a.Out, form, !bare)
+}
+
+// allOf reads every item of a list that o chooses. None is an empty list, which JSON
+// shows as one.
+func allOf[T any](cmd *cobra.Command, o portal.ListOptions, find func(context.Context, portal.ListOptions) (portal.Page[T], error)) ([]T, error) {
+	all := []T{}
+	for x, err := range portal.All(cmd.Context(), o, find) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, x)
+	}
+	return all, nil
 }
 
 // pairs prints v as JSON, or names and values, two by two; one without value is

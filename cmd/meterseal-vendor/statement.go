@@ -158,15 +158,8 @@ func (a *app) statementFilter(cmd *cobra.Command, p *portal.Portal) (from, to ti
 			}
 		}
 	}
-	if name := get("customer"); name != "" {
-		c, err := customerOf(cmd, p, name)
-		if err != nil {
-			return from, to, f, err
-		}
-		if c == nil {
-			return from, to, f, notThere("customer", name)
-		}
-		f.Customer = c.ID
+	if f.Customer, err = customerFlag(cmd, p); err != nil {
+		return from, to, f, err
 	}
 	if name := get("site"); name != "" {
 		l, err := ledgerOf(cmd, p, name)

@@ -110,15 +110,9 @@ func (a *app) draftStatement(cmd *cobra.Command, p *portal.Portal, _ []string) e
 	get := func(name string) string { v, _ := cmd.Flags().GetString(name); return v }
 	spec := portal.StatementSpec{License: get("license"), Meter: get("meter"), FirstDay: get("first-day"), NextDay: get("next-day"), Period: license.Reset(get("period")),
 		Zone: get("time-zone"), Corrects: get("corrects")}
-	if name := get("customer"); name != "" {
-		c, err := customerOf(cmd, p, name)
-		if err != nil {
-			return err
-		}
-		if c == nil {
-			return notThere("customer", name)
-		}
-		spec.Customer = c.ID
+	var err error
+	if spec.Customer, err = customerFlag(cmd, p); err != nil {
+		return err
 	}
 	x, err := p.DraftStatement(cmd.Context(), spec, who())
 	if err != nil {
@@ -128,28 +122,15 @@ func (a *app) draftStatement(cmd *cobra.Command, p *portal.Portal, _ []string) e
 }
 
 func (a *app) listStatements(cmd *cobra.Command, p *portal.Portal, _ []string) error {
-	o := portal.ListOptions{Limit: portal.PageItemsMax}
+	o := portal.ListOptions{}
 	o.State, _ = cmd.Flags().GetString("state")
-	if name, _ := cmd.Flags().GetString("customer"); name != "" {
-		c, err := customerOf(cmd, p, name)
-		if err != nil {
-			return err
-		}
-		if c == nil {
-			return notThere("customer", name)
-		}
-		o.Customer = c.ID
+	var err error
+	if o.Customer, err = customerFlag(cmd, p); err != nil {
+		return err
 	}
-	all := []portal.StatementHead{}
-	for {
-		page, err := p.FindStatements(cmd.Context(), o)
-		if err != nil {
-			return err
-		}
-		all = append(all, page.Items...)
-		if o.Cursor = page.Next; o.Cursor == "" {
-			break
-		}
+	all, err := allOf(cmd, o, p.FindStatements)
+	if err != nil {
+		return err
 	}
 	t := cli.NewTable("statement", "number", "customer", "first_day", "next_day", "time_zone", "state")
 	for _, x := range all {

@@ -83,18 +83,11 @@ func (a *app) showUser(cmd *cobra.Command, u portal.User, link string, err error
 
 func (a *app) listUsers(cmd *cobra.Command, p *portal.Portal, _ []string) error {
 	customer, _ := cmd.Flags().GetString("customer")
-	t := cli.NewTable("email", "role", "customer", "second factor", "last sign-in", "state")
-	users := []portal.User{}
-	for o := (portal.ListOptions{Customer: customer, Limit: 500}); ; {
-		page, err := p.Users(cmd.Context(), o)
-		if err != nil {
-			return err
-		}
-		users = append(users, page.Items...)
-		if o.Cursor = page.Next; o.Cursor == "" {
-			break
-		}
+	users, err := allOf(cmd, portal.ListOptions{Customer: customer}, p.Users)
+	if err != nil {
+		return err
 	}
+	t := cli.NewTable("email", "role", "customer", "second factor", "last sign-in", "state")
 	for _, u := range users {
 		second, state := "no", "active"
 		if u.SecondFactor() {

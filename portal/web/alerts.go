@@ -31,16 +31,13 @@ func (s *Server) alerts(w http.ResponseWriter, r *http.Request) error {
 	case "all":
 		o.State = ""
 	}
-	find := func(o portal.ListOptions) (portal.Page[portal.Alert], error) {
-		return s.Portal.FindAlerts(r.Context(), o)
-	}
 	if asCSV(r) {
 		return writeCSV(w, "alerts", []string{"alert", "opened", "code", "detail", "license", "origin", "report", "resolved", "resolution", "actor"},
-			rowsOf(listAll(o, find), func(a portal.Alert) []string {
+			rowsOf(portal.All(r.Context(), o, s.Portal.FindAlerts), func(a portal.Alert) []string {
 				return []string{a.ID, spelled(a.Opened), a.Code, a.Detail, a.License, a.Origin, a.Upload, spelled(a.Resolved), a.Resolution, a.Actor}
 			}))
 	}
-	p, err := find(o)
+	p, err := s.Portal.FindAlerts(r.Context(), o)
 	if err != nil {
 		return err
 	}
@@ -129,7 +126,7 @@ func (s *Server) evidence(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendFile(w, d.ID+"-evidence.txt", b)
+	return attach(w, d.ID+"-evidence.txt", plainText, b)
 }
 
 func (s *Server) resolveAlert(w http.ResponseWriter, r *http.Request) error {

@@ -27,16 +27,13 @@ type auditRow struct {
 func (s *Server) audit(w http.ResponseWriter, r *http.Request) error {
 	o := listOptions(r)
 	o.Origin = r.URL.Query().Get("object")
-	find := func(o portal.ListOptions) (portal.Page[portal.Audit], error) {
-		return s.Portal.FindAudit(r.Context(), o)
-	}
 	if asCSV(r) {
 		return writeCSV(w, "audit", []string{"time", "actor", "action", "object", "before", "after"},
-			rowsOf(listAll(o, find), func(a portal.Audit) []string {
+			rowsOf(portal.All(r.Context(), o, s.Portal.FindAudit), func(a portal.Audit) []string {
 				return []string{spelled(a.Time), a.Actor, a.Action, a.Object, string(a.Before), string(a.After)}
 			}))
 	}
-	p, err := find(o)
+	p, err := s.Portal.FindAudit(r.Context(), o)
 	if err != nil {
 		return err
 	}

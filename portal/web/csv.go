@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-
-	"github.com/meterseal/meterseal/portal"
 )
 
 // asCSV tells whether a list is asked for as a CSV file.
@@ -63,30 +61,6 @@ func guardCell(s string) string {
 		return s
 	}
 	return "'" + s
-}
-
-// listAll returns every item of a list that o chooses, page by page.
-func listAll[T any](o portal.ListOptions, find func(portal.ListOptions) (portal.Page[T], error)) iter.Seq2[T, error] {
-	o.Cursor, o.Limit = "", 500
-	return func(yield func(T, error) bool) {
-		for {
-			p, err := find(o)
-			if err != nil {
-				var none T
-				yield(none, err)
-				return
-			}
-			for _, x := range p.Items {
-				if !yield(x, nil) {
-					return
-				}
-			}
-			if p.Next == "" {
-				return
-			}
-			o.Cursor = p.Next
-		}
-	}
 }
 
 // rowsOf turns items into rows of cells.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"iter"
@@ -68,11 +69,11 @@ func TestWriteCSVBorders(t *testing.T) {
 }
 
 func TestListAll(t *testing.T) {
-	find := func(o portal.ListOptions) (portal.Page[string], error) {
+	find := func(_ context.Context, o portal.ListOptions) (portal.Page[string], error) {
 		return map[string]portal.Page[string]{"": {Items: []string{"a", "b"}, Next: "2"}, "2": {Items: []string{"c"}}}[o.Cursor], nil
 	}
 	var got []string
-	for x, err := range listAll(portal.ListOptions{Cursor: "2"}, find) {
+	for x, err := range portal.All(t.Context(), portal.ListOptions{Cursor: "2"}, find) {
 		if err != nil {
 			t.Fatal(err)
 		}

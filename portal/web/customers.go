@@ -42,17 +42,14 @@ func spelled(t time.Time) string {
 }
 
 func (s *Server) customers(w http.ResponseWriter, r *http.Request) error {
-	find := func(o portal.ListOptions) (portal.Page[portal.CustomerLine], error) {
-		return s.Portal.FindCustomers(r.Context(), o)
-	}
 	o := listOptions(r)
 	if asCSV(r) {
 		return writeCSV(w, "customers", []string{"id", "name", "created", "licenses", "last_report", "overdue", "open_alerts"},
-			rowsOf(listAll(o, find), func(c portal.CustomerLine) []string {
+			rowsOf(portal.All(r.Context(), o, s.Portal.FindCustomers), func(c portal.CustomerLine) []string {
 				return []string{c.ID, c.Name, spelled(c.Created), count64(c.Licenses), spelled(c.LastReport), count64(c.Overdue), count64(c.Alerts)}
 			}))
 	}
-	p, err := find(o)
+	p, err := s.Portal.FindCustomers(r.Context(), o)
 	if err != nil {
 		return err
 	}

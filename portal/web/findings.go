@@ -50,20 +50,17 @@ type findingList struct {
 }
 
 func (s *Server) findings(w http.ResponseWriter, r *http.Request) error {
-	find := func(o portal.ListOptions) (portal.Page[portal.UsageFinding], error) {
-		return s.Portal.FindFindings(r.Context(), o)
-	}
 	o := listOptions(r)
 	if asCSV(r) {
 		return writeCSV(w, "findings", []string{"id", "kind", "state", "customer", "license", "ledger", "label", "meter", "node", "from", "to", "steps", "seen", "expected", "limit", "unit", "scale", "text", "explanation"},
-			rowsOf(listAll(o, find), findingCells))
+			rowsOf(portal.All(r.Context(), o, s.Portal.FindFindings), findingCells))
 	}
 	d := findingList{Kinds: optionsOf("", "any kind"), Disclaimer: portal.FindingsDisclaimer}
 	for _, k := range finding.Kinds {
 		d.Kinds = append(d.Kinds, option{k, findingKind(k)})
 	}
 	var err error
-	if d.Page, err = find(o); err != nil {
+	if d.Page, err = s.Portal.FindFindings(r.Context(), o); err != nil {
 		return err
 	}
 	return s.show(w, r, "findings", page{Title: "Findings", Nav: "findings", Data: d, Command: "finding list", API: "GET /api/v1/findings"})

@@ -148,21 +148,7 @@ func (s *Server) licenseFile(w http.ResponseWriter, r *http.Request, suffix stri
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+fileName(l.ID)+suffix+`"`)
-	w.Header().Set("Cache-Control", "no-store")
-	_, err = w.Write([]byte(text(l)))
-	return err
-}
-
-// fileName keeps what is safe in the name of a file.
-func fileName(s string) string {
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(`/\":`, r) {
-			return '-'
-		}
-		return r
-	}, s)
+	return attach(w, l.ID+suffix, plainText, []byte(text(l)))
 }
 
 // licenseReplies lists what has to be carried to which site after a change.

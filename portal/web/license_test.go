@@ -39,7 +39,7 @@ func TestLicensePage(t *testing.T) {
 	if string(note) != l.Note || string(key) != l.Key+"\n" {
 		t.Errorf("downloads = %q, %q, want note and key", note, key)
 	}
-	if got := ask(t, h, admin, "/licenses/L-74/key").Header.Get("Content-Disposition"); got != `attachment; filename="L-74.key"` {
+	if got := ask(t, h, admin, "/licenses/L-74/key").Header.Get("Content-Disposition"); got != `attachment; filename=L-74.key` {
 		t.Errorf("Content-Disposition = %s", got)
 	}
 	billing := viewer

@@ -44,19 +44,16 @@ type licensesPage struct {
 }
 
 func (s *Server) licenses(w http.ResponseWriter, r *http.Request) error {
-	find := func(o portal.ListOptions) (portal.Page[portal.LicenseLine], error) {
-		return s.Portal.FindLicenses(r.Context(), o)
-	}
 	o := listOptions(r)
 	if asCSV(r) {
 		return writeCSV(w, "licenses", []string{"id", "customer", "customer_name", "product", "policy", "state", "created", "end", "report_by", "overdue", "sites", "last_report"},
-			rowsOf(listAll(o, find), func(l portal.LicenseLine) []string {
+			rowsOf(portal.All(r.Context(), o, s.Portal.FindLicenses), func(l portal.LicenseLine) []string {
 				return []string{l.ID, l.Customer, l.CustomerName, l.Product, l.Policy, string(l.State), spelled(l.Created), spelled(l.End), spelled(l.ReportBy), yesNo(l.Overdue), count64(l.Ledgers), spelled(l.LastReport)}
 			}))
 	}
 	d := licensesPage{States: licenseStates, Filtered: o.Search+o.State+o.Product+o.Customer+o.Cursor != ""}
 	var err error
-	if d.Page, err = find(o); err != nil {
+	if d.Page, err = s.Portal.FindLicenses(r.Context(), o); err != nil {
 		return err
 	}
 	products, err := s.Portal.Products(r.Context())

@@ -1,15 +1,11 @@
 package web
 
 import (
-	"bytes"
-	"encoding/base64"
 	"fmt"
-	"html/template"
 	"net/http"
 	"slices"
 	"strconv"
 
-	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/portal"
 )
 
@@ -53,18 +49,6 @@ func (s *Server) myLedgerReply(w http.ResponseWriter, r *http.Request) error {
 	return attach(w, name, plainText, reply)
 }
 
-// partPixels is the width of a module of a QR code, before the page scales it.
-const partPixels = 4
-
-// qrImage is a QR code as the address of an image that holds it.
-func qrImage(text string) (template.URL, error) {
-	var b bytes.Buffer
-	if err := export.WriteQRPNG(&b, text, partPixels); err != nil {
-		return "", err
-	}
-	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
-}
-
 // myLedgerParts shows the newest reply of a cluster as QR codes, to print.
 func (s *Server) myLedgerParts(w http.ResponseWriter, r *http.Request) error {
 	_, l, err := s.ledgerMine(r)
@@ -75,18 +59,12 @@ func (s *Server) myLedgerParts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	parts, err := export.SplitParts(reply)
+	parts, err := qrParts(reply)
 	if err != nil {
 		return err
 	}
-	images := make([]template.URL, len(parts))
-	for i, text := range parts {
-		if images[i], err = qrImage(text); err != nil {
-			return err
-		}
-	}
 	return s.show(w, r, "myparts", page{Title: "Reply of " + l.Label + " as QR codes", Nav: "my", Crumbs: []crumb{{"Licenses", "/my"}, {"Cluster " + l.Label, "/my/ledgers/" + l.LedgerID}},
-		Data: map[string]any{"Name": name, "LedgerID": l.LedgerID, "Parts": images}, API: "GET /api/v1/ledgers/" + l.LedgerID + "/reply"})
+		Data: map[string]any{"Name": name, "LedgerID": l.LedgerID, "Parts": parts}, API: "GET /api/v1/ledgers/" + l.LedgerID + "/reply"})
 }
 
 // myReceipt sends one receipt: the checkpoint with both signatures.

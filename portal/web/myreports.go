@@ -2,8 +2,6 @@ package web
 
 import (
 	"context"
-	"io"
-	"mime"
 	"net/http"
 	"strconv"
 
@@ -45,17 +43,14 @@ func (s *Server) myReportLines(ctx context.Context, o portal.ListOptions) (porta
 
 // myReports lists reports and receipts.
 func (s *Server) myReports(w http.ResponseWriter, r *http.Request) error {
-	find := func(o portal.ListOptions) (portal.Page[portal.ReportLine], error) {
-		return s.myReportLines(r.Context(), o)
-	}
 	o := listOptions(r)
 	if asCSV(r) {
 		return writeCSV(w, "reports", []string{"report_id", "received", "cluster", "license", "code", "base", "size", "bytes", "sender"},
-			rowsOf(listAll(o, find), func(l portal.ReportLine) []string {
+			rowsOf(portal.All(r.Context(), o, s.myReportLines), func(l portal.ReportLine) []string {
 				return []string{l.ID, spelled(l.Received), l.Label, l.License, l.Code, strconv.FormatUint(l.Base, 10), strconv.FormatUint(l.Size, 10), count64(l.Bytes), l.Actor}
 			}))
 	}
-	p, err := find(o)
+	p, err := s.myReportLines(r.Context(), o)
 	if err != nil {
 		return err
 	}
@@ -78,29 +73,13 @@ func (s *Server) myReport(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, "results", p)
 }
 
-// attach sends bytes as a file to keep.
-func attach(w http.ResponseWriter, name, kind string, b []byte) error {
-	h := w.Header()
-	h.Set("Content-Type", kind)
-	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	h.Set("Cache-Control", "no-store")
-	w.Write(b) //nolint:errcheck // the reader has gone
-	return nil
-}
-
-const plainText = "text/plain; charset=utf-8"
-
 // myReportReply sends the reply of a report as it is now.
 func (s *Server) myReportReply(w http.ResponseWriter, r *http.Request) error {
 	a, err := s.reportMine(r)
 	if err != nil {
 		return err
 	}
-	if len(a.Reply) == 0 {
-		return absent("reply of report", a.ReportID)
-	}
-	return attach(w, a.ReplyName, plainText, a.Reply)
+	return attachReply(w, a)
 }
 
 // myReportFile sends the report as it came.
@@ -109,19 +88,7 @@ func (s *Server) myReportFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f, err := s.Portal.ReportFile(r.Context(), a.ReportID)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.ReportID + ".usage"}))
-	h.Set("Content-Length", strconv.FormatInt(a.FileBytes, 10))
-	if _, err := io.Copy(w, f); err != nil {
-		panic(http.ErrAbortHandler) // half a file must not look like one
-	}
-	return nil
+	return s.attachReport(r.Context(), w, a.ReportID)
 }
 
 // A myState is a state in a word, with why.

@@ -157,9 +157,9 @@ func (s *Server) recordProof(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if kind == "record" {
-		return sendFile(w, l.LedgerID+"-"+file, []byte(proof.Line))
+		return attach(w, l.LedgerID+"-"+file, plainText, []byte(proof.Line))
 	}
-	return sendFile(w, l.LedgerID+"-"+file, []byte(proof.Text))
+	return attach(w, l.LedgerID+"-"+file, plainText, []byte(proof.Text))
 }
 
 // reportRecords shows the records of a file as it came, also of a refused one.

@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,17 +28,14 @@ func (s *Server) reportRoutes() []Route {
 }
 
 func (s *Server) reports(w http.ResponseWriter, r *http.Request) error {
-	find := func(o portal.ListOptions) (portal.Page[portal.ReportLine], error) {
-		return s.Portal.FindReports(r.Context(), o)
-	}
 	o := listOptions(r)
 	if asCSV(r) {
 		return writeCSV(w, "reports", []string{"report", "received", "customer", "license", "label", "origin", "code", "base", "size", "bytes", "actor"},
-			rowsOf(listAll(o, find), func(l portal.ReportLine) []string {
+			rowsOf(portal.All(r.Context(), o, s.Portal.FindReports), func(l portal.ReportLine) []string {
 				return []string{l.ID, spelled(l.Received), l.Customer, l.License, l.Label, l.Origin, l.Code, strconv.FormatUint(l.Base, 10), strconv.FormatUint(l.Size, 10), count64(l.Bytes), l.Actor}
 			}))
 	}
-	p, err := find(o)
+	p, err := s.Portal.FindReports(r.Context(), o)
 	if err != nil {
 		return err
 	}
@@ -91,22 +87,9 @@ func staffResultsPage(files []uploaded) page {
 
 // staffResults lists the answers that its address names.
 func (s *Server) staffResults(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	var files []uploaded
-	for i, id := range q["id"] {
-		if i == uploadFilesMax {
-			break
-		}
-		a, err := s.Portal.Report(r.Context(), id)
-		if err != nil {
-			return err
-		}
-		asGiven(a, nth(q["again"], i))
-		f, err := s.describe(r.Context(), a, nth(q["name"], i))
-		if err != nil {
-			return err
-		}
-		files = append(files, f)
+	files, err := s.uploads(r, func(id string) (*portal.Answer, error) { return s.Portal.Report(r.Context(), id) })
+	if err != nil {
+		return err
 	}
 	return s.show(w, r, "reports_results", staffResultsPage(files))
 }
@@ -270,20 +253,7 @@ func (d reportPage) Took() string {
 }
 
 func (s *Server) reportFile(w http.ResponseWriter, r *http.Request) error {
-	f, err := s.Portal.ReportFile(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+r.PathValue("id")+`.usage"`)
-	if info, err := f.Stat(); err == nil {
-		w.Header().Set("Content-Length", count64(info.Size()))
-	}
-	if _, err := io.Copy(w, f); err != nil {
-		s.Log.Debug("file not sent", "err", err)
-	}
-	return nil
+	return s.attachReport(r.Context(), w, r.PathValue("id"))
 }
 
 func (s *Server) reportReply(w http.ResponseWriter, r *http.Request) error {
@@ -291,8 +261,5 @@ func (s *Server) reportReply(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(a.Reply) == 0 {
-		return &portal.Error{Code: portal.CodeNotFound, Status: http.StatusNotFound, Message: "report " + a.ReportID + " has no reply", Hint: "only a report that can be tied to a ledger gets one"}
-	}
-	return sendFile(w, a.ReplyName, a.Reply)
+	return attachReply(w, a)
 }

@@ -1,17 +1,13 @@
 package web
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/base64"
 	"html/template"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/gate"
 )
@@ -42,18 +38,15 @@ var registrations = map[string]string{
 }
 
 func (s *Server) sites(w http.ResponseWriter, r *http.Request) error {
-	find := func(o portal.ListOptions) (portal.Page[portal.LedgerLine], error) {
-		return s.Portal.FindLedgers(r.Context(), o)
-	}
 	o := listOptions(r)
 	if asCSV(r) {
 		return writeCSV(w, "ledgers", []string{"ledger", "label", "license", "customer", "state", "registration", "overdue", "records", "reported_until", "report_by", "license_end", "origin"},
-			rowsOf(listAll(o, find), func(l portal.LedgerLine) []string {
+			rowsOf(portal.All(r.Context(), o, s.Portal.FindLedgers), func(l portal.LedgerLine) []string {
 				return []string{l.LedgerID, l.Label, l.License, l.Customer, l.State, l.Registration, strconv.FormatBool(l.Overdue), strconv.FormatUint(l.Size, 10),
 					spelled(l.Until), spelled(l.ReportBy), spelled(l.LicenseEnd), l.Origin}
 			}))
 	}
-	p, err := find(o)
+	p, err := s.Portal.FindLedgers(r.Context(), o)
 	if err != nil {
 		return err
 	}
@@ -176,26 +169,6 @@ func (s *Server) timeline(r *http.Request, d *ledgerPage) error {
 	return nil
 }
 
-// sendFile answers with a file to save.
-func sendFile(w http.ResponseWriter, name string, b []byte) error {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+strings.Map(fileRune, name)+`"`)
-	w.Header().Set("Cache-Control", "no-store")
-	_, err := w.Write(b)
-	if err != nil {
-		return nil //nolint:nilerr // the reader has gone
-	}
-	return nil
-}
-
-// fileRune keeps what every system takes in the name of a file.
-func fileRune(r rune) rune {
-	if r < 0x20 || r > 0x7e || strings.ContainsRune(`"\/:*?<>|`, r) {
-		return '_'
-	}
-	return r
-}
-
 func (s *Server) ledgerReply(w http.ResponseWriter, r *http.Request) error {
 	l, err := s.Portal.LedgerByID(r.Context(), r.PathValue("id"))
 	if err != nil {
@@ -205,31 +178,7 @@ func (s *Server) ledgerReply(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendFile(w, name, reply)
-}
-
-// A qrPart is a picture of a part of a document.
-type qrPart struct {
-	No   int
-	Text string
-	PNG  template.URL
-}
-
-// qrParts draws a document as QR codes.
-func qrParts(doc []byte) ([]qrPart, error) {
-	texts, err := export.SplitParts(doc)
-	if err != nil {
-		return nil, err
-	}
-	var out []qrPart
-	for i, text := range texts {
-		var b bytes.Buffer
-		if err := export.WriteQRPNG(&b, text, 4); err != nil {
-			return nil, err
-		}
-		out = append(out, qrPart{i + 1, text, template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes()))})
-	}
-	return out, nil
+	return attach(w, name, plainText, reply)
 }
 
 // ledgerQR shows the newest reply as QR codes, to print or to scan from the
@@ -270,7 +219,7 @@ func (s *Server) ledgerReceipt(w http.ResponseWriter, r *http.Request) error {
 		size := strconv.FormatUint(x.Size, 10)
 		for kind, note := range map[string]string{".checkpoint": x.Note, ".acceptance": x.Acceptance} {
 			if file == size+kind && note != "" {
-				return sendFile(w, l.LedgerID+"-"+file, []byte(note))
+				return attach(w, l.LedgerID+"-"+file, plainText, []byte(note))
 			}
 		}
 	}

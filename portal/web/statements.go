@@ -40,17 +40,14 @@ var (
 )
 
 func (s *Server) statements(w http.ResponseWriter, r *http.Request) error {
-	find := func(o portal.ListOptions) (portal.Page[portal.StatementHead], error) {
-		return s.Portal.FindStatements(r.Context(), o)
-	}
 	o := listOptions(r)
 	if asCSV(r) {
 		return writeCSV(w, "statements", []string{"number", "id", "state", "customer", "license", "meter", "first_day", "next_day", "time_zone", "corrects", "created", "approved", "approved_by", "sha256"},
-			rowsOf(listAll(o, find), func(x portal.StatementHead) []string {
+			rowsOf(portal.All(r.Context(), o, s.Portal.FindStatements), func(x portal.StatementHead) []string {
 				return []string{x.Number, x.ID, x.State, x.Customer, x.License, x.Meter, x.FirstDay, x.NextDay, x.Zone, x.Corrects, spelled(x.Created), spelled(x.Approved), x.ApprovedBy, x.SHA256}
 			}))
 	}
-	all, err := find(o)
+	all, err := s.Portal.FindStatements(r.Context(), o)
 	if err != nil {
 		return err
 	}
@@ -210,10 +207,7 @@ func (s *Server) frozenStatement(w http.ResponseWriter, r *http.Request) error {
 	if x.Number == "" {
 		return &portal.Error{Code: portal.CodeState, Status: http.StatusConflict, Message: "statement " + x.ID + " is a draft", Hint: "approve it first"}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+x.Number+`.json"`)
-	_, err = w.Write(x.Frozen)
-	return err
+	return attach(w, x.Number+".json", "application/json", x.Frozen)
 }
 
 // change runs a change of a statement and leads back to it, or shows why not.

@@ -239,27 +239,37 @@ func resultsPage(files []uploaded) page {
 
 // results shows the answers of the uploads that its address names.
 func (s *Server) results(w http.ResponseWriter, r *http.Request) error {
-	caller, q := gate.CallerOf(r.Context()), r.URL.Query()
-	var files []uploaded
-	for i, id := range q["id"] {
-		if i == uploadFilesMax {
-			break
-		}
-		a, err := s.Portal.ReportOf(r.Context(), id, caller.Customer, caller.Email)
-		if err != nil {
-			return err
-		}
-		asGiven(a, nth(q["again"], i))
-		f, err := s.describe(r.Context(), a, nth(q["name"], i))
-		if err != nil {
-			return err
-		}
-		files = append(files, f)
+	caller := gate.CallerOf(r.Context())
+	files, err := s.uploads(r, func(id string) (*portal.Answer, error) {
+		return s.Portal.ReportOf(r.Context(), id, caller.Customer, caller.Email)
+	})
+	if err != nil {
+		return err
 	}
 	if len(files) == 0 {
 		return absent("report", "")
 	}
 	return s.show(w, r, "results", resultsPage(files))
+}
+
+// uploads describes the uploads that the address of r names, as far as report gives
+// them out.
+func (s *Server) uploads(r *http.Request, report func(id string) (*portal.Answer, error)) ([]uploaded, error) {
+	q := r.URL.Query()
+	var files []uploaded
+	for i, id := range q["id"][:min(len(q["id"]), uploadFilesMax)] {
+		a, err := report(id)
+		if err != nil {
+			return nil, err
+		}
+		asGiven(a, nth(q["again"], i))
+		f, err := s.describe(r.Context(), a, nth(q["name"], i))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
 }
 
 // asGiven makes of an answer what it is when the same is sent once more.

@@ -52,9 +52,8 @@ func (s *Server) usersView(r *http.Request) (page, error) {
 
 func (s *Server) users(w http.ResponseWriter, r *http.Request) error {
 	if asCSV(r) {
-		find := func(o portal.ListOptions) (portal.Page[portal.User], error) { return s.Portal.Users(r.Context(), o) }
 		return writeCSV(w, "users", []string{"id", "email", "name", "role", "customer", "created", "last_sign_in", "disabled", "second_factor"},
-			rowsOf(listAll(listOptions(r), find), func(u portal.User) []string {
+			rowsOf(portal.All(r.Context(), listOptions(r), s.Portal.Users), func(u portal.User) []string {
 				second := "no"
 				if u.SecondFactor() {
 					second = "yes"
