@@ -14,7 +14,8 @@ import (
 // The five-minute story, in a real browser, on both databases: an empty machine;
 // the vendor sets the portal up, makes a product, a customer and a license and
 // hands the customer a login; the customer drops a report on the page, sees what
-// was counted and takes the reply; staff see use and bill it.
+// was counted and takes the reply; staff resolve the alert of a report that
+// contradicts, see use and bill it; the customer has the statement.
 func TestFiveMinutes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: browsers are driven in the run without the race detector")
@@ -98,10 +99,34 @@ func fiveMinutes(t *testing.T, args ...string) {
 	kim.Click("Usage").Sees("render.pages").Accessible().Screenshot("story-10-usage")
 	kim.Go("/customers").Sees("may not open this page")
 
-	staff.Go("/").Sees("Overview").Screenshot("story-11-overview")
-	staff.Click("Reports").Sees("Acme GmbH", "Plant 1")
-	staff.Click("Usage").Sees("render.pages").Accessible().Screenshot("story-12-usage")
-	staff.Click("Statements").Sees("Statements").Accessible().Screenshot("story-13-statements")
+	// One who copied the machine goes on from an older state: that contradicts what was
+	// accepted, and is an alert.
+	writeSite(t, key, report, append(steps[:len(steps)-1:len(steps)-1], "use=7")...)
+	kim.Go("/my/upload").Attach("Report files", report).Click("Upload report").Sees("history/fork", "Stop one of the two").Screenshot("story-11-fork")
+
+	staff.Go("/").Sees("Overview", "history/fork").Screenshot("story-12-overview")
+	staff.Click("Reports").Sees("Acme GmbH", "Plant 1", "refused: history/fork")
+	staff.Click("Alerts").Click("The site signed two different histories").Sees("Open since", "Evidence").Accessible().Screenshot("story-13-alert")
+	staff.Fill("What was found out", "A test machine was cloned; it is switched off.").Click("Resolve the alert")
+	staff.Sees("Resolved", "A test machine was cloned").Click("Alerts").Sees("Nothing is open.")
+
+	// Use, bar by bar, by the keys of the chart.
+	staff.Click("Usage").Sees("render.pages").Accessible().Screenshot("story-14-usage")
+	browsertest.Eval[any](staff, `document.querySelector("svg.chart g.bar").focus()`)
+	for range 40 {
+		if staff.Press(browsertest.KeyRight); strings.Contains(staff.Text(), "1,200 page") {
+			break
+		}
+	}
+	staff.Sees("1,200 page")
+
+	// The bill of a day, from draft to paper.
+	day := now.AddDate(0, 0, -2).Format(time.DateOnly)
+	staff.Click("Statements").Click("New statement").Choose("Customer", "Acme GmbH").Choose("Period", "a day").Fill("First day", day).Click("Preview")
+	staff.Sees("Preview", "render.pages 800 0 800 0 800 page").Click("Keep as a draft").Sees("Draft of a statement").Accessible().Screenshot("story-15-draft")
+	kim.Go("/my/statements").Sees("There are no statements yet")
+	staff.Click("Approve").Sees("The statement is approved", "SHA-256").Click("For print").Sees("Acme GmbH", "render.pages 800 0 800 0 800 page").Accessible().PrintsAlone("nav, header.top, button").Screenshot("story-16-paper")
+	kim.Go("/my/statements").Sees("approved").Click("S-").Sees("render.pages 800 0 800 0 800 page", "SHA-256").Accessible().Screenshot("story-17-bill")
 	if got := s.log.String(); strings.Contains(got, storyPassword) || strings.Contains(got, link[strings.Index(link, "token="):]) {
 		t.Errorf("a secret is in the log: %s", got)
 	}

@@ -317,12 +317,19 @@ func (tab *Tab) FillName(name, text string) *Tab {
 	return tab.typeInto(at, text)
 }
 
-// typeInto types a text in place of what a field holds.
+// typeInto types a text in place of what a field holds. A date is set whole: how it
+// is typed depends on the language of the browser.
 func (tab *Tab) typeInto(at chromedp.CSS, text string) *Tab {
 	tab.t.Helper()
 	do(tab, chromedp.Focus(at))
-	Eval[bool](tab, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.value = ""; e.dispatchEvent(new Event("input", {bubbles: true})); return true; })()`, at))
-	do(tab, chromedp.SendKeys(at, text))
+	if !Eval[bool](tab, fmt.Sprintf(`(() => {
+	const e = document.querySelector(%q), whole = e.type === "date";
+	e.value = whole ? %q : "";
+	e.dispatchEvent(new Event("input", {bubbles: true}));
+	return whole;
+})()`, at, text)) {
+		do(tab, chromedp.SendKeys(at, text))
+	}
 	return tab
 }
 
