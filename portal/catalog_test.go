@@ -52,6 +52,31 @@ func TestReservedID(t *testing.T) {
 	}
 }
 
+// Bytes that are no text are refused, and are nobody's fault but the sender's, on
+// both databases.
+func TestNoText(t *testing.T) {
+	portaltest.OnBoth(t, func(t *testing.T, v *portaltest.Vendor) {
+		ctx := context.Background()
+		for _, bad := range []string{"\xff", "a\x00b"} {
+			_, customers := v.FindCustomers(ctx, portal.ListOptions{Customer: bad, Product: bad, Search: bad})
+			_, users := v.Users(ctx, portal.ListOptions{Search: bad})
+			_, reports := v.FindReports(ctx, portal.ListOptions{Origin: bad})
+			_, license := v.License(ctx, bad)
+			_, user := v.User(ctx, bad)
+			for what, err := range map[string]error{"FindReports": reports, "License": license, "User": user} {
+				if got := portaltest.Code(err); got != portal.CodeBadRequest {
+					t.Errorf("%s(%q) = %v, want %s", what, bad, err, portal.CodeBadRequest)
+				}
+			}
+			for what, err := range map[string]error{"FindCustomers": customers, "Users": users} { // which read a search as well as they can
+				if err != nil && portaltest.Code(err) != portal.CodeBadRequest {
+					t.Errorf("%s(%q) = %v, want %s or nothing", what, bad, err, portal.CodeBadRequest)
+				}
+			}
+		}
+	})
+}
+
 // An empty list of features is a choice, and not all of the product's.
 func TestNoFeatures(t *testing.T) {
 	v := portaltest.New(t, "")

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -182,6 +183,9 @@ func (c conn) spell(query string) string {
 
 // exec returns how many rows were changed.
 func (c conn) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	if err := checkTexts(args); err != nil {
+		return 0, err
+	}
 	r, err := c.on.ExecContext(ctx, c.spell(query), args...)
 	if err != nil {
 		return 0, fmt.Errorf("%.60s: %w", query, err)
@@ -189,8 +193,22 @@ func (c conn) exec(ctx context.Context, query string, args ...any) (int64, error
 	return r.RowsAffected()
 }
 
+// checkTexts refuses what PostgreSQL takes for no text, on both databases alike:
+// ids and searches come as people and programs sent them.
+func checkTexts(args []any) error {
+	for _, a := range args {
+		if s, ok := a.(string); ok && (!utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0) {
+			return refuse(CodeBadRequest, "%.40q is not a text in UTF-8", s)
+		}
+	}
+	return nil
+}
+
 // get scans one row into dest; found is false if there is none.
 func (c conn) get(ctx context.Context, query string, args []any, dest ...any) (found bool, err error) {
+	if err := checkTexts(args); err != nil {
+		return false, err
+	}
 	err = c.on.QueryRowContext(ctx, c.spell(query), args...).Scan(dest...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -203,6 +221,9 @@ func (c conn) get(ctx context.Context, query string, args []any, dest ...any) (f
 
 // list scans every row of a query.
 func list[T any](ctx context.Context, c conn, scan func(scan func(...any) error) (T, error), query string, args ...any) ([]T, error) {
+	if err := checkTexts(args); err != nil {
+		return nil, err
+	}
 	rows, err := c.on.QueryContext(ctx, c.spell(query), args...)
 	if err != nil {
 		return nil, fmt.Errorf("%.60s: %w", query, err)

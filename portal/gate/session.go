@@ -137,7 +137,7 @@ func (g *Gate) step(w http.ResponseWriter, r *http.Request, user, state, data st
 }
 
 func (g *Gate) start(w http.ResponseWriter, r *http.Request, s portal.Session) error {
-	s.Address, s.Agent = g.Address(r), r.UserAgent()
+	s.Address, s.Agent = g.Address(r), strings.ToValidUTF8(r.UserAgent(), "?")
 	secret, err := g.o.Portal.StartSession(r.Context(), s, g.cookie(r))
 	if err != nil {
 		return err
