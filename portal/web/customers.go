@@ -114,7 +114,7 @@ func (s *Server) editCustomer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := page{Title: "Change " + c.Name, Nav: "customers", Crumbs: []crumb{{"Customers", "/customers"}, {c.Name, "/customers/" + escape(c.ID)}}, Data: c,
-		Command: "customer update " + c.ID + " --name 'NEW NAME' --time-zone Europe/Berlin", API: "PATCH /api/v1/customers/" + c.ID}
+		Command: "customer update " + c.ID + " --name 'NEW NAME' --time-zone Europe/Berlin", API: "PATCH /api/v1/customers/" + c.ID, Tag: portal.Tag(*c)}
 	if r.Method != http.MethodPost {
 		return s.show(w, r, "customer_form", p)
 	}
@@ -128,7 +128,7 @@ func (s *Server) editCustomer(w http.ResponseWriter, r *http.Request) error {
 	if c.Name = strings.TrimSpace(form.Get("name")); c.Name == "" {
 		err = badField("name", "a customer needs a name", "write it as it stands on the contract")
 	} else {
-		_, err = s.Portal.SetCustomer(r.Context(), *c, gate.CallerOf(r.Context()).Actor())
+		_, err = s.Portal.SetCustomer(portal.IfMatch(r.Context(), form.Get("tag")), *c, gate.CallerOf(r.Context()).Actor())
 	}
 	if err != nil {
 		return s.again(w, r, "customer_form", p, form, at(err, "name"))

@@ -151,7 +151,7 @@ func (s *Server) updateLicense(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := updateForm(lines, product)
 	p := page{Title: "Update the terms of " + l.ID, Nav: "licenses", Crumbs: licenseCrumbs(l, d.CustomerName), Data: updatePage{d, f},
-		Command: "license update " + l.ID + " --limit render.pages=5000:none:monthly --out replies", API: "POST /api/v1/licenses/" + l.ID + "/update"}
+		Command: "license update " + l.ID + " --limit render.pages=5000:none:monthly --out replies", API: "POST /api/v1/licenses/" + l.ID + "/update", Tag: portal.Tag(l)}
 	if r.Method != http.MethodPost {
 		return s.show(w, r, "license_update", p)
 	}
@@ -164,7 +164,7 @@ func (s *Server) updateLicense(w http.ResponseWriter, r *http.Request) error {
 		err = &portal.Error{Code: portal.CodeBadRequest, Status: http.StatusBadRequest, Message: "nothing was changed", Hint: "change a field, or go back"}
 	}
 	if err == nil {
-		_, err = s.Portal.UpdateLicense(r.Context(), l.ID, set, gate.CallerOf(r.Context()).Actor())
+		_, err = s.Portal.UpdateLicense(portal.IfMatch(r.Context(), form.Get("tag")), l.ID, set, gate.CallerOf(r.Context()).Actor())
 	}
 	if err != nil {
 		return s.again(w, r, "license_update", p, form, err)

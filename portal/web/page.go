@@ -36,6 +36,9 @@ type page struct {
 	// Form has what was typed, Problem why it was refused.
 	Form    url.Values
 	Problem *portal.Error
+	// Tag names the state of what the form changes (portal.Tag): the form sends it
+	// along, so that of two who change it at once none undoes the other's unseen.
+	Tag string
 	// Bare leaves the navigation out, for paper.
 	Bare bool
 	// Status of the answer; 0: 200, or that of Problem.
@@ -184,6 +187,14 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, name string, p pa
 		return err
 	}
 	p.Form, p.Problem = form, forForm(refusal)
+	if p.Tag != "" && refusal.Code == portal.CodePrecondition {
+		c := *p.Problem
+		c.Message = "somebody else has changed this since the page was opened: nothing was saved, and what you typed is kept here"
+		c.Hint = "look in another tab at what it is now; sent again from here, this goes over it"
+		c.Details = nil
+		p.Problem = &c
+		form.Set("tag", p.Tag)
+	}
 	return s.show(w, r, name, p)
 }
 

@@ -169,7 +169,7 @@ func (s *Server) editPolicy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.policyForm(w, r, *p, page{Title: "Change " + p.Name, Nav: "policies", Crumbs: []crumb{{"Policies", "/policies"}, {p.Name, "/policies/" + escape(p.Name)}},
-		Command: "policy update " + p.Name + " --enforcement soft", API: "PUT /api/v1/policies/" + p.Name})
+		Command: "policy update " + p.Name + " --enforcement soft", API: "PUT /api/v1/policies/" + p.Name, Tag: portal.Tag(*p)})
 }
 
 func (s *Server) policyForm(w http.ResponseWriter, r *http.Request, p portal.Policy, pg page) error {
@@ -217,5 +217,5 @@ func (s *Server) savePolicy(r *http.Request, d policyForm, p portal.Policy) erro
 	rules := rulesFrom(form)
 	rules.MaxTermFixed = p.Rules.MaxTermFixed
 	p.Set, p.Rules = set, rules
-	return at(s.Portal.SetPolicy(r.Context(), p, gate.CallerOf(r.Context()).Actor()), "duration")
+	return at(s.Portal.SetPolicy(portal.IfMatch(r.Context(), form.Get("tag")), p, gate.CallerOf(r.Context()).Actor()), "duration")
 }

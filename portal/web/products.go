@@ -190,7 +190,7 @@ func (s *Server) editProduct(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.productForm(w, r, p, page{Title: "Change " + orText(p.Name, p.ID), Nav: "products", Crumbs: []crumb{{"Products", "/products"}, {orText(p.Name, p.ID), "/products/" + escape(p.ID)}},
-		Command: "product update " + p.ID + " --feature export", API: "PATCH /api/v1/products/" + p.ID})
+		Command: "product update " + p.ID + " --feature export", API: "PATCH /api/v1/products/" + p.ID, Tag: portal.Tag(*p)})
 }
 
 // productForm shows the form of a product and takes it; p without an id is a new
@@ -224,7 +224,7 @@ func (s *Server) productForm(w http.ResponseWriter, r *http.Request, p *portal.P
 		}
 	}
 	if err == nil {
-		err = s.Portal.SetProduct(r.Context(), product, gate.CallerOf(r.Context()).Actor())
+		err = s.Portal.SetProduct(portal.IfMatch(r.Context(), form.Get("tag")), product, gate.CallerOf(r.Context()).Actor())
 	}
 	if err != nil {
 		return s.again(w, r, "product_form", pg, form, err)
