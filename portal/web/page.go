@@ -154,7 +154,7 @@ func problemOf(err error) *portal.Error {
 // fail answers with a page that shows err: code, message and the way out.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
-	if p.Status >= 500 {
+	if p.Status >= 500 && p != errNotSetUp {
 		s.Log.Error("page failed", "path", r.URL.Path, "err", err)
 	}
 	if err := s.show(w, r, "error", page{Title: http.StatusText(p.Status), Problem: p}); err != nil {
