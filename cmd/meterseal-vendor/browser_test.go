@@ -125,7 +125,7 @@ func fiveMinutes(t *testing.T, args ...string) {
 	staff.Click("Statements").Click("New statement").Choose("Customer", "Acme GmbH").Choose("Period", "a day").Fill("First day", day).Click("Preview")
 	staff.Sees("Preview", "render.pages 800 0 800 0 800 page").Click("Keep as a draft").Sees("Draft of a statement").Accessible().Screenshot("story-15-draft")
 	kim.Go("/my/statements").Sees("There are no statements yet")
-	staff.Click("Approve").Sees("The statement is approved", "SHA-256").Click("For print").Sees("Acme GmbH", "render.pages 800 0 800 0 800 page").Accessible().PrintsAlone("nav, header.top, button").Screenshot("story-16-paper")
+	staff.Click("Approve").Sees("The statement is approved", "SHA-256").Click("For print").Sees("Acme GmbH", "render.pages 800 0 800 0 800 page").Accessible().Screenshot("story-16-paper").PrintsAlone("nav, header.top, button")
 	kim.Go("/my/statements").Sees("approved").Click("S-").Sees("render.pages 800 0 800 0 800 page", "SHA-256").Accessible().Screenshot("story-17-bill")
 	if got := s.log.String(); strings.Contains(got, storyPassword) || strings.Contains(got, link[strings.Index(link, "token="):]) {
 		t.Errorf("a secret is in the log: %s", got)
