@@ -44,12 +44,18 @@ type limitRow struct {
 	Max, Value                    int64 // of the bar
 }
 
-func (s *Server) license(w http.ResponseWriter, r *http.Request) error {
+// pathLicense is the license that a path names, and what its pages show of it.
+func (s *Server) pathLicense(r *http.Request) (*portal.License, *licensePage, error) {
 	l, err := s.Portal.License(r.Context(), r.PathValue("id"))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	d, err := s.licensePage(r.Context(), l)
+	return l, d, err
+}
+
+func (s *Server) license(w http.ResponseWriter, r *http.Request) error {
+	l, d, err := s.pathLicense(r)
 	if err != nil {
 		return err
 	}
@@ -153,11 +159,7 @@ func (s *Server) licenseFile(w http.ResponseWriter, r *http.Request, suffix stri
 
 // licenseReplies lists what has to be carried to which site after a change.
 func (s *Server) licenseReplies(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.Portal.License(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	d, err := s.licensePage(r.Context(), l)
+	l, d, err := s.pathLicense(r)
 	if err != nil {
 		return err
 	}

@@ -89,11 +89,7 @@ func (s *Server) changeRoutes() (out []Route) {
 }
 
 func (s *Server) changeLicense(w http.ResponseWriter, r *http.Request, a *licenseAct) error {
-	l, err := s.Portal.License(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	d, err := s.licensePage(r.Context(), l)
+	l, d, err := s.pathLicense(r)
 	if err != nil {
 		return err
 	}
@@ -128,11 +124,7 @@ type updatePage struct {
 }
 
 func (s *Server) updateLicense(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.Portal.License(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	d, err := s.licensePage(r.Context(), l)
+	l, d, err := s.pathLicense(r)
 	if err != nil {
 		return err
 	}
@@ -199,11 +191,7 @@ type creditPage struct {
 var doneCredit = notice("license-credited", "The amount was given back. Carry the reply of this site to it.")
 
 func (s *Server) creditLicense(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.Portal.License(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	d, err := s.licensePage(r.Context(), l)
+	l, d, err := s.pathLicense(r)
 	if err != nil {
 		return err
 	}
@@ -263,11 +251,7 @@ type startCodePage struct {
 }
 
 func (s *Server) licenseCodes(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.Portal.License(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	d, err := s.licensePage(r.Context(), l)
+	l, d, err := s.pathLicense(r)
 	if err != nil {
 		return err
 	}
