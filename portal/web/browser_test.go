@@ -73,6 +73,10 @@ func (f *front) seed() map[string]string {
 
 var segment = regexp.MustCompile(`\{[a-z$.]+\}`)
 
+// manyAtOnce lets one address ask as much as a test does that opens every page for
+// several people at once; what the gate bounds by default is tested in package gate.
+func manyAtOnce(o *gate.Options) { o.RequestsPerSecond = 5_000 }
+
 // Every page, as one sees it who may, in both themes: it obeys its own content
 // policy, its script makes no error, nothing comes from elsewhere, and axe-core
 // finds nothing serious; it fits a telephone, and paper has nothing to press. With
@@ -81,7 +85,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: browsers are driven in the run without the race detector")
 	}
-	f := newFront(t)
+	f := newFront(t, manyAtOnce)
 	ids := f.seed()
 	b := browsertest.New(t)
 	tabs := map[portal.Role]*browsertest.Tab{"": b.Open(f.url).Go("/sign-in")}

@@ -23,7 +23,7 @@ func TestEachRoleInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: browsers are driven in the run without the race detector")
 	}
-	f := newFront(t)
+	f := newFront(t, manyAtOnce)
 	f.seed()
 	// What waits for somebody, so that the pages offer it.
 	f.Open(f.Issue(portal.LicenseSpec{ID: "L-2", Rules: portal.Rules{Approval: true}}), "waits").Send()
