@@ -389,7 +389,7 @@ func TestO20Alerts(t *testing.T) {
 	for i := range 11 {
 		if i == 8 { // a restart in between
 			l.stop()
-			log.WriteString(l.proc.Output())
+			log.WriteString(l.proc.Output() + "\n")
 			l.start()
 			a = l.asker(t)
 		}
@@ -406,7 +406,7 @@ func TestO20Alerts(t *testing.T) {
 	if got := lines(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("log lines = %v, want %v", got, want)
 	}
-	log.WriteString(l.proc.Output())
+	log.WriteString(l.proc.Output() + "\n")
 	l.start()
 	resp, err := http.Get(l.http + "/metrics")
 	if err != nil {
