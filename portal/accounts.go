@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/meterseal/meterseal/portal/internal/credential"
+	"github.com/meterseal/meterseal/internal/credential"
 )
 
 // Codes of who is not let in.

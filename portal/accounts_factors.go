@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/meterseal/meterseal/portal/internal/credential"
+	"github.com/meterseal/meterseal/internal/credential"
 )
 
 // TOTP returns the secret of a user's one-time codes, empty if he has none, and the

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/meterseal/meterseal/portal/internal/credential"
+	"github.com/meterseal/meterseal/internal/credential"
 )
 
 // TokenPrefix begins every API token, so that one that leaked is recognized.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/meterseal/meterseal/portal/internal/credential"
+	"github.com/meterseal/meterseal/internal/credential"
 )
 
 // A Role says what a user of the portal may do (package gate has the rights).

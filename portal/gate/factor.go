@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/meterseal/meterseal/internal/credential"
 	"github.com/meterseal/meterseal/portal"
-	"github.com/meterseal/meterseal/portal/internal/credential"
 )
 
 var errCode = &portal.Error{Code: portal.CodeSignIn, Status: http.StatusUnauthorized, Message: "this code is not the present one, or was used",

@@ -10,8 +10,8 @@ import (
 
 	"github.com/go-webauthn/webauthn/webauthn"
 
+	"github.com/meterseal/meterseal/internal/credential"
 	"github.com/meterseal/meterseal/portal"
-	"github.com/meterseal/meterseal/portal/internal/credential"
 )
 
 // Options of New.

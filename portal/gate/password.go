@@ -9,8 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/meterseal/meterseal/internal/credential"
 	"github.com/meterseal/meterseal/portal"
-	"github.com/meterseal/meterseal/portal/internal/credential"
 )
 
 // What failed sign-ins are bounded by. An address may be that of a whole company.

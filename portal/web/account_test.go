@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/credential"
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/api"
 	"github.com/meterseal/meterseal/portal/gate"
-	"github.com/meterseal/meterseal/portal/internal/credential"
 	"github.com/meterseal/meterseal/portal/portaltest"
 	"github.com/meterseal/meterseal/portal/web"
 )

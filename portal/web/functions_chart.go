@@ -1,37 +1,31 @@
 package web
 
 import (
-	"fmt"
 	"html/template"
 
+	"github.com/meterseal/meterseal/internal/chart"
+	"github.com/meterseal/meterseal/internal/pages"
 	"github.com/meterseal/meterseal/portal"
-	"github.com/meterseal/meterseal/portal/chart"
 )
 
-// chartOptions are those of templates: dict "id" "c1" "title" "Pages" "small" true.
-func chartOptions(with map[string]any) chart.Options {
-	o := chart.Options{Quantity: quantity}
-	if id, ok := with["id"]; ok {
-		o.ID = fmt.Sprint(id)
+// chartSeries is a series as charts take it.
+func chartSeries(s portal.Series) chart.Series {
+	points := func(list []portal.Point) []chart.Point {
+		out := make([]chart.Point, len(list))
+		for i, p := range list {
+			out[i] = chart.Point{From: p.From, To: p.To, Value: p.Value, Late: p.Late, Adjusted: p.Adjusted, Over: p.Over, Low: p.Low, High: p.High, Complete: p.Complete, Inexact: p.Inexact}
+		}
+		return out
 	}
-	if title, ok := with["title"]; ok {
-		o.Title = fmt.Sprint(title)
-	}
-	o.Small, _ = with["small"].(bool)
-	return o
+	return chart.Series{Meter: s.Meter, Unit: s.Unit, Scale: s.Scale, Aggregation: s.Aggregation, Points: points(s.Points), Limit: s.Limit, Reset: s.Reset, Forecast: points(s.Forecast)}
 }
 
-// drawChart is the template function chart: a series as bars, with what its marks
-// mean.
+// drawChart is the template function chart.
 func drawChart(s portal.Series, with map[string]any) template.HTML {
-	o := chartOptions(with)
-	if o.Small {
-		return chart.Bars(s, o)
-	}
-	return `<div class="chartbox">` + chart.Bars(s, o) + chart.Legend(s, o) + `</div>`
+	return pages.Chart(chartSeries(s), with)
 }
 
-// chartTable is the template function charttable: the numbers of a chart.
+// chartTable is the template function charttable.
 func chartTable(s portal.Series, with map[string]any) template.HTML {
-	return chart.Table(s, chartOptions(with))
+	return pages.ChartTable(chartSeries(s), with)
 }

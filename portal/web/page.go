@@ -5,12 +5,9 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"html/template"
-	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
@@ -73,33 +70,6 @@ func (v view) Fault(field string) string {
 		return v.Problem.Message
 	}
 	return ""
-}
-
-// parseTemplates parses each page with the layout and the parts.
-func parseTemplates() (map[string]*template.Template, error) {
-	base, err := template.New("layout.html").Funcs(functions).Funcs(staffFunctions).ParseFS(files, "templates/layout.html", "templates/parts/*.html")
-	if err != nil {
-		return nil, fmt.Errorf("web: %w", err)
-	}
-	pages, err := fs.Glob(files, "templates/*.html")
-	if err != nil {
-		return nil, fmt.Errorf("web: %w", err)
-	}
-	out := map[string]*template.Template{}
-	for _, name := range pages {
-		if name == "templates/layout.html" {
-			continue
-		}
-		t, err := base.Clone()
-		if err == nil {
-			t, err = t.ParseFS(files, name)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("web: %w", err)
-		}
-		out[strings.TrimSuffix(path.Base(name), ".html")] = t
-	}
-	return out, nil
 }
 
 // show writes a page: templates/NAME.html, which defines "main".

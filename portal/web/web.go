@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/pages"
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/gate"
 )
@@ -54,7 +55,7 @@ func newServer(o Options) (*Server, error) {
 	if s.reference, err = readReference(o.API); err != nil {
 		return nil, err
 	}
-	s.templates, err = parseTemplates()
+	s.templates, err = pages.Parse(files, functions, staffFunctions)
 	return s, err
 }
 

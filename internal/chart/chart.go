@@ -14,9 +14,34 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/meterseal/meterseal/portal"
 )
+
+// A Series is the use of one meter over time, in its smallest unit.
+type Series struct {
+	Meter, Unit string
+	Scale       int // decimals of the unit
+	Aggregation string
+	Points      []Point
+	// Limit is that of the period Reset (daily, weekly, monthly, yearly, none); 0: none.
+	Limit int64
+	Reset string
+	// Forecast are steps to come, or of which not all is known; Low and High of them
+	// bound what is likely.
+	Forecast []Point
+}
+
+// A Point is the use in one step.
+type Point struct {
+	From, To time.Time
+	Value    int64 // late and adjusted included
+	Late     int64
+	Adjusted int64
+	Over     int64 // beyond the limit
+	Low      int64 // of a forecast
+	High     int64 // of a forecast
+	Complete bool  // nothing more is to come of this step, save late events
+	Inexact  bool  // a part may belong to the step before or after
+}
 
 // Options of a chart. ID is required where a page has several.
 type Options struct {
@@ -33,14 +58,14 @@ type Options struct {
 // A column is what stands at one place of the horizontal axis.
 type column struct {
 	from, to time.Time
-	point    *portal.Point // nil: to come
-	forecast *portal.Point // nil: none
+	point    *Point // nil: to come
+	forecast *Point // nil: none
 }
 
 // A drawing is a chart while it is made. Its sizes are in units of the view box.
 type drawing struct {
 	strings.Builder
-	portal.Series
+	Series
 	Options
 	columns                  []column
 	step                     string // hour, day, week, month
@@ -50,7 +75,7 @@ type drawing struct {
 }
 
 // Bars draws a series. A series of no points is an empty text.
-func Bars(s portal.Series, o Options) template.HTML {
+func Bars(s Series, o Options) template.HTML {
 	d := newDrawing(s, o)
 	if len(d.columns) == 0 {
 		return ""
@@ -89,7 +114,7 @@ func Bars(s portal.Series, o Options) template.HTML {
 	return template.HTML(d.String())
 }
 
-func newDrawing(s portal.Series, o Options) *drawing {
+func newDrawing(s Series, o Options) *drawing {
 	if o.ID == "" {
 		o.ID = "chart"
 	}

@@ -9,16 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/meterseal/meterseal/portal"
-	"github.com/meterseal/meterseal/portal/chart"
+	"github.com/meterseal/meterseal/internal/chart"
 )
 
 // days is a series of one meter, of which the last day is not complete.
-func days(values ...int64) portal.Series {
-	s := portal.Series{Meter: `render.pages"<&`, Unit: "page", Aggregation: "sum", Reset: "daily"}
+func days(values ...int64) chart.Series {
+	s := chart.Series{Meter: `render.pages"<&`, Unit: "page", Aggregation: "sum", Reset: "daily"}
 	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	for i, v := range values {
-		s.Points = append(s.Points, portal.Point{From: at.AddDate(0, 0, i), To: at.AddDate(0, 0, i+1), Value: v, Complete: i+1 < len(values)})
+		s.Points = append(s.Points, chart.Point{From: at.AddDate(0, 0, i), To: at.AddDate(0, 0, i+1), Value: v, Complete: i+1 < len(values)})
 	}
 	return s
 }
@@ -64,7 +63,7 @@ func TestBars(t *testing.T) {
 	s := days(100, 0, 50, -20, 30)
 	s.Limit = 120
 	s.Points[0].Late, s.Points[2].Adjusted = 40, -7
-	s.Forecast = []portal.Point{{From: s.Points[4].From, To: s.Points[4].To, Value: 45, Low: 40, High: 50}, {From: s.Points[4].To, To: s.Points[4].To.AddDate(0, 0, 1), Value: 60, Low: 40, High: 90}}
+	s.Forecast = []chart.Point{{From: s.Points[4].From, To: s.Points[4].To, Value: 45, Low: 40, High: 50}, {From: s.Points[4].To, To: s.Points[4].To.AddDate(0, 0, 1), Value: 60, Low: 40, High: 90}}
 	svg := string(chart.Bars(s, chart.Options{ID: "c1", Title: "Pages"}))
 	e := parse(t, svg)
 	bars := e.all("bar")
@@ -107,7 +106,7 @@ func TestBars(t *testing.T) {
 			t.Errorf("the table has no %s: %s", want, table)
 		}
 	}
-	if got := chart.Bars(portal.Series{}, chart.Options{}); got != "" {
+	if got := chart.Bars(chart.Series{}, chart.Options{}); got != "" {
 		t.Errorf("Bars of nothing = %q, want nothing", got)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/meterseal/meterseal/portal/internal/credential"
+	"github.com/meterseal/meterseal/internal/credential"
 )
 
 // Codes of RFC 6238, appendix B, for SHA-1: the last six of its eight digits.

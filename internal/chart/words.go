@@ -5,8 +5,6 @@ import (
 	"html/template"
 	"strings"
 	"time"
-
-	"github.com/meterseal/meterseal/portal"
 )
 
 // When names a step in the zone that it is of: 2026-11-02, 2026-11-02 08:00, week
@@ -59,7 +57,7 @@ func (d *drawing) describe() string {
 	var b strings.Builder
 	first, last := d.columns[0], d.columns[len(d.columns)-1]
 	fmt.Fprintf(&b, "%s by %s, %s to %s. ", d.Meter, d.step, first.from.Format("2006-01-02"), last.to.Add(-time.Second).Format("2006-01-02"))
-	var most *portal.Point
+	var most *Point
 	open, adds, total := 0, additive(d.Aggregation), int64(0)
 	for i := range d.Points {
 		p := &d.Points[i]
@@ -94,7 +92,7 @@ func (d *drawing) describe() string {
 func additive(agg string) bool { return agg == "count" || agg == "sum" || agg == "weighted" }
 
 // Legend says what the marks of a chart mean, those that it has.
-func Legend(s portal.Series, o Options) template.HTML {
+func Legend(s Series, o Options) template.HTML {
 	d := newDrawing(s, o)
 	if len(d.columns) == 0 {
 		return ""
@@ -129,7 +127,7 @@ func Legend(s portal.Series, o Options) template.HTML {
 }
 
 // Table has the numbers of a chart, folded away.
-func Table(s portal.Series, o Options) template.HTML {
+func Table(s Series, o Options) template.HTML {
 	d := newDrawing(s, o)
 	if len(d.columns) == 0 {
 		return ""
