@@ -73,7 +73,7 @@ type situation struct {
 }
 
 // The answers of situations under advisory, soft, hard: one row each of the
-// table in docs/licenses.md.
+// table in docs/explanation/licenses.md.
 var (
 	answersOver    = all                             // beyond the limit, within overage
 	answersBeyond  = [3]answer{yesWarn, yesWarn, no} // beyond both

@@ -61,7 +61,7 @@ const (
 )
 
 // row says what a state means: one row of the table of states in
-// docs/licenses.md. The three columns are advisory, soft, hard.
+// docs/explanation/licenses.md. The three columns are advisory, soft, hard.
 type row struct {
 	healthy, ready bool
 	licensed       [3]bool

@@ -26,7 +26,7 @@ func facts(change func(f *license.Facts)) license.Facts {
 
 var enforcements = []license.Enforcement{license.Advisory, license.Soft, license.Hard}
 
-// The table of docs/licenses.md, cell by cell: what it takes to be in a state,
+// The table of docs/explanation/licenses.md, cell by cell: what it takes to be in a state,
 // then healthz, readyz, events and for advisory, soft, hard readyz?licensed=1,
 // exit and "may I?".
 var states = []struct {

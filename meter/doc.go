@@ -6,7 +6,7 @@
 // [Process] or [Disk] so may the application. Record never waits for either.
 //
 // Nothing is dropped in silence, with one exception: the folder of a spool must
-// never be put back from a copy, and docs/limits.md says what that can lose. A
+// never be put back from a copy, and docs/explanation/limits.md says what that can lose. A
 // spool that is full refuses new events with [ErrSpoolFull]; an event that the
 // daemon refuses for good is reported to Options.Refused; numbers that damage took
 // are declared, and stand in the usage report as a gap.

@@ -204,7 +204,7 @@ func (s *Seat) beat(ctx context.Context) {
 
 // over tells whether an application that has reached no daemon since l has to stop:
 // a borrowed seat ends when it ends; another one after the outage that the license
-// allows (docs/licenses.md).
+// allows (docs/explanation/licenses.md).
 func (l lease) over(now time.Time) bool {
 	if l.borrowed {
 		return !now.Before(l.until)

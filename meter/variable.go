@@ -19,7 +19,7 @@ const variableWait = 5 * time.Second
 // an empty value forgets it. When SetVariable returns it is on the daemon's disk.
 //
 // Variables leave the site at every usage level: do not put names of people into
-// them. There is room for few of them (docs/publishing.md).
+// them. There is room for few of them (docs/how-to/publishing.md).
 //
 // Errors: [ErrUnreachable]; *[events.Error] for a name or value that is wrong, or
 // one for which there is no room.

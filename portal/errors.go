@@ -93,7 +93,7 @@ var ways = map[string]struct{ fixBy, hint string }{
 	CodeAfterContract:     {"vendor", "choose an earlier end, or move contract-end"},
 	CodeTypeFixed:         {"vendor", "make a new license"},
 	CodePerpetual:         {"vendor", "confirm it: nothing ends a perpetual license offline"},
-	CodeBadRequest:        {"vendor", "see docs/vendor.md"},
+	CodeBadRequest:        {"vendor", "see docs/explanation/vendor.md"},
 	CodeState:             {"vendor", "look at its state first"},
 	CodeKeyReused:         {"courier", "give each change a key of its own"},
 	CodeUnderWay:          {"courier", "wait for its answer, or send it again a little later"},

@@ -114,7 +114,7 @@ func (p *pool) shareOf(q *SeatRequest) string {
 }
 
 // room tells whether one more seat may be taken: the row about seats of the table
-// in docs/licenses.md.
+// in docs/explanation/licenses.md.
 func (p *pool) room(q *SeatRequest) (warning string, refused bool) {
 	taken := p.taken()
 	switch {

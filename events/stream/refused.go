@@ -123,7 +123,7 @@ func violation(node string, publish bool, subject string) (reason, hint string) 
 	case !publish && node != "" && strings.HasPrefix(subject, inboxPrefix):
 		return ReasonWrongInbox, "set the inbox prefix of the client to " + inboxPrefix + "." + node
 	}
-	return ReasonNotAllowed, "docs/nodes.md lists the subjects of a node"
+	return ReasonNotAllowed, "docs/how-to/nodes.md lists the subjects of a node"
 }
 
 // speaks tells whether the second part of subjects of a kind names who sends.

@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// Every snippet of docs/publishing.md is a part of the example that it names, line
+// Every snippet of docs/how-to/publishing.md is a part of the example that it names, line
 // by line, but for the indentation: what people copy from the page is what was
 // tested.
 func TestSnippets(t *testing.T) {
-	const page = "../../docs/publishing.md"
+	const page = "../../docs/how-to/publishing.md"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)

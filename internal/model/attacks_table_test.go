@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// table is the table of attacks in docs/limits.md. Each row has one test, and
+// table is the table of attacks in docs/explanation/limits.md. Each row has one test, and
 // what the page promises is what the test has seen.
 type table struct {
 	*attacks
@@ -27,7 +27,7 @@ var codeInText = regexp.MustCompile("`([^`]+)`")
 
 func (a *attacks) table(t *testing.T) *table {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/limits.md")
+	page, err := os.ReadFile("../../docs/explanation/limits.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func (a *attacks) table(t *testing.T) *table {
 		counts[row.verdict[:1]]++
 	}
 	if len(x.rows) != 33 || counts["P"] != 10 || counts["D"] != 18 || counts["N"] != 5 || !strings.Contains(string(page), "Of 33 attacks 10 are prevented, 18 detected, 5 not detectable") {
-		t.Errorf("docs/limits.md has %d rows with verdicts %v; the page, and this test, have to say so", len(x.rows), counts)
+		t.Errorf("docs/explanation/limits.md has %d rows with verdicts %v; the page, and this test, have to say so", len(x.rows), counts)
 	}
 	return x
 }
@@ -68,15 +68,15 @@ func (x *table) Run(row string, test func(t *testing.T)) {
 		want := x.rows[row]
 		for _, code := range want.answers {
 			if !x.saw[code] {
-				t.Errorf("docs/limits.md says that row %s is answered with %s; its test saw %v", row, code, sorted(x.saw))
+				t.Errorf("docs/explanation/limits.md says that row %s is answered with %s; its test saw %v", row, code, sorted(x.saw))
 			}
 		}
 		accused := slices.ContainsFunc(sorted(x.saw), func(code string) bool { return code == "explain" || strings.Contains(code, "/") })
 		switch {
 		case want.verdict == "N" && (!x.saw["ok"] || accused):
-			t.Errorf("docs/limits.md says that nobody can detect row %s; its test saw %v, want ok alone", row, sorted(x.saw))
+			t.Errorf("docs/explanation/limits.md says that nobody can detect row %s; its test saw %v, want ok alone", row, sorted(x.saw))
 		case want.verdict != "N" && len(want.answers) == 0 && row != "33":
-			t.Errorf("docs/limits.md says that row %s is %s, and not what shows it", row, want.verdict)
+			t.Errorf("docs/explanation/limits.md says that row %s is %s, and not what shows it", row, want.verdict)
 		}
 	})
 }
@@ -86,7 +86,7 @@ func (x *table) done() {
 	x.t.Helper()
 	for row := range x.rows {
 		if !slices.Contains(x.run, row) {
-			x.t.Errorf("row %s of docs/limits.md has no test", row)
+			x.t.Errorf("row %s of docs/explanation/limits.md has no test", row)
 		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/meterseal/meterseal/ledger"
 )
 
-// TestAttacks has the rows of the table of attacks in docs/limits.md by their
+// TestAttacks has the rows of the table of attacks in docs/explanation/limits.md by their
 // numbers, over the whole path and with the real parts: embedded JetStream, Pebble
 // on disk, the program as a process, the portal. The program has a clock that the
 // tests set, which is all that sets it apart from a release.

@@ -99,7 +99,7 @@ func all(d finding.Days) (out []finding.Finding) {
 }
 
 // Usual use, with weekends, holidays, growth and noise, is rarely a finding: the
-// rates printed here stand in docs/vendor.md.
+// rates printed here stand in docs/explanation/vendor.md.
 func TestFalseFindings(t *testing.T) {
 	seeds, years := 40, 3
 	if testing.Short() {

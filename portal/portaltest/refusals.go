@@ -11,7 +11,7 @@ import (
 	"github.com/meterseal/meterseal/portal"
 )
 
-// A Refusal is an answer of the table in docs/vendor.md, with a file that gets it.
+// A Refusal is an answer of the table in docs/explanation/vendor.md, with a file that gets it.
 type Refusal struct {
 	Code   string
 	Status int
