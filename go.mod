@@ -10,7 +10,7 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // hash of event ids in the duplicates index; Pebble links it anyway
 	github.com/cockroachdb/pebble/v2 v2.1.7 // the store under projections: atomic batches, a crashable file system for tests
 	github.com/coreos/go-oidc/v3 v3.21.0 // sign-in to the portal through a provider: discovery, keys, id tokens
-	github.com/coreos/go-systemd/v22 v22.7.0 // tells systemd when the portal answers
+	github.com/coreos/go-systemd/v22 v22.7.0 // tells systemd when a daemon is ready, and that it needs more time
 	github.com/danielgtaylor/huma/v2 v2.37.2 // JSON schemas of the OpenAPI document, from Go types
 	github.com/go-webauthn/webauthn v0.18.2 // passkeys of the portal's users
 	github.com/goccy/go-yaml v1.19.2 // the configuration file: errors with line and column

@@ -110,6 +110,7 @@ type bench struct {
 
 	report *reportFile // for verify, made once
 	demo   string      // data directory of the demo, made once
+	past   *history    // for rebuild, made once
 	res    *results
 }
 

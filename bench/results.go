@@ -79,6 +79,7 @@ var goals = []goal{
 	{"seats over HTTP: the same", "seats-http", ofAllowed, "", true, 1},
 	{"records verified per second", "verify", recordsSecond, "", false, 1e6},
 	{"memory of the verifier, MiB RssAnon", "verify", rssAnonPeak, "", true, 16},
+	{"events rebuilt per second", "rebuild", perSecond, "", false, 1e6},
 	{"seconds to ready with the NASA history", "restart", readySeconds, "", true, 1},
 	{"seconds to ready after kill -9", "restart", readyKilled, "", true, 1},
 }

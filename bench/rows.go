@@ -87,6 +87,7 @@ var rows = []row{
 	{name: "record-disk", what: "Record into a synced file, 2,000 goroutines, no daemon", durability: "synced before Record returns", share: 0.3, record: recordJob{durability: meter.Disk, goroutines: 2000}, measure: (*bench).record},
 	{name: "append-fsync", what: "append of 48 B and fsync, one at a time", durability: "synced", measure: (*bench).appendSync},
 	{name: "verify", what: "report verify, a report of 1,000,000 records", measure: (*bench).verifyReport},
+	{name: "rebuild", what: "restore --rebuild, projections from a stream of batches of 1000", slow: true, share: 10, job: job{Window: 32, Batches: true}, measure: (*bench).rebuild},
 	{name: "restart", what: "serve with the NASA history in place", slow: true, measure: (*bench).restart},
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,8 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/meterseal/meterseal/internal/systemd/systemdtest"
 	"github.com/meterseal/meterseal/portal"
 )
 
@@ -96,25 +95,7 @@ func TestServeMetrics(t *testing.T) {
 // systemd is told when the portal answers and when it ends, and its unit gives the
 // program no right that it does not need.
 func TestServeUnderSystemd(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "notify")
-	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	next := func() string {
-		t.Helper()
-		b := make([]byte, 256)
-		n, err := c.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b[:n])
-	}
-	t.Setenv("NOTIFY_SOCKET", socket)
+	next := systemdtest.Listen(t)
 	s := startServe(t, t.TempDir()+"/V")
 	if got := next(); got != "READY=1" {
 		t.Errorf("systemd was told %q, want READY=1", got)

@@ -14,10 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/systemd"
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/api"
 	"github.com/meterseal/meterseal/portal/gate"
@@ -281,13 +281,13 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 			ended <- h.Serve(l)
 		}
 	}()
-	s.tell(daemon.SdNotifyReady)
+	systemd.Ready(s.log)
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
 	}
-	s.tell(daemon.SdNotifyStopping)
+	systemd.Stopping(s.log)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	err := h.Shutdown(stop)
@@ -295,11 +295,4 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		err = errors.Join(err, served)
 	}
 	return err
-}
-
-// tell tells systemd how the process stands; without systemd nobody.
-func (s *server) tell(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.log.Warn("systemd not told", "state", state, "err", err)
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/systemd"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
@@ -271,6 +272,7 @@ func (s *site) facts(st *projections.Status, t *terms) license.Facts {
 // force is asked of the whole ledger.
 func (s *site) catchUp(ctx context.Context) error {
 	var disp []events.Disposition
+	job := systemd.Job{Log: s.log}
 	for g, err := range s.groups(ctx, s.store.Cursor().Seq) {
 		if err != nil {
 			return err
@@ -278,6 +280,7 @@ func (s *site) catchUp(ctx context.Context) error {
 		if disp, err = s.store.Apply(g.Seq, g.Group, disp[:0]); err != nil {
 			return fmt.Errorf("fold group %d: %w", g.Seq, err)
 		}
+		job.Step("folding group %d of the stream", g.Seq)
 	}
 	_, err := s.store.Sync(ctx) // what is pinned is asked of the disk
 	return err

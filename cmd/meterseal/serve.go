@@ -18,6 +18,7 @@ import (
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/systemd"
 	"github.com/meterseal/meterseal/license"
 )
 
@@ -184,6 +185,8 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 		defer cancel()
 		_ = srv.Shutdown(stop)
 	}()
+	systemd.Ready(log)
+	defer systemd.Stopping(log)
 	ready(r)
 	var fatal chan error
 	if r.site != nil {
@@ -215,8 +218,10 @@ func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, cert
 	}))
 	failed := make(chan error, 1)
 	go func() { failed <- serveHTTP(srv, listener, certs) }()
+	systemd.Ready(log) // to hold is what it was told to do
 	select {
 	case <-ctx.Done():
+		systemd.Stopping(log)
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		return errors.Join(srv.Shutdown(stop), &cli.Failure{Exit: f.Exit})

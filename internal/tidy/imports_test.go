@@ -51,7 +51,7 @@ var policy = []may{
 		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"events/stream"}},
 	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "internal/access", "internal/httpapi", "projections"},
 		[]string{huma + "/...", "golang.org/x/sync/errgroup"}, []string{zstdPackage}},
-	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/access", "internal/cli", "internal/machine", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
+	{"cmd/meterseal", "wiring of the site", []string{"console", "events", "events/stream", "examples/traces", "export", "internal/access", "internal/cli", "internal/machine", "internal/systemd", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
 		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
 			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"}, []string{"internal/fakelog", "meter", "portal"}},
 	{"portal", "the vendor's side: licenses, intake, replies", []string{"events", "export", "ledger", "license", "portal/finding", "internal/credential", "portal/internal/issue"},
@@ -67,8 +67,8 @@ var policy = []may{
 		[]string{zstdPackage}, []string{huma, "ledger"}},
 	{"portal/web/verify", "the page that verifies documents in a browser", nil, nil, []string{"export", "ledger", "license", sumdbNote}},
 	{"portal/web", "the portal in a browser", []string{"docs", "events", "export", "ledger", "license", "portal", "internal/pages", "internal/chart", "portal/finding", "portal/gate", "portal/web/verify"}, []string{"github.com/boombuler/barcode/...", "github.com/makiuchi-d/gozxing/..."}, []string{"internal/browsertest", "portal/api", "internal/credential"}},
-	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/notify", "portal/web"},
-		[]string{"golang.org/x/term", "github.com/coreos/go-systemd/v22/daemon", "github.com/goccy/go-yaml/...", "github.com/prometheus/client_golang/...", "github.com/spf13/cobra"}, []string{zstdPackage}},
+	{"cmd/meterseal-vendor", "wiring of the vendor's side", []string{"export", "internal/cli", "internal/systemd", "internal/testclock", "ledger", "license", "portal", "portal/api", "portal/gate", "portal/notify", "portal/web"},
+		[]string{"golang.org/x/term", "github.com/goccy/go-yaml/...", "github.com/prometheus/client_golang/...", "github.com/spf13/cobra"}, []string{zstdPackage}},
 	{"meter", "what applications import: record, spool, seats, allowances", []string{"events", "ledger"}, []string{natsGo + "/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/attribute"}, []string{"events/stream"}},
 	{"meter/metertest", "a meter without a daemon, for tests of applications", []string{"events", "meter"}, nil, nil},
 	{"examples/meter", "an application that counts pages", []string{"meter"}, nil, []string{"meter/metertest"}},
@@ -95,6 +95,8 @@ var policy = []may{
 	{"internal/nodetest", "a node played by hand, for tests", []string{"events", "ledger"}, []string{natsGo}, nil},
 	{"internal/postgrestest", "a PostgreSQL server, for tests", nil, []string{"github.com/jackc/pgx/v5/stdlib"}, nil},
 	{"internal/scripttest", "commands of the stories of both programs, for tests", nil, []string{"github.com/rogpeppe/go-internal/testscript"}, nil},
+	{"internal/systemd", "tells systemd how a daemon stands", nil, []string{"github.com/coreos/go-systemd/v22/daemon"}, nil},
+	{"internal/systemd/systemdtest", "the side of systemd, for tests", nil, nil, nil},
 	{"internal/task", "starts the task runner", nil, nil, nil},
 	{"internal/testclock", "clocks that a test sets", []string{"internal/machine"}, nil, nil},
 	{"internal/tidy", "these rules", nil, nil, []string{"golang.org/x/mod/modfile", "events"}},
@@ -106,7 +108,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/browsertest", "internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/reportgen", "internal/scripttest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
+	"internal/browsertest", "internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/reportgen", "internal/scripttest", "internal/systemd/systemdtest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",
@@ -138,6 +140,7 @@ var sole = []struct {
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}, "only a program talks to a terminal"},
 	{natsJWT, []string{"internal/access"}, "one place makes and judges credentials of nodes"},
 	{natsKeys, []string{"internal/access", "events/stream"}, "one place makes and judges credentials of nodes; the server is given the key of nobody"},
+	{"github.com/coreos/go-systemd", []string{"internal/systemd"}, "both daemons say the same to systemd"},
 	{goTPM, []string{"internal/tpm"}, "what the daemon asks of a TPM is a key and a counter"},
 	{huma, []string{"console", "internal/httpapi", "portal/api"}, "it writes the schemas of the OpenAPI document and nothing else"},
 }
