@@ -48,20 +48,57 @@ func (c *callers) end(who string) {
 
 type callerKey struct{}
 
-// callerOf returns who sent r.
-func callerOf(r *http.Request) access.Caller {
+// CallerOf returns who sent a request that the guard of [New] let through.
+func CallerOf(r *http.Request) access.Caller {
 	c, _ := r.Context().Value(callerKey{}).(access.Caller)
 	return c
 }
 
-// identify says who sends each request. A token that is shown has to be good.
-// Without one a program of this machine may do everything, unless a token is
-// wanted there too; anybody else only what is public.
+// Sessions knows who is signed in to the pages.
+type Sessions interface {
+	// Caller returns whose session has a secret.
+	Caller(secret string) (access.Caller, bool)
+}
+
+// SessionCookie is the name of the cookie with the secret of a session. With TLS it
+// has the prefix __Host-, so that no other host of the domain can set it. Cookies
+// do not know ports: the name differs from that of other servers on the machine.
+func SessionCookie(r *http.Request) string {
+	if r.TLS != nil {
+		return "__Host-meterseal-site"
+	}
+	return "meterseal-site"
+}
+
+// session returns who is signed in. A request that changes something and does not
+// say from which page it comes is not a browser's: no cookie counts.
+func (s *server) session(r *http.Request) (access.Caller, bool) {
+	c, err := r.Cookie(SessionCookie(r))
+	if err != nil || s.Sessions == nil {
+		return access.Caller{}, false
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !fromBrowser(r) {
+		return access.Caller{}, false
+	}
+	return s.Sessions.Caller(c.Value)
+}
+
+// fromBrowser tells whether a page in a browser sent r: browsers say where a request
+// comes from, and no page can keep them from it.
+func fromBrowser(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Origin") != ""
+}
+
+// identify says who sends each request. A token that is shown has to be good, a
+// session is that of an operator. Without either a program of this machine may do
+// everything and a page in a browser of it may read, unless a token is wanted there
+// too; anybody else only what is public.
 func (s *server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var c access.Caller
-		who := remoteHost(r)
+		who := RemoteHost(r)
 		secret, shown := bearer(r)
+		operator, signedIn := s.session(r)
 		switch {
 		case shown && s.Tokens != nil:
 			var err error
@@ -70,10 +107,14 @@ func (s *server) identify(next http.Handler) http.Handler {
 				return
 			}
 			who = "token " + c.Token
-		case !s.fromHere(r) || s.LoopbackToken:
-		case !s.hostAllowed(r):
+		case !s.hostAllowed(r) && (signedIn || s.fromHere(r)):
 			s.refuse(w, r, wrongHost(r))
 			return
+		case signedIn:
+			c, who = operator, "operator "+operator.Operator
+		case !s.fromHere(r) || s.LoopbackToken:
+		case s.Sessions != nil && fromBrowser(r):
+			c = access.Caller{Has: []access.Right{access.Read}}
 		default:
 			c = access.Everything
 		}
@@ -89,12 +130,17 @@ func (s *server) identify(next http.Handler) http.Handler {
 
 // permit returns why the sender of r may not use a route; nil: it may.
 func (s *server) permit(r *http.Request, right access.Right) error {
-	c := callerOf(r)
+	c := CallerOf(r)
 	switch {
 	case c.May(right):
 		return nil
 	case c.Token != "":
 		return access.NotAllowed(c.Token, right)
+	case c.Operator != "":
+		return &access.Error{Status: http.StatusForbidden, Code: access.CodeNotAllowed, Message: "operator " + c.Operator + " has not the right " + string(right),
+			Hint: `"meterseal operator add --again --rights" gives it`}
+	case fromBrowser(r):
+		return access.NotAuthenticated("no_session", "sign in as an operator of this site; reading on its own machine needs none", "%s %s needs an operator with the right %s", r.Method, r.URL.Path, right)
 	}
 	return access.NotAuthenticated("no_token", `send "Authorization: Bearer TOKEN"; "meterseal token add" makes one`,
 		"%s %s needs a token with the right %s", r.Method, r.URL.Path, right)
@@ -103,7 +149,7 @@ func (s *server) permit(r *http.Request, right access.Right) error {
 // speakFor returns the node in whose name r is sent: the one that its token is
 // bound to, or the one that is named. Naming another is refused.
 func speakFor(r *http.Request, named string) (string, error) {
-	bound := callerOf(r).Node
+	bound := CallerOf(r).Node
 	switch {
 	case bound == "":
 		return named, nil
@@ -138,7 +184,7 @@ func (s *server) fromHere(r *http.Request) bool {
 	if viaUnix(r) {
 		return true
 	}
-	ip, err := netip.ParseAddr(remoteHost(r))
+	ip, err := netip.ParseAddr(RemoteHost(r))
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
@@ -147,8 +193,8 @@ func viaUnix(r *http.Request) bool {
 	return ok && a.Network() == "unix"
 }
 
-// remoteHost is the address that r came from.
-func remoteHost(r *http.Request) string {
+// RemoteHost is the address that r came from, without its port.
+func RemoteHost(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
@@ -161,11 +207,11 @@ func (s *server) noteRefusal(r *http.Request, p *Problem) {
 	if s.OnRefusal == nil {
 		return
 	}
-	c := callerOf(r)
+	c := CallerOf(r)
 	reason := p.reason
 	if reason == "" {
 		reason = p.Code
 	}
-	s.OnRefusal(access.Refusal{Listener: "http", Reason: reason, Node: c.Node, Token: c.Token, Remote: remoteHost(r),
+	s.OnRefusal(access.Refusal{Listener: "http", Reason: reason, Node: c.Node, Token: c.Token, Remote: RemoteHost(r),
 		What: r.Method + " " + r.URL.Path, Message: p.Message, Hint: p.Hint})
 }

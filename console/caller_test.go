@@ -55,9 +55,10 @@ var wantRights = map[string]access.Right{
 	"POST /v1/nodes/{name}/rotate":           access.Admin,
 	"DELETE /v1/nodes/{name}":                access.Admin,
 	"GET /v1/tokens":                         access.Admin,
-	"POST /v1/tokens":                        access.Admin,
-	"DELETE /v1/tokens/{name}":               access.Admin,
-	"POST /v1/enroll":                        access.Enroll,
+	"GET /v1/operators":                      access.Admin, "POST /v1/operators": access.Admin, "DELETE /v1/operators/{name}": access.Admin,
+	"POST /v1/tokens":          access.Admin,
+	"DELETE /v1/tokens/{name}": access.Admin,
+	"POST /v1/enroll":          access.Enroll,
 }
 
 // everyRoute is a site that serves all routes there are, and wants a token for
@@ -99,7 +100,12 @@ func (noAccounts) Enroll(string, string) (console.NodeCredentials, error) {
 func (noAccounts) AddToken(console.NewToken) (console.NewTokenMade, error) {
 	return console.NewTokenMade{Token: console.Token{Rights: []access.Right{}}}, nil
 }
-func (noAccounts) RevokeToken(string) error { return nil }
+func (noAccounts) RevokeToken(string) error               { return nil }
+func (noAccounts) Operators() ([]console.Operator, error) { return nil, nil }
+func (noAccounts) RevokeOperator(string) error            { return nil }
+func (noAccounts) AddOperator(console.NewOperator) (console.OperatorLink, error) {
+	return console.OperatorLink{Name: "kim"}, nil
+}
 
 func token(t *testing.T, b *access.Book, name, node string, rights ...access.Right) string {
 	t.Helper()

@@ -134,10 +134,15 @@ type Options struct {
 	// private keys, to w; nil: there is no such route.
 	Backup func(ctx context.Context, w io.Writer) error
 
-	// Accounts has nodes and tokens; nil: there are no routes for them.
+	// Accounts has nodes, tokens and operators; nil: there are no routes for them.
 	Accounts Accounts
 	// Tokens knows who shows a token; nil: nobody has one.
 	Tokens Tokens
+	// Sessions knows who is signed in to the pages; nil: nobody can.
+	Sessions Sessions
+	// Pages returns the handler of the pages, which asks api as whoever asks it, and
+	// hands on to api what is no page; nil: there are none.
+	Pages func(api http.Handler) http.Handler
 	// LoopbackToken says that programs of this machine need a token too. Without it
 	// those that show none may do everything.
 	LoopbackToken bool
@@ -195,10 +200,14 @@ func New(o Options) http.Handler {
 	}
 	table := s.table()
 	s.spec = table.Document()
+	h := table.Handler()
 	if o.Refused != nil {
-		return s.guard(s.held(table.Handler()))
+		h = s.held(h)
 	}
-	return s.guard(table.Handler())
+	if o.Pages != nil {
+		h = o.Pages(h)
+	}
+	return s.guard(h)
 }
 
 // NewServer returns a server for handler with the timeouts it counts on: a

@@ -8,7 +8,7 @@ import (
 	"github.com/meterseal/meterseal/internal/httpapi"
 )
 
-// Accounts has the nodes and tokens of the site and changes them. Errors of type
+// Accounts has the nodes, tokens and operators of the site and changes them. Errors of type
 // *access.Error are answered as such.
 type Accounts interface {
 	Nodes() ([]Node, error)
@@ -22,6 +22,9 @@ type Accounts interface {
 	Tokens() ([]Token, error)
 	AddToken(t NewToken) (NewTokenMade, error)
 	RevokeToken(name string) error
+	Operators() ([]Operator, error)
+	AddOperator(n NewOperator) (OperatorLink, error)
+	RevokeOperator(name string) error
 }
 
 // Node is a node that may prove who it is, or that the ledger knows.

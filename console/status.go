@@ -16,6 +16,7 @@ func (s *server) statusRoutes() []route {
 	return []route{{
 		Method: http.MethodGet, Path: "/v1/status", ID: "getStatus", Right: access.Read,
 		Summary:  "State of daemon, license, ledger, nodes and meters",
+		Params:   []param{{Name: "brief", Kind: httpapi.Flag, Doc: "leave out nodes, meters, pools and variables"}},
 		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "Counts are since the ledger was opened", Of: status{}}},
 		Problems: []int{400},
 		Serve:    s.getStatus,
@@ -192,7 +193,7 @@ func (s *server) service() (state, reason string) {
 	return "unhealthy", err.Error()
 }
 
-func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) error {
+func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, q values) error {
 	state, reason := s.service()
 	out := status{
 		ServiceStatus: state, Reason: reason, Site: s.Site, Version: s.Version, Time: s.Now().UTC(),
@@ -203,7 +204,9 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, _ values) err
 	if s.Sizes != nil {
 		out.Store = s.Sizes()
 	}
-	if !s.StoreDisabled {
+	if q.Flag["brief"] && !s.StoreDisabled {
+		out.fill(s.Store.Glance(), nil)
+	} else if !s.StoreDisabled {
 		_, counted := s.Store.Counted(nil)
 		out.fill(s.Store.Status(), counted)
 		out.Pools = DescribePools(s.Store.Pools())

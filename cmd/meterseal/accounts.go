@@ -218,3 +218,28 @@ func (a accounts) AddToken(t console.NewToken) (console.NewTokenMade, error) {
 
 // RevokeToken is console.Accounts.
 func (a accounts) RevokeToken(name string) error { return a.book.RevokeToken(name) }
+
+// Operators is console.Accounts.
+func (a accounts) Operators() ([]console.Operator, error) {
+	var list []console.Operator
+	for _, o := range a.book.Operators() {
+		state := "link_over"
+		switch {
+		case o.Password != "":
+			state = "active"
+		case time.Now().Before(o.LinkEnds):
+			state = "invited"
+		}
+		list = append(list, console.Operator{Name: o.Name, Rights: o.Rights, State: state, Added: o.Added})
+	}
+	return list, nil
+}
+
+// AddOperator is console.Accounts.
+func (a accounts) AddOperator(n console.NewOperator) (console.OperatorLink, error) {
+	link, ends, err := a.book.AddOperator(n.Name, n.Rights, n.Again)
+	return console.OperatorLink{Name: n.Name, Path: console.WelcomePath(link), Ends: ends}, err
+}
+
+// RevokeOperator is console.Accounts.
+func (a accounts) RevokeOperator(name string) error { return a.book.RevokeOperator(name) }

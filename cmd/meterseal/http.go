@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/console/web"
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/export"
@@ -22,6 +24,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 		DocumentMeter: cfg.DocumentMeter, Hosts: []string{cfg.HTTP.Address, r.httpAddr}, Site: cfg.SiteName, Version: version, Started: time.Now(), Log: log,
 		StoreDisabled: r.site == nil, OpenMeter: cfg.OpenMeter, LoopbackToken: cfg.HTTP.LoopbackNeedsProof,
 	}
+	o.Pages = func(api http.Handler) http.Handler { return newPages(cfg, r, api, log) }
 	if r.site == nil {
 		return o
 	}
@@ -29,6 +32,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 		o.Future = cfg.Future
 	}
 	o.Tokens, o.Accounts, o.OnRefusal = r.site.book, accounts{r.site.book, r.site}, r.site.refusals.Note
+	o.Sessions = r.sessions
 	o.Licensing, o.Now = licensing{r.site}, r.site.clock.Wall
 	o.Intake, o.Reporter, o.Store, o.Meters = intake{r.site}, reporter{r.site}, r.site.store, r.site.meters.Load
 	o.Control = func(ctx context.Context, line string) (uint64, error) {
@@ -41,6 +45,19 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 	o.Seats, o.Variables = seats{r.site}, variables{r.site}
 	o.Ready, o.Metrics, o.Backup = r.site.ready, newMetrics(r.site), r.site.backup
 	return o
+}
+
+// newPages returns the console's pages.
+func newPages(cfg *Config, r *running, api http.Handler, log *slog.Logger) http.Handler {
+	o := web.Options{API: api, Site: cfg.SiteName, Version: version, Zone: time.Local, Log: log}
+	if r.sessions != nil {
+		o.SignIn = r.sessions
+	}
+	s, err := web.New(o)
+	if err != nil { // the templates are compiled in, and tests parse them
+		panic(err)
+	}
+	return s.Handler()
 }
 
 // intake hands events of HTTP to the gateway.

@@ -66,13 +66,28 @@ func (r remoteAccounts) RevokeToken(name string) error {
 	return r.c.sendJSON(r.ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(name), nil, struct{}{}, nil)
 }
 
-// accountFlags are those of commands on nodes and tokens.
+func (r remoteAccounts) Operators() ([]console.Operator, error) {
+	var out console.OperatorList
+	err := r.c.getJSON(r.ctx, "/v1/operators", nil, &out)
+	return out.Operators, err
+}
+
+func (r remoteAccounts) AddOperator(n console.NewOperator) (out console.OperatorLink, err error) {
+	err = r.c.sendJSON(r.ctx, http.MethodPost, "/v1/operators", nil, n, &out)
+	return out, err
+}
+
+func (r remoteAccounts) RevokeOperator(name string) error {
+	return r.c.sendJSON(r.ctx, http.MethodDelete, "/v1/operators/"+url.PathEscape(name), nil, struct{}{}, nil)
+}
+
+// accountFlags are those of commands on nodes, tokens and operators.
 func accountFlags(cmd *cobra.Command) {
 	httpFlags(cmd)
 	cmd.Flags().String("data", "", "data directory, while no daemon runs on it")
 }
 
-// withAccounts gives do the nodes and tokens of the running daemon, or of a data
+// withAccounts gives do the nodes, tokens and operators of the running daemon, or of a data
 // directory that no daemon uses.
 func withAccounts(cmd *cobra.Command, do func(console.Accounts) error) error {
 	dir, _ := cmd.Flags().GetString("data")

@@ -38,6 +38,6 @@ Merkle ledger, and writes a signed usage report that anybody can verify.
   meterseal import FILE              take the vendor's reply into use`,
 	}
 	root.AddCommand(a.serveCommand(), a.demoCommand(), a.sendCommand(), a.replayCommand(), a.eventCommand(), a.usageCommand(), a.seatCommand(), a.reportCommand(),
-		a.ledgerCommand(), a.statusCommand(), a.licenseCommand(), a.importCommand(), a.deactivateCommand(), a.keysCommand(), a.nodeCommand(), a.tokenCommand(), a.configCommand(), a.backupCommand(), a.restoreCommand(), a.pruneCommand(), a.versionCommand())
+		a.ledgerCommand(), a.statusCommand(), a.licenseCommand(), a.importCommand(), a.deactivateCommand(), a.keysCommand(), a.nodeCommand(), a.tokenCommand(), a.operatorCommand(), a.configCommand(), a.backupCommand(), a.restoreCommand(), a.pruneCommand(), a.versionCommand())
 	return root
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/console"
+	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/systemd"
 	"github.com/meterseal/meterseal/license"
@@ -77,7 +78,10 @@ func (a *app) tellReady(cfg *Config, r *running) {
 	if r.site != nil {
 		fmt.Fprintf(a.Err, "nats    %s\n", r.natsURL())
 	}
-	fmt.Fprintf(a.Err, "http    %s\n", r.httpURL())
+	fmt.Fprintf(a.Err, "http    %s   (the console, in a browser)\n", r.httpURL())
+	if link := r.firstLink(); link != "" {
+		fmt.Fprintf(a.Err, "sign in %s\n", link)
+	}
 	switch {
 	case r.site == nil:
 		fmt.Fprintln(a.Err, "ready   no store: events are refused (store.dir is none)")
@@ -107,6 +111,7 @@ func newLog(w io.Writer, cfg *Config) *slog.Logger {
 // running is a daemon that serves.
 type running struct {
 	site             *site
+	sessions         *access.Sessions // of operators; nil: there is no site
 	httpAddr         string
 	httpTLS, natsTLS bool
 }
@@ -117,6 +122,17 @@ func (r *running) httpURL() string {
 		return "https://" + r.httpAddr
 	}
 	return "http://" + r.httpAddr
+}
+
+// firstLink is where somebody becomes the first operator; empty: there is one.
+func (r *running) firstLink() string {
+	if r.sessions == nil {
+		return ""
+	}
+	if link := r.sessions.FirstLink(); link != "" {
+		return r.httpURL() + console.WelcomePath(link)
+	}
+	return ""
 }
 
 // natsURL is where applications connect.
@@ -162,6 +178,9 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 		if r.site, err = openSite(ctx, cfg, a.clock, log); err != nil && cfg.Hold {
 			return a.hold(ctx, cfg, listener, certs, err, log)
 		} else if err != nil {
+			return err
+		}
+		if r.sessions, err = access.NewSessions(r.site.book, nil); err != nil {
 			return err
 		}
 		defer func() {
@@ -214,7 +233,7 @@ func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, cert
 	log.Error("refused to start, holding", "code", f.Code, "http", "http://"+listener.Addr().String())
 	srv := console.NewServer(console.New(console.Options{
 		Site: cfg.SiteName, Version: version, Started: time.Now(), Hosts: []string{cfg.HTTP.Address, listener.Addr().String()}, Log: log,
-		LoopbackToken: cfg.HTTP.LoopbackNeedsProof, Licensing: heldLicense{refused: f}, Refused: &console.Problem{Status: http.StatusServiceUnavailable, Code: f.Code, Message: f.Message, Hint: f.Hint},
+		LoopbackToken: cfg.HTTP.LoopbackNeedsProof, Pages: func(api http.Handler) http.Handler { return newPages(cfg, &running{}, api, log) }, Licensing: heldLicense{refused: f}, Refused: &console.Problem{Status: http.StatusServiceUnavailable, Code: f.Code, Message: f.Message, Hint: f.Hint},
 	}))
 	failed := make(chan error, 1)
 	go func() { failed <- serveHTTP(srv, listener, certs) }()

@@ -1,8 +1,9 @@
 // Package access keeps who may do what at a site: nodes with their credentials,
-// and the tokens of its HTTP API with their rights.
+// the tokens of its HTTP API with their rights, and the operators who sign in to
+// its pages.
 //
 // It is one small file in the data directory. No secret stands in it: of a node
-// it has the public key, of a token the hash. What a node or the holder of a
+// it has the public key, of a token and of a password the hash. What a node or the holder of a
 // token needs is handed out once, when it is made.
 package access
 
@@ -64,9 +65,10 @@ func rightNames() string {
 
 // A Caller is who sent a request.
 type Caller struct {
-	Token string  // name of the token; "": none was shown
-	Node  string  // the only node that it may speak for; "": any
-	Has   []Right // what it may do
+	Token    string  // name of the token; "": none was shown
+	Operator string  // who is signed in to the pages; "": nobody
+	Node     string  // the only node that it may speak for; "": any
+	Has      []Right // what it may do
 }
 
 // Everything is the caller that may do all there is.

@@ -24,7 +24,7 @@ const version = 1
 // ErrInUse: another process has the book open, the daemon most likely.
 var ErrInUse = errors.New("nodes and tokens are in use by another process")
 
-// A Book is the nodes and tokens of one site. It may be used from several
+// A Book is the nodes, tokens and operators of one site. It may be used from several
 // goroutines; a change is on the disk when the method that makes it returns.
 type Book struct {
 	dir, keys string
@@ -41,6 +41,8 @@ type content struct {
 	Version int     `json:"version"`
 	Nodes   []Node  `json:"nodes"`
 	Tokens  []Token `json:"tokens"`
+
+	Operators []Operator `json:"operators,omitempty"`
 }
 
 // Open reads the book of a data directory and holds it until Close. Keys is the
@@ -127,6 +129,10 @@ func (c *content) clone() *content {
 	for _, t := range c.Tokens {
 		t.Rights = append([]Right(nil), t.Rights...)
 		out.Tokens = append(out.Tokens, t)
+	}
+	for _, o := range c.Operators {
+		o.Rights = append([]Right(nil), o.Rights...)
+		out.Operators = append(out.Operators, o)
 	}
 	return out
 }
