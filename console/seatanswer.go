@@ -98,7 +98,8 @@ type releaseAsk struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"256" doc:"why; it stands in the ledger"`
 }
 
-type seatsAnswer struct {
+// SeatList is the answer of GET /v1/seats.
+type SeatList struct {
 	Pools []PoolStatus `json:"pools" nullable:"false"`
 }
 

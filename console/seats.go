@@ -37,7 +37,7 @@ func (s *server) seatRoutes() []route {
 	list := []route{{
 		Method: http.MethodGet, Path: "/v1/seats", ID: "getSeats", Right: access.Read,
 		Summary:  "Pools of floating seats, and who holds them",
-		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "By name of the pool; seats in the order in which they were taken", Of: seatsAnswer{}}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "By name of the pool; seats in the order in which they were taken", Of: SeatList{}}},
 		Problems: []int{400, 503},
 		Serve:    s.getSeats,
 	}, {
@@ -88,7 +88,7 @@ func (s *server) getSeats(w http.ResponseWriter, _ *http.Request, _ values) erro
 	if s.StoreDisabled {
 		return noStore()
 	}
-	out := seatsAnswer{Pools: DescribePools(s.Store.Pools())}
+	out := SeatList{Pools: DescribePools(s.Store.Pools())}
 	at := map[string]int{}
 	for i := range out.Pools {
 		at[out.Pools[i].Pool] = i

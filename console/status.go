@@ -17,7 +17,7 @@ func (s *server) statusRoutes() []route {
 		Method: http.MethodGet, Path: "/v1/status", ID: "getStatus", Right: access.Read,
 		Summary:  "State of daemon, license, ledger, nodes and meters",
 		Params:   []param{{Name: "brief", Kind: httpapi.Flag, Doc: "leave out nodes, meters, pools and variables"}},
-		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "Counts are since the ledger was opened", Of: status{}}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "Counts are since the ledger was opened", Of: Status{}}},
 		Problems: []int{400},
 		Serve:    s.getStatus,
 	}, {
@@ -77,34 +77,36 @@ func (s *server) healthRoutes() []route {
 	})
 }
 
-// status is the answer of GET /v1/status. Fields are only added.
-type status struct {
+// Status is the answer of GET /v1/status. Fields are only added.
+type Status struct {
 	ServiceStatus string            `json:"service_status" enum:"starting,running,unhealthy"`
 	Reason        string            `json:"reason,omitempty" doc:"why it is not running"`
 	Site          string            `json:"site,omitempty" doc:"label of the cluster"`
 	Version       string            `json:"version"`
 	Time          time.Time         `json:"time" doc:"of the daemon"`
 	License       License           `json:"license"`
-	Instances     []instanceStatus  `json:"instances" nullable:"false" doc:"every daemon of the cluster"`
-	Ledger        *ledgerStatus     `json:"ledger,omitempty" doc:"absent without a store"`
-	Behind        *behindStatus     `json:"behind,omitempty" doc:"a node holds a checkpoint that this ledger does not lead to"`
-	Settings      *settingsStatus   `json:"settings,omitempty"`
-	Nodes         []nodeStatus      `json:"nodes" nullable:"false"`
-	Meters        []meterStatus     `json:"meters" nullable:"false"`
+	Instances     []InstanceStatus  `json:"instances" nullable:"false" doc:"every daemon of the cluster"`
+	Ledger        *LedgerStatus     `json:"ledger,omitempty" doc:"absent without a store"`
+	Behind        *BehindStatus     `json:"behind,omitempty" doc:"a node holds a checkpoint that this ledger does not lead to"`
+	Settings      *SettingsStatus   `json:"settings,omitempty"`
+	Nodes         []NodeStatus      `json:"nodes" nullable:"false"`
+	Meters        []MeterStatus     `json:"meters" nullable:"false"`
 	Pools         []PoolStatus      `json:"pools" nullable:"false" doc:"of floating seats; GET /v1/seats has the holders"`
 	Variables     map[string]string `json:"variables,omitempty" doc:"device variables, which the next boot record carries"`
 	Rejected      map[string]int64  `json:"rejected" doc:"refusals that are not yet in a record, by reason"`
 	Store         map[string]int64  `json:"store,omitempty" doc:"sizes in bytes"`
 }
 
-type instanceStatus struct {
+// InstanceStatus is one daemon of the cluster.
+type InstanceStatus struct {
 	Name          string    `json:"name"`
 	ServiceStatus string    `json:"service_status" enum:"starting,running,unhealthy"`
 	Version       string    `json:"version"`
 	Started       time.Time `json:"started"`
 }
 
-type ledgerStatus struct {
+// LedgerStatus is the ledger of GET /v1/status.
+type LedgerStatus struct {
 	Origin      string     `json:"origin"`
 	Opened      *time.Time `json:"opened,omitempty"`
 	Records     uint64     `json:"records"`
@@ -121,8 +123,8 @@ type ledgerStatus struct {
 	RuleBook    string     `json:"rulebook,omitempty"`
 }
 
-// behindStatus is why a ledger is rolled_back with the code behind_node.
-type behindStatus struct {
+// BehindStatus is why a ledger is rolled_back with the code behind_node.
+type BehindStatus struct {
 	Node   string     `json:"node"`
 	Size   uint64     `json:"size" doc:"of the checkpoint that it holds"`
 	Root   string     `json:"root" doc:"base64"`
@@ -130,16 +132,17 @@ type behindStatus struct {
 	Record uint64     `json:"record" doc:"that says so"`
 }
 
-type settingsStatus struct {
+// SettingsStatus are the settings that are fixed for a ledger.
+type SettingsStatus struct {
 	WindowSeconds   int64 `json:"window_seconds"`
 	LatenessSeconds int64 `json:"lateness_seconds"`
 	HorizonSeconds  int64 `json:"id_horizon_seconds"`
 	Trace           bool  `json:"trace_clock"`
 }
 
-// nodeStatus is one node and its account: accepted = counted + duplicate +
+// NodeStatus is one node and its account: accepted = counted + duplicate +
 // rejected + quarantined + voided + open.
-type nodeStatus struct {
+type NodeStatus struct {
 	Name          string     `json:"name"`
 	LastHeard     *time.Time `json:"last_heard,omitempty"`
 	CoveredUntil  *time.Time `json:"covered_until,omitempty" doc:"known to be alive up to here"`
@@ -159,7 +162,9 @@ type nodeStatus struct {
 	SeenSize      uint64     `json:"seen_size,omitempty" doc:"of the checkpoint that it held then"`
 }
 
-type meterStatus struct {
+// MeterStatus is one meter: what was counted, and what the license says of it.
+// Quantities are in its smallest unit.
+type MeterStatus struct {
 	ID          string `json:"id"`
 	Unit        string `json:"unit,omitempty"`
 	Scale       int    `json:"scale" doc:"decimals: a quantity of 1 is 10^-scale units"`
@@ -195,11 +200,11 @@ func (s *server) service() (state, reason string) {
 
 func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, q values) error {
 	state, reason := s.service()
-	out := status{
+	out := Status{
 		ServiceStatus: state, Reason: reason, Site: s.Site, Version: s.Version, Time: s.Now().UTC(),
 		License:   s.license(),
-		Instances: []instanceStatus{{s.Instance, state, s.Version, s.Started.UTC()}},
-		Nodes:     []nodeStatus{}, Meters: []meterStatus{}, Pools: []PoolStatus{}, Rejected: map[string]int64{},
+		Instances: []InstanceStatus{{s.Instance, state, s.Version, s.Started.UTC()}},
+		Nodes:     []NodeStatus{}, Meters: []MeterStatus{}, Pools: []PoolStatus{}, Rejected: map[string]int64{},
 	}
 	if s.Sizes != nil {
 		out.Store = s.Sizes()
@@ -218,22 +223,22 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, q values) err
 	return s.answer(w, http.StatusOK, out)
 }
 
-func (out *status) fill(st projections.Status, counted []projections.Counted) {
+func (out *Status) fill(st projections.Status, counted []projections.Counted) {
 	synced := map[string]projections.Counted{}
 	for _, c := range counted {
 		synced[c.Node] = c
 	}
-	out.Ledger = &ledgerStatus{
+	out.Ledger = &LedgerStatus{
 		Origin: st.Origin, Opened: given(st.Opened), Records: st.Records, Root: st.Root.String(), Time: given(st.Time), ClosedUntil: given(st.ClosedUntil),
 		Cursor: st.Cursor.Seq, Events: st.Cursor.Next, IDs: st.IDs, Boots: st.Boots, Closes: st.Closes, Retired: st.Retired, Restores: len(st.Restores), RuleBook: st.RuleBook,
 	}
 	if b := st.Behind; b != nil {
-		out.Behind = &behindStatus{b.Node, b.Size, b.Root.String(), given(b.Time), b.Index}
+		out.Behind = &BehindStatus{b.Node, b.Size, b.Root.String(), given(b.Time), b.Index}
 	}
-	out.Settings = &settingsStatus{int64(st.Settings.Window / time.Second), int64(st.Settings.Lateness / time.Second),
+	out.Settings = &SettingsStatus{int64(st.Settings.Window / time.Second), int64(st.Settings.Lateness / time.Second),
 		int64(st.Settings.Horizon / time.Second), st.Settings.Trace}
 	for _, n := range st.Nodes {
-		node := nodeStatus{
+		node := NodeStatus{
 			Name: n.Name, LastHeard: given(n.LastHeard), CoveredUntil: given(n.CoveredUntil), SilentSeconds: n.SilentSeconds,
 			Accepted: n.Accepted, Counted: n.Counted, Duplicate: n.Duplicate, Rejected: n.Rejected,
 			Quarantined: n.Quarantined, Voided: n.Voided, Open: n.Open, Epoch: n.Epoch, Next: n.Next, CountedSeq: synced[n.Name].Next,
@@ -244,7 +249,7 @@ func (out *status) fill(st projections.Status, counted []projections.Counted) {
 		out.Nodes = append(out.Nodes, node)
 	}
 	for _, m := range st.Meters {
-		out.Meters = append(out.Meters, meterStatus{ID: m.Meter.ID, Unit: m.Meter.Unit, Scale: m.Meter.Scale, Aggregation: m.Meter.Aggregation.String(),
+		out.Meters = append(out.Meters, MeterStatus{ID: m.Meter.ID, Unit: m.Meter.Unit, Scale: m.Meter.Scale, Aggregation: m.Meter.Aggregation.String(),
 			SinceClose: m.SinceClose, UsedTotal: m.Total, Adjusted: m.Adjusted, Events: m.Events})
 	}
 	for reason, n := range st.Rejected {
@@ -253,7 +258,7 @@ func (out *status) fill(st projections.Status, counted []projections.Counted) {
 }
 
 // limits adds to each meter what the license says of it.
-func (out *status) limits() {
+func (out *Status) limits() {
 	for i := range out.Meters {
 		m := &out.Meters[i]
 		l, ok := out.License.Meters[m.ID]
