@@ -109,7 +109,7 @@ func malformed(format, hint string, args ...any) *Error {
 }
 
 func taken(what, name, hint string) *Error {
-	return &Error{http.StatusConflict, CodeExists, "", fmt.Sprintf("there is a %s %q already", what, name), hint}
+	return &Error{http.StatusConflict, CodeExists, "", fmt.Sprintf("%s %q is there already", what, name), hint}
 }
 
 func unknown(what, name string) *Error {
