@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/meterseal/meterseal/license"
 )
@@ -22,6 +23,18 @@ func (p *Portal) MigrateDown(ctx context.Context) error {
 
 // Migrate brings the schema up to date.
 func (p *Portal) Migrate(ctx context.Context) error { return p.store.migrate(ctx) }
+
+// SetSchema says that a newer program has brought the schema to version, and
+// UnsetSchema that it has not.
+func (p *Portal) SetSchema(ctx context.Context, version int64) error {
+	_, err := p.store.write.ExecContext(ctx, fmt.Sprintf("INSERT INTO goose_db_version (version_id, is_applied) VALUES (%d, %v)", version, true))
+	return err
+}
+
+func (p *Portal) UnsetSchema(ctx context.Context, version int64) error {
+	_, err := p.store.write.ExecContext(ctx, fmt.Sprintf("DELETE FROM goose_db_version WHERE version_id = %d", version))
+	return err
+}
 
 // Tables counts the rows of each table.
 func (p *Portal) Tables(ctx context.Context) (map[string]int64, error) {

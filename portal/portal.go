@@ -77,6 +77,10 @@ func (p *Portal) Unlock() error { return p.keys.Unlock() }
 // ErrNoKeys is returned by Open where Init was not run.
 var ErrNoKeys = issue.ErrNoKeys
 
+// ErrNewer is returned by Open where a newer program has changed the database.
+// Install that one, or restore the copy from before the upgrade.
+var ErrNewer = errors.New("the database is of a newer version")
+
 // ErrPassphrase is returned by what signs, if the passphrase is wrong.
 var ErrPassphrase = issue.ErrPassphrase
 

@@ -116,8 +116,32 @@ func (s *store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkSchema(ctx, m); err != nil {
+		return err
+	}
 	_, err = m.Up(ctx)
 	return err
+}
+
+// checkSchema refuses a database that a newer program has changed, before anything
+// is written to it: goose would go on with the statements of an older one.
+func (s *store) checkSchema(ctx context.Context, m *goose.Provider) error {
+	has := int64(0) // of a database without tables
+	row := s.write.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM "+goose.DefaultTablename)
+	if err := row.Scan(&has); err != nil && !noTable(err) {
+		return err
+	}
+	sources := m.ListSources()
+	if reads := sources[len(sources)-1].Version; has > reads {
+		return fmt.Errorf("%w: it has schema %d, this program reads up to %d", ErrNewer, has, reads)
+	}
+	return nil
+}
+
+// noTable tells whether a statement failed since its table is not there.
+func noTable(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "no such table") || strings.Contains(text, "SQLSTATE 42P01")
 }
 
 // conn runs statements, in a transaction or outside one.

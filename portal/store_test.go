@@ -35,6 +35,21 @@ func TestMigrations(t *testing.T) {
 	})
 }
 
+// faults G19: a database that a newer program has changed is refused, and not
+// touched.
+func TestNewerDatabase(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vendor) {
+		v.Must(v.SetSchema(t0, 9000))
+		if _, err := portal.Open(t0, v.O); !errors.Is(err, portal.ErrNewer) || !strings.Contains(err.Error(), "schema 9000") {
+			t.Errorf("Open of a newer database = %v, want ErrNewer with its schema", err)
+		}
+		v.Must(v.UnsetSchema(t0, 9000))
+		p, err := portal.Open(t0, v.O)
+		v.Must(err)
+		v.Must(p.Close())
+	})
+}
+
 // Two processes that start at once on one database.
 func TestOpenTogether(t *testing.T) {
 	v := newVendor(t, postgrestest.Database(t))

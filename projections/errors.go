@@ -11,6 +11,9 @@ var (
 	// ErrDamaged: something stored cannot be read or does not add up. Run
 	// "meterseal ledger check", then "meterseal restore".
 	ErrDamaged = errors.New("ledger_damaged: store is damaged")
+	// ErrNewer: a newer program wrote the store. Install that, or restore the backup
+	// from before the upgrade.
+	ErrNewer = errors.New("upgrade_needed: store is of a newer version")
 	// ErrHole: a group does not follow the last one folded, so the stream lost
 	// something, or belongs to another ledger.
 	ErrHole = errors.New("stream_hole: group does not follow")

@@ -1,6 +1,10 @@
 package projections
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/cockroachdb/pebble/v2"
+)
 
 // The keys of the store: one letter, then big-endian numbers, so that they sort
 // by number; docs/formats/store.md draws them.
@@ -53,6 +57,11 @@ const (
 // layoutVersion is that of the keys and values here. A store of another version
 // is not opened.
 const layoutVersion = 1
+
+// pebbleFormat is the format of Pebble's own files. A later one is a change of the
+// data directory, which an older program could not read any more, so it does not
+// come with a new release of Pebble by itself.
+const pebbleFormat = pebble.FormatValueSeparation
 
 func key8(prefix byte, n uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefix}, n)

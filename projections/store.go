@@ -91,7 +91,7 @@ type cachedRow struct {
 // Open opens the store, or makes it, and loads the state of the fold.
 //
 // Errors: [ErrNoHistory] with Options.MustExist when there is none; [ErrInUse];
-// [ErrDamaged].
+// [ErrDamaged]; [ErrNewer].
 func Open(opts Options) (*Store, error) {
 	if opts.FS == nil {
 		opts.FS = vfs.Default
@@ -112,6 +112,8 @@ func Open(opts Options) (*Store, error) {
 	switch {
 	case err != nil && (strings.Contains(err.Error(), "lock held") || strings.Contains(err.Error(), "resource temporarily unavailable")):
 		return nil, fmt.Errorf("%w: %s", ErrInUse, opts.Dir)
+	case err != nil && strings.Contains(err.Error(), "unknown format major version"):
+		return nil, fmt.Errorf("%w: open %s: %w", ErrNewer, opts.Dir, err)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%w: read and write %s: %w", ErrNoPermission, opts.Dir, err)
 	case err != nil && vfs.IsNoSpaceError(err):
@@ -137,7 +139,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	}
 	return &pebble.Options{
 		FS:                 durablefs.Wrap(s.opts.FS),
-		FormatMajorVersion: pebble.FormatNewest, // the default is the oldest
+		FormatMajorVersion: pebbleFormat,
 		MemTableSize:       mem,
 		Cache:              pebble.NewCache(64 << 20),
 		Logger:             pebbleLog{s.opts.Log},

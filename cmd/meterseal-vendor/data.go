@@ -192,7 +192,7 @@ func (a *app) open(cmd *cobra.Command) (*portal.Portal, error) {
 		return nil, err
 	}
 	p, err := portal.Open(cmd.Context(), o)
-	if err != nil && !errors.Is(err, portal.ErrNoKeys) && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, portal.ErrNoKeys) && !errors.Is(err, portal.ErrNewer) && !errors.Is(err, context.Canceled) {
 		return nil, storeFailure(d, err)
 	}
 	return p, err

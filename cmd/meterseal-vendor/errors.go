@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/meterseal/meterseal/export"
@@ -41,10 +42,18 @@ func describeError(err error) *cli.Failure {
 	case errors.Is(err, portal.ErrNoKeys):
 		return &cli.Failure{Code: "vendor_missing", Message: cause(err), Exit: cli.ExitStore,
 			Hint: `give the right --data, or make it: "meterseal-vendor init --domain DOMAIN"`}
+	case errors.Is(err, portal.ErrNewer):
+		return newerFailure(err)
 	case errors.Is(err, portal.ErrPassphrase):
 		return &cli.Failure{Code: "passphrase_wrong", Message: cause(err), Exit: cli.ExitUsage, Hint: "give the file that has it with --passphrase-file"}
 	}
 	return &cli.Failure{Message: err.Error(), Exit: cli.ExitError}
+}
+
+// newerFailure is a vendor's folder of a newer program. Nothing was written to it.
+func newerFailure(err error) *cli.Failure {
+	return &cli.Failure{Code: "upgrade_needed", Exit: cli.ExitVersion, Message: fmt.Sprintf("%s; this is version %s", cause(err), version),
+		Hint: fmt.Sprintf("install the newer version again; to go on with %s, use the backup from before the upgrade as --data", version)}
 }
 
 // refusalFailure is what the portal refused: an upload, or what staff asked for.

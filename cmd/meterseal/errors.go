@@ -11,6 +11,7 @@ import (
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/datadir"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
 	"github.com/meterseal/meterseal/projections"
@@ -24,6 +25,7 @@ func describeError(err error) *cli.Failure {
 	var lic *license.Error
 	var who *access.Error
 	var conflict *projections.MeterConflictError
+	var newer *datadir.NewerError
 	switch {
 	case errors.As(err, &f):
 		return f
@@ -35,6 +37,8 @@ func describeError(err error) *cli.Failure {
 		return documentFailure("", doc)
 	case errors.As(err, &lic):
 		return &cli.Failure{Code: lic.Code, Message: strings.TrimPrefix(lic.Error(), lic.Code+": "), Hint: lic.Hint, Exit: codes[lic.Code].exit}
+	case errors.As(err, &newer):
+		return &cli.Failure{Code: "upgrade_needed", Message: newer.Error(), Hint: newer.Hint(), Exit: cli.ExitVersion}
 	case errors.As(err, &conflict):
 		return &cli.Failure{Code: "meter_conflict", Message: strings.TrimPrefix(conflict.Error(), "meter_conflict: "),
 			Hint: "give the new meaning another id; what a meter counts never changes", Exit: cli.ExitUsage}
@@ -83,11 +87,14 @@ func codeOf(err error) string {
 		{projections.ErrInUse, "store_in_use"},
 		{projections.ErrNoPermission, "store_no_permission"},
 		{projections.ErrUnusable, "store_unreachable"},
+		{projections.ErrNewer, "upgrade_needed"},
 		{projections.ErrDamaged, "ledger_damaged"},
+		{datadir.ErrMalformed, "ledger_damaged"},
 		{projections.ErrSettings, "config_invalid"},
 		{projections.ErrShredded, "key_destroyed"}, // is an ErrPruned too
 		{projections.ErrPruned, "pruned"},
 		{access.ErrInUse, "store_in_use"},
+		{access.ErrNewer, "upgrade_needed"},
 		{ledger.ErrKeyExposed, "key_file_exposed"},
 	} {
 		if errors.Is(err, k.is) {

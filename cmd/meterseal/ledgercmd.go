@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -104,6 +105,9 @@ type openedStore struct {
 func (a *app) withStore(ctx context.Context, dir string, f func(*openedStore) error) (err error) {
 	if !hasHistory(dir) {
 		return cli.Fail(cli.ExitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
+	}
+	if err := prepareDir(dir, slog.New(slog.NewTextHandler(a.Err, nil))); err != nil {
+		return err
 	}
 	o := &openedStore{dir: dir}
 	if o.keys, err = readKeys(dir); err != nil {

@@ -101,6 +101,9 @@ func withAccounts(cmd *cobra.Command, do func(console.Accounts) error) error {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) { // nothing would ever know what is made there
 		return cli.Fail(cli.ExitUsage, events.CodeConfigInvalid, "give the right --data; before the first start make the folder", "--data: there is no folder %s", dir)
 	}
+	if _, err := formats.Check(dir); err != nil {
+		return err
+	}
 	book, err := access.Open(dir, filepath.Join(dir, keysDir), nil)
 	if err != nil {
 		return err

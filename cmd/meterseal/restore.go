@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -102,6 +103,9 @@ its stream, which changes no record.`,
 // restore brings dir back. Everything is made whole in a folder of its own and
 // moved last: before that a crash leaves nothing that a daemon would start from.
 func (a *app) restore(ctx context.Context, dir, from, cause string) error {
+	if _, err := formats.Check(dir); err != nil {
+		return err
+	}
 	if hasHistory(dir) {
 		return hasLedger(dir)
 	}
@@ -160,6 +164,9 @@ func (a *app) restoreInPlace(ctx context.Context, dir, cause string) error {
 	if !hasHistory(dir) {
 		return cli.Fail(cli.ExitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
 	}
+	if err := prepareDir(dir, slog.New(slog.NewTextHandler(a.Err, nil))); err != nil {
+		return err
+	}
 	keys, err := readKeys(dir)
 	if err == nil {
 		err = a.recordRestore(ctx, keys, dir, "restore @ "+ledger.EscapeValue(cause)+" # # - -")
@@ -194,6 +201,9 @@ func restoreFolder(dir string) (work string, remove func(), err error) {
 // placeRestored moves what was made in work to dir. A crash in between leaves
 // what no daemon starts from: keys alone, or no projections.
 func placeRestored(work, dir string, keys bool) error {
+	if err := formats.Begin(dir); err != nil {
+		return err
+	}
 	folders := []string{streamDir, projectionsDir}
 	if keys {
 		if err := os.RemoveAll(filepath.Join(dir, keysDir)); err != nil {
@@ -291,6 +301,9 @@ func (a *app) recordRestore(ctx context.Context, keys *siteKeys, work, line stri
 func (a *app) rebuild(ctx context.Context, dir string) error {
 	if !hasHistory(dir) {
 		return cli.Fail(cli.ExitHistory, "no_history", "give the right --data", "%s holds no ledger", dir)
+	}
+	if err := prepareDir(dir, slog.New(slog.NewTextHandler(a.Err, nil))); err != nil {
+		return err
 	}
 	keys, err := readKeys(dir)
 	if err != nil {

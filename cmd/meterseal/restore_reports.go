@@ -54,6 +54,9 @@ func (a *app) restoreReports(ctx context.Context, l *lostSite) error {
 	if _, err := ledger.ParseRecord("restore 0 " + l.cause + " 0 " + ledger.EmptyRoot.String() + " - -"); err != nil {
 		return cli.Fail(cli.ExitUsage, "config_invalid", "give one word", "cause %q: %v", l.cause, err)
 	}
+	if _, err := formats.Check(l.dir); err != nil {
+		return err
+	}
 	if hasHistory(l.dir) {
 		return hasLedger(l.dir)
 	}

@@ -239,8 +239,8 @@ func (s *site) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return cli.Fail(cli.ExitStore, "store_no_permission", "grant it, or choose another --data", "cannot make %s: %v", cfg.DataDir, err)
+	if err := prepareDir(cfg.DataDir, s.log); err != nil {
+		return err
 	}
 	if s.tpm, err = openTPM(cfg.TPMDevice); err != nil {
 		return err

@@ -27,6 +27,9 @@ func (a *app) supersede(dir string, replies []string) error {
 	case hasSiteKey(keys):
 		return cli.Fail(cli.ExitUsage, "config_invalid", "restore with --reports, or choose a new --data", "%s holds a site key: its ledger can go on", keys)
 	}
+	if _, err := formats.Check(dir); err != nil {
+		return err
+	}
 	f := readImport(replies[0], false)
 	if f.Err != nil {
 		return f.Err

@@ -95,6 +95,9 @@ func withTPM(folder string, f func(t *tpm.TPM) error) error {
 // readKeys reads the keys of a data directory for a command that has no
 // configuration.
 func readKeys(dir string) (k *siteKeys, err error) {
+	if _, err := formats.Check(dir); err != nil {
+		return nil, err
+	}
 	err = withTPM(filepath.Join(dir, keysDir), func(t *tpm.TPM) (err error) {
 		k, err = readKeysWith(dir, t)
 		return err

@@ -24,6 +24,9 @@ const version = 1
 // ErrInUse: another process has the book open, the daemon most likely.
 var ErrInUse = errors.New("nodes and tokens are in use by another process")
 
+// ErrNewer: a newer program wrote the book. Install that.
+var ErrNewer = errors.New("nodes and tokens are of a newer version")
+
 // A Book is the nodes, tokens and operators of one site. It may be used from several
 // goroutines; a change is on the disk when the method that makes it returns.
 type Book struct {
@@ -48,7 +51,7 @@ type content struct {
 // Open reads the book of a data directory and holds it until Close. Keys is the
 // folder of the site's private keys. now is the clock; nil: time.Now.
 //
-// Errors: [ErrInUse].
+// Errors: [ErrInUse], [ErrNewer].
 func Open(dir, keys string, now func() time.Time) (*Book, error) {
 	if now == nil {
 		now = time.Now
@@ -79,6 +82,10 @@ func (b *Book) read() error {
 	}
 	if err != nil {
 		return err
+	}
+	var head struct{ Version int } // first: what else a newer one holds nobody knows
+	if json.Unmarshal(data, &head) == nil && head.Version > version {
+		return fmt.Errorf("%w: %s has version %d, this program reads %d", ErrNewer, path, head.Version, version)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
