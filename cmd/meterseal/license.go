@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/events"
+	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/systemd"
 	"github.com/meterseal/meterseal/ledger"
@@ -273,7 +274,7 @@ func (s *site) facts(st *projections.Status, t *terms) license.Facts {
 func (s *site) catchUp(ctx context.Context) error {
 	var disp []events.Disposition
 	job := systemd.Job{Log: s.log}
-	for g, err := range s.groups(ctx, s.store.Cursor().Seq) {
+	for g, err := range stream.Ahead(s.stored(ctx, s.store.Cursor().Seq)) {
 		if err != nil {
 			return err
 		}

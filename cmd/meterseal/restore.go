@@ -408,7 +408,7 @@ func sameLedger(keys *siteKeys, dir string, fresh *projections.Store) error {
 func (a *app) foldAll(ctx context.Context, str *stream.Stream, store *projections.Store, total uint64) error {
 	bar := a.progress("rebuild", int64(total))
 	defer bar.finish()
-	for g, err := range str.Read(ctx, 0) {
+	for g, err := range stream.Ahead(str.Read(ctx, 0)) {
 		if err != nil {
 			return err
 		}

@@ -594,10 +594,14 @@ func (s *site) closeParts(ctx context.Context) error {
 // groups reads the stream for the projections: after 0 from the oldest group that
 // is kept.
 func (s *site) groups(ctx context.Context, after uint64) iter.Seq2[projections.Stored, error] {
+	return storedGroups(s.stored(ctx, after))
+}
+
+func (s *site) stored(ctx context.Context, after uint64) iter.Seq2[stream.Stored, error] {
 	if after == 0 {
-		return storedGroups(s.stream.ReadKept(ctx))
+		return s.stream.ReadKept(ctx)
 	}
-	return storedGroups(s.stream.Read(ctx, after))
+	return s.stream.Read(ctx, after)
 }
 
 func storedGroups(in iter.Seq2[stream.Stored, error]) iter.Seq2[projections.Stored, error] {
