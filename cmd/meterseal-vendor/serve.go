@@ -17,11 +17,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/mailer"
 	"github.com/meterseal/meterseal/internal/systemd"
 	"github.com/meterseal/meterseal/portal"
 	"github.com/meterseal/meterseal/portal/api"
 	"github.com/meterseal/meterseal/portal/gate"
-	"github.com/meterseal/meterseal/portal/notify"
 	"github.com/meterseal/meterseal/portal/web"
 )
 
@@ -69,7 +69,7 @@ type server struct {
 	listen  string
 	tls     *tls.Config // nil: plain
 	log     *slog.Logger
-	smtp    notify.SMTP
+	smtp    mailer.Relay
 	behind  *background
 	portal  *portal.Portal // nil: not made yet
 	handler atomic.Pointer[http.Handler]

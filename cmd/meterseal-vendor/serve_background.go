@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/mailer"
 	"github.com/meterseal/meterseal/portal/notify"
 )
 
@@ -70,7 +71,7 @@ func (b *background) serveMetrics(s *server, address string) error {
 
 // readMail reads what vendor.yaml says of the mail server.
 func (s *server) readMail() (err error) {
-	s.smtp = notify.SMTP{Host: s.d.SMTPHost, From: s.d.SMTPFrom, User: s.d.SMTPUser}
+	s.smtp = mailer.Relay{Host: s.d.SMTPHost, From: s.d.SMTPFrom, User: s.d.SMTPUser}
 	if s.d.SMTPPasswordFile == "" {
 		return nil
 	}

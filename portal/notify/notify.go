@@ -2,11 +2,13 @@ package notify
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/meterseal/meterseal/internal/mailer"
 	"github.com/meterseal/meterseal/portal"
 )
 
@@ -17,8 +19,8 @@ type Options struct {
 	PublicURL string
 	// Private lets webhooks go to loopback, link-local and private addresses.
 	Private bool
-	// SMTP is where mails are handed in; the zero value: they wait.
-	SMTP SMTP
+	// SMTP is where mails are handed in; without a host they wait.
+	SMTP mailer.Relay
 	// Every is how often the portal is asked what is due; 0: 2 s. Reminders are
 	// looked for once a minute.
 	Every time.Duration
@@ -58,8 +60,10 @@ func New(o Options) (*Sender, error) {
 	if o.Count == nil {
 		o.Count = func(string, string) {}
 	}
-	if err := o.SMTP.Check(); err != nil {
-		return nil, err
+	if o.SMTP.Host != "" {
+		if err := o.SMTP.Check(); err != nil {
+			return nil, fmt.Errorf("smtp_host, smtp_from: %w", err)
+		}
 	}
 	return &Sender{Options: o, client: newClient(o.Private)}, nil
 }
@@ -134,7 +138,7 @@ func (s *Sender) deliver(ctx context.Context, d portal.Delivery) {
 }
 
 func (s *Sender) mail(ctx context.Context, m portal.Mail) {
-	failed := s.SMTP.Send(ctx, m, s.Now())
+	failed := s.SMTP.Send(ctx, mailer.Message{ID: m.ID, To: []string{m.Address}, Subject: m.Subject, Body: m.Body}, s.Now())
 	result := "delivered"
 	if failed != nil {
 		result = "failed"
