@@ -32,6 +32,8 @@ var wantRights = map[string]access.Right{
 	"POST /v1/consume":                       access.Events,
 	"GET /v1/allow":                          access.Allow,
 	"POST /v1/report":                        access.Report,
+	"GET /v1/exports":                        access.Read,
+	"POST /v1/exports/{name}/run":            access.Report,
 	"POST /v1/reply":                         access.Import,
 	"POST /v1/activation":                    access.Import,
 	"POST /v1/prune":                         access.Admin,
@@ -74,7 +76,7 @@ func everyRoute(t *testing.T, change ...func(*console.Options)) (*site, *access.
 	seats := &lender{}
 	s := newSite(t, append([]func(*console.Options){func(o *console.Options) {
 		o.Tokens, o.LoopbackToken, o.Seats = book, true, seats
-		o.Accounts, o.Variables = noAccounts{}, noVariables{}
+		o.Accounts, o.Variables, o.Exports = noAccounts{}, noVariables{}, noExports{}
 		o.Licensing = &licensed{license: &license.License{}, now: func() time.Time { return testStart }}
 	}}, change...)...)
 	seats.s = s

@@ -118,6 +118,8 @@ type Options struct {
 	Licensing Licensing
 	// Seats lends floating seats; nil: pools and holders can only be read here.
 	Seats Seats
+	// Exports are the jobs that export by themselves; nil: there are no routes for them.
+	Exports Exports
 	// Variables has the device variables; nil: there are no routes for them.
 	Variables Variables
 	// Refused is why the daemon refused to start and only holds (on_refusal: hold).

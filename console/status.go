@@ -95,6 +95,7 @@ type Status struct {
 	Variables     map[string]string `json:"variables,omitempty" doc:"device variables, which the next boot record carries"`
 	Rejected      map[string]int64  `json:"rejected" doc:"refusals that are not yet in a record, by reason"`
 	Store         map[string]int64  `json:"store,omitempty" doc:"sizes in bytes"`
+	Exports       []ExportStatus    `json:"exports" nullable:"false" doc:"by a schedule; GET /v1/exports has their runs"`
 }
 
 // InstanceStatus is one daemon of the cluster.
@@ -204,7 +205,7 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, q values) err
 		ServiceStatus: state, Reason: reason, Site: s.Site, Version: s.Version, Time: s.Now().UTC(),
 		License:   s.license(),
 		Instances: []InstanceStatus{{s.Instance, state, s.Version, s.Started.UTC()}},
-		Nodes:     []NodeStatus{}, Meters: []MeterStatus{}, Pools: []PoolStatus{}, Rejected: map[string]int64{},
+		Nodes:     []NodeStatus{}, Meters: []MeterStatus{}, Pools: []PoolStatus{}, Rejected: map[string]int64{}, Exports: s.exportStates(),
 	}
 	if s.Sizes != nil {
 		out.Store = s.Sizes()

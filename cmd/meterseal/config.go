@@ -17,6 +17,7 @@ import (
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/exporter"
 	"github.com/meterseal/meterseal/internal/machine"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/license"
@@ -49,6 +50,8 @@ type Config struct {
 	Meters                   []events.Meter
 	Pools                    []license.Pool // of floating seats; they count while there is no license
 	Variables                ledger.Attrs   // device variables, by name
+	Exports                  []exporter.Job
+	Inbox                    exporter.Inbox // its folder is absolute; "": none
 	LogFormat                string
 	LogLevel                 string
 	License                  LicenseConfig
@@ -210,6 +213,16 @@ var settings = []setting{
 		}
 		return nil
 	}},
+	{"inbox.folder", "", "", "folder that replies are taken from; empty: none", text(func(c *Config) *string { return &c.Inbox.Folder })},
+	{"inbox.every", "", "10s", "how often it is looked at; a file that changed since then waits", func(c *Config, v string) error {
+		if err := span(func(c *Config) *time.Duration { return &c.Inbox.Every })(c, v); err != nil {
+			return err
+		}
+		if c.Inbox.Every < time.Second {
+			return fmt.Errorf("is %q, want 1s or more", v)
+		}
+		return nil
+	}},
 	{"compat.openmeter", "", "true", "take CloudEvents of OpenMeter's SDKs at POST /api/v1/events", truth(func(c *Config) *bool { return &c.OpenMeter })},
 	{"tpm.device", "", "", "TPM 2.0 that seals the site key and counts starts, a device (/dev/tpmrm0) or a unix socket; empty: none", absolutePath(func(c *Config) *string { return &c.TPMDevice })},
 	{"bindings.names", "", "", "what of this machine goes into boot records, as hashes: names with commas between them", bindingNames},
@@ -287,6 +300,7 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 	problems = append(problems, c.loadMeters(cmd, file)...)
 	problems = append(problems, c.loadPools(cmd, file)...)
 	problems = append(problems, c.loadVariables(cmd, file)...)
+	problems = append(problems, c.loadExports(file)...)
 	problems = append(problems, c.contradictions()...)
 	slices.SortStableFunc(problems, func(a, b string) int { return cmp.Compare(c.lineOf(a), c.lineOf(b)) })
 	if len(problems) > 0 {
@@ -335,6 +349,11 @@ func (c *Config) makeAbsolute() (err error) {
 	}
 	if c.Database != "" {
 		if c.Database, err = c.absolute("usage.database", c.Database); err != nil {
+			return err
+		}
+	}
+	if c.Inbox.Folder != "" {
+		if c.Inbox.Folder, err = c.absolute("inbox.folder", c.Inbox.Folder); err != nil {
 			return err
 		}
 	}

@@ -16,12 +16,14 @@ import (
 	"github.com/meterseal/meterseal/events"
 )
 
-// yamlFile is a parsed file: plain keys with their place, the meters, and the
-// pools of seats.
+// yamlFile is a parsed file: plain keys with their place, the meters, the pools of
+// seats, and the exports.
 type yamlFile struct {
-	plain  map[string]yamlValue
-	meters []yamlMeter
-	pools  []yamlMeter
+	plain   map[string]yamlValue
+	lists   map[string][]yamlValue // lists of values by their key; nil: none may be here
+	meters  []yamlMeter
+	pools   []yamlMeter
+	exports []yamlMeter
 }
 
 type yamlValue struct {
@@ -29,8 +31,10 @@ type yamlValue struct {
 	line, column int
 }
 
+// yamlMeter is an element of a list: a meter, a pool, an export.
 type yamlMeter struct {
 	fields map[string]yamlValue
+	lists  map[string][]yamlValue // of an export
 	dims   []events.MeterDimension
 }
 
@@ -78,10 +82,16 @@ func (f *yamlFile) walk(path, key string, n ast.Node) (err error) {
 		case "seats":
 			f.pools, err = readList(path, k, n.Value)
 			return err
+		case "exports":
+			f.exports, err = readList(path, k, n.Value)
+			return err
 		}
 		return f.walk(path, k, n.Value)
 	case *ast.SequenceNode:
-		return fmt.Errorf("%s: %s is a list, want a value", place(path, n), key)
+		if f.lists == nil {
+			return fmt.Errorf("%s: %s is a list, want a value", place(path, n), key)
+		}
+		return f.list(path, key, n)
 	case *ast.NullNode:
 		return nil
 	}
@@ -93,6 +103,20 @@ func (f *yamlFile) walk(path, key string, n ast.Node) (err error) {
 		return fmt.Errorf("%s: %s stands twice, first in line %d", place(path, n), key, old.line)
 	}
 	f.plain[key] = yamlValue{t.Value, t.Position.Line, t.Position.Column}
+	return nil
+}
+
+// list collects the values of a list.
+func (f *yamlFile) list(path, key string, n *ast.SequenceNode) error {
+	f.lists[key] = []yamlValue{}
+	for _, v := range n.Values {
+		switch v.(type) {
+		case *ast.MappingNode, *ast.MappingValueNode, *ast.SequenceNode:
+			return fmt.Errorf("%s: %s is a list of values, nothing deeper", place(path, v), key)
+		}
+		t := v.GetToken()
+		f.lists[key] = append(f.lists[key], yamlValue{t.Value, t.Position.Line, t.Position.Column})
+	}
 	return nil
 }
 
@@ -110,10 +134,13 @@ func readList(path, key string, n ast.Node) (out []yamlMeter, err error) {
 	}
 	for _, item := range list.Values {
 		one := yamlFile{plain: map[string]yamlValue{}}
+		if key == "exports" {
+			one.lists = map[string][]yamlValue{}
+		}
 		if err := one.walk(path, "", item); err != nil {
 			return nil, err
 		}
-		m := yamlMeter{fields: one.plain}
+		m := yamlMeter{fields: one.plain, lists: one.lists}
 		for k, v := range one.plain {
 			if name, ok := strings.CutPrefix(k, "dimensions."); ok {
 				path, private := strings.CutPrefix(v.value, "private ")

@@ -54,6 +54,9 @@ var (
 	descRefused   = desc("refused_total", "What a listener refused, by reason.", "listener", "reason")
 	descConnected = desc("nodes_known", "Nodes of the ledger.")
 	descBehind    = desc("behind_node", "Whether a node holds a checkpoint that this ledger does not lead to.")
+	descExportEnd = desc("export_last_timestamp_seconds", "When an export by a schedule last ended well.", "job")
+	descExportDue = desc("export_next_timestamp_seconds", "The first period of an export that is not done.", "job")
+	descExports   = desc("export_runs_total", "Attempts of exports by a schedule, by result.", "job", "result")
 	descSeen      = desc("seen_total", "Statements of nodes by what became of them.", "result")
 )
 
@@ -121,6 +124,7 @@ func (m siteMetrics) Collect(ch chan<- prometheus.Metric) {
 		counter(descDenied, float64(p.DeniedTotal), p.Name)
 	}
 	m.collectLicense(gauge, &st)
+	m.collectExports(gauge, counter)
 	for i, n := range st.Nodes {
 		if i == maxNodeSeries {
 			break
@@ -174,6 +178,20 @@ func (m siteMetrics) collectLicense(gauge func(*prometheus.Desc, float64, ...str
 		if u.OverageRemaining != nil {
 			gauge(descOverage, float64(*u.OverageRemaining), id)
 		}
+	}
+}
+
+// collectExports gives when each export last ended well and comes next, and its
+// attempts by result.
+func (m siteMetrics) collectExports(gauge, counter func(*prometheus.Desc, float64, ...string)) {
+	for _, j := range m.exporter.Status().Exports {
+		if !j.Succeeded.IsZero() {
+			gauge(descExportEnd, unixSeconds(j.Succeeded), j.Name)
+		}
+		gauge(descExportDue, unixSeconds(j.Next), j.Name)
+	}
+	for key, n := range m.exporter.Counts() {
+		counter(descExports, float64(n), key[0], key[1])
 	}
 }
 

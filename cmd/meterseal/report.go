@@ -38,12 +38,13 @@ checkpoint. Nothing is removed and no total changes; with nothing new the same
 bytes come again. Read it before you carry it: it is plain text.`,
 		Example: `  meterseal report export --out site.usage
   meterseal report export --level detailed --out site.usage
+  meterseal report export --quiet --out /srv/outbox/
   meterseal report show site.usage`,
 		Args: cobra.NoArgs,
 	}
 	httpFlags(cmd)
 	f := cmd.Flags()
-	f.StringP("out", "o", "", `file to write, "-" for stdout; empty: its own name`)
+	f.StringP("out", "o", "", `file to write, "-" for stdout; empty or a folder: its own name`)
 	f.Uint64("from", 0, "begin at this accepted size, when a receipt was lost; 0: the whole ledger (default where the last receipt ended)")
 	f.String("level", "", "standard (no user data), pseudonymous or detailed (default usage.level)")
 	f.Bool("close-now", false, "close the open windows first (for tests and demonstrations)")
@@ -98,12 +99,13 @@ func (a *app) exportReport(ctx context.Context, c *httpClient, q url.Values, out
 // saveReport writes the report in an answer of the daemon.
 func (a *app) saveReport(resp *http.Response, out string, wrap export.WrapOptions, force bool) (err error) {
 	defer resp.Body.Close()
-	if out == "" {
+	if out == "" || isFolder(out) {
 		_, p, err := mime.ParseMediaType(resp.Header.Get("Content-Disposition"))
-		if out = filepath.Base(p["filename"]); err != nil || out == "." {
-			return errors.New("the daemon named no file; use --out")
+		name := filepath.Base(p["filename"])
+		if err != nil || name == "." {
+			return errors.New("the daemon named no file; use --out FILE")
 		}
-		out += wrap.Suffix()
+		out = filepath.Join(out, name+wrap.Suffix())
 	}
 	text, file, size := sha256.New(), sha256.New(), int64(0)
 	write := func(to io.Writer) error {
@@ -126,7 +128,20 @@ func (a *app) saveReport(resp *http.Response, out string, wrap export.WrapOption
 	return a.describeExport(out, size, text.Sum(nil), file.Sum(nil))
 }
 
+// isFolder tells whether --out names a folder: one that is there, or by its end.
+func isFolder(path string) bool {
+	if path != "" && os.IsPathSeparator(path[len(path)-1]) {
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// describeExport says what the file is; to cron, with --quiet, nothing.
 func (a *app) describeExport(path string, size int64, text, file []byte) error {
+	if a.Quiet {
+		return nil
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -147,9 +162,6 @@ func (a *app) describeExport(path string, size int64, text, file []byte) error {
 	fmt.Fprintf(w, "sha256    %x\n", text)
 	if string(text) != string(file) {
 		fmt.Fprintf(w, "  of file %x\n", file)
-	}
-	if a.Quiet {
-		return nil
 	}
 	fmt.Fprintf(w, "next      read it, then carry it to your vendor:\n          %s report show %s\n", a.Called, path)
 	return nil

@@ -124,6 +124,9 @@ func (a *app) configCommand() *cobra.Command {
 		for _, m := range c.Meters {
 			t.Add("meter "+m.ID, "", m.Aggregation.String())
 		}
+		for _, j := range c.Exports {
+			t.Add("export "+j.Name, "", j.Schedule.String()+" in "+j.Schedule.Zone().String()+" to "+j.Folder)
+		}
 		for _, p := range c.Pools {
 			t.Add("seats "+p.Name, "", strconv.FormatUint(p.Count, 10))
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/exporter"
 	"github.com/meterseal/meterseal/internal/machine"
 	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/ledger"
@@ -64,7 +65,8 @@ type site struct {
 	strays       chan stream.Refusal // events in the name of other nodes
 	certificates *certificates       // of the NATS server; nil: it is plain
 
-	usageDB *usageDB // nil: no usage.database
+	usageDB  *usageDB // nil: no usage.database
+	exporter *exporter.Exporter
 
 	importing   sync.Mutex // one import or deactivation at a time
 	variablesMu sync.Mutex // one change of a device variable at a time
@@ -221,7 +223,11 @@ func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.L
 		clockStop: make(chan struct{}), clockDone: make(chan struct{}), published: make(chan struct{}), witnessesRun: make(chan struct{}), asked: newAskMetrics(),
 		refusals: access.NewRefusals(log, nil), strays: make(chan stream.Refusal, 64)}
 	s.witnesses = newWitnesses(s)
-	if err := s.open(ctx); err != nil {
+	err := s.open(ctx)
+	if err == nil {
+		s.exporter, err = exporter.New(s.exporterOptions())
+	}
+	if err != nil {
 		_ = s.closeParts(context.WithoutCancel(ctx)) // err says why; what follows from it would only hide that
 		return nil, err
 	}
@@ -230,6 +236,7 @@ func openSite(ctx context.Context, cfg *Config, clock machine.Clock, log *slog.L
 	go s.watchClock()
 	go s.publishAllowances()
 	go s.witnesses.run(s.witnessesRun)
+	s.exporter.Start()
 	return s, nil
 }
 
@@ -550,6 +557,7 @@ func (s *site) ready() error {
 // close stops taking events, stores and folds what has come, answers, syncs.
 func (s *site) close(ctx context.Context) error {
 	var errs []error
+	s.exporter.Close()
 	close(s.clockStop)
 	<-s.clockDone
 	<-s.published

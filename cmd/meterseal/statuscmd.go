@@ -10,6 +10,7 @@ import (
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/internal/cli"
+	"github.com/meterseal/meterseal/internal/exporter"
 	"github.com/meterseal/meterseal/license"
 )
 
@@ -33,7 +34,14 @@ type statusAnswer struct {
 		Open      uint64     `json:"open"`
 		Rejected  uint64     `json:"rejected"`
 	} `json:"nodes"`
-	Meters []meterAnswer `json:"meters"`
+	Meters  []meterAnswer `json:"meters"`
+	Exports []struct {
+		Name    string    `json:"name"`
+		State   string    `json:"state"`
+		Next    time.Time `json:"next"`
+		Code    string    `json:"code"`
+		Message string    `json:"message"`
+	} `json:"exports"`
 }
 
 type meterAnswer struct {
@@ -51,11 +59,12 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "State of the daemon, its license, ledger and nodes",
-		Long: `Ask the daemon how it is. Exit code: 0 active; 5 a warning, service goes on;
-4 the license gives no service (an evaluating site too, which counts
-everything); 7 the ledger is older than what was accepted; 8 a newer program is
-needed; 1 when no daemon answers. With --warn 30d it is also 5 when the license
-ends or a report is due within that time.`,
+		Long: `Ask the daemon how it is. Exit code: 0 active; 5 a warning, service goes on,
+as when an export by a schedule fails; 4 the license gives no service (an
+evaluating site too, which counts everything); 7 the ledger is older than what
+was accepted; 8 a newer program is needed; 1 when no daemon answers. With
+--warn 30d it is also 5 when the license ends or a report is due within that
+time.`,
 		Example: `  meterseal status
   meterseal status --warn 30d || mail -s "meterseal: $?" ops`,
 		Args: cobra.NoArgs,
@@ -102,8 +111,16 @@ ends or a report is due within that time.`,
 // exit is the exit code: that of the state, or a warning ahead of a date.
 func (s *statusAnswer) exit(ahead time.Duration) int {
 	l := &s.License
-	if l.ExitCode != cli.ExitOK || ahead == 0 {
+	if l.ExitCode != cli.ExitOK {
 		return l.ExitCode
+	}
+	for _, e := range s.Exports {
+		if e.State == exporter.Failing || e.State == exporter.Overdue {
+			return cli.ExitWarning
+		}
+	}
+	if ahead == 0 {
+		return cli.ExitOK
 	}
 	for _, t := range []*time.Time{l.Ends, l.ReportBy, l.NextActionBy} {
 		if t != nil && t.Sub(s.Time) <= ahead {
@@ -136,6 +153,13 @@ func (a *app) printStatus(s *statusAnswer) error {
 	}
 	a.statusLine("ledger", "sealed", cli.Plural(s.Ledger.Records, "record")+", windows closed up to "+closed)
 	fmt.Fprintf(a.Out, "  %s\n", s.Ledger.Origin)
+	for _, e := range s.Exports {
+		text := "next " + e.Next.Format("2006-01-02 15:04 UTC")
+		if e.Code != "" {
+			text = e.Message + " [" + e.Code + "]"
+		}
+		a.statusLine("export "+e.Name, e.State, text)
+	}
 	t := &cli.Table{Columns: []string{"node", "accepted", "counted", "open", "rejected"}, Right: []bool{false, true, true, true, true}}
 	for _, n := range s.Nodes {
 		t.Add(n.Name, cli.Grouped(n.Accepted), cli.Grouped(n.Counted), cli.Grouped(n.Open), cli.Grouped(n.Rejected))

@@ -49,7 +49,7 @@ func codesOf(list []*source) map[string]*codeUse {
 		return found[v]
 	}
 	for _, s := range list {
-		if s.test || !slices.Contains([]string{"events", "events/stream", "export", "ledger", "license", "projections", "console", "portal", "portal/api", "portal/gate", "internal/access", "internal/cli", "meter", "cmd/meterseal", "cmd/meterseal-vendor"}, s.dir) {
+		if s.test || !slices.Contains([]string{"events", "events/stream", "export", "ledger", "license", "projections", "console", "portal", "portal/api", "portal/gate", "internal/access", "internal/cli", "internal/exporter", "meter", "cmd/meterseal", "cmd/meterseal-vendor"}, s.dir) {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
