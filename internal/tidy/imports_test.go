@@ -87,6 +87,7 @@ var policy = []may{
 	{"internal/cli", "what the two programs have in common at the command line", nil, []string{"golang.org/x/term", "github.com/spf13/cobra"}, nil},
 	{"internal/crashtest", "power cuts and killed processes, for tests", nil, []string{pebbleModule + "/vfs/..."}, []string{pebbleModule}},
 	{"internal/datadir", "the version of a data directory", []string{"internal/cli"}, nil, nil},
+	{"internal/doctest", "runs every command and every configuration of the documentation", nil, nil, []string{"github.com/nats-io/nats.go", "golang.org/x/sys/unix"}},
 	{"internal/durablefs", "order of Pebble's marker files", nil, []string{pebbleModule + "/vfs"}, []string{pebbleModule}},
 	{"internal/fakelog", "a log that misbehaves, for tests", []string{"events/stream", "events"}, nil, nil},
 	{"internal/httpapi", "one table of routes serves and describes an HTTP API", nil, []string{huma + "/...", zstdPackage}, nil},
