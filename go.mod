@@ -38,15 +38,17 @@ require (
 	modernc.org/sqlite v1.61.1 // usage.db renderings without cgo
 )
 
-// Tests and benchmarks only: not linked into a released binary.
+// Tests, benchmarks and packages only: not linked into a released binary.
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // bench: latency percentiles
 	github.com/chromedp/cdproto v0.159.0 // the protocol of Chromium, for what chromedp has no word for
 	github.com/chromedp/chromedp v0.23.0 // drives the Chromium in which the portal's pages are tested
+	github.com/cpuguy83/go-md2man/v2 v2.0.6 // man pages out of Markdown; cobra writes its own with it
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // sign-in of that SMTP server
 	github.com/emersion/go-smtp v0.25.1 // an SMTP server that the portal's mails are handed to
 	github.com/google/go-cmp v0.7.0 // readable differences in tests
 	github.com/rogpeppe/go-internal v1.16.0 // testscript: stories of the commands
+	github.com/spf13/pflag v1.0.10 // flags of commands, as their man pages list them
 	github.com/transparency-dev/merkle v0.0.2 // a second implementation that the tree is compared with
 	pgregory.net/rapid v1.3.0 // property tests and state machines
 )
@@ -99,11 +101,12 @@ require (
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
+	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
-	github.com/spf13/pflag v1.0.10 // indirect
 	github.com/tinylib/msgp v1.6.4 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/exp v0.0.0-20261011100332-faecfb24eb49 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect

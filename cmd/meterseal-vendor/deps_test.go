@@ -31,6 +31,8 @@ var notLinked = []struct{ path, reason string }{
 	{ours + "internal/scripttest", "the stories: for tests"},
 	{ours + "internal/vectors", "reads test files of the repository"},
 	{ours + "export/exporttest", "holds private keys that everybody has: for tests"},
+	{ours + "internal/gendocs", "man pages are made for packages, by builds with the tag gendocs"},
+	{"github.com/spf13/cobra/doc", "the same"},
 	{"testing/...", "registers flags and keeps test code reachable"},
 	{"net/http/pprof", "serves memory, and so keys, on the default mux"},
 	{"plugin", "code that was not reviewed must not get in beside the vendor's keys"},

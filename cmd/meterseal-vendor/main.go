@@ -1,3 +1,5 @@
+//go:build !gendocs
+
 // Command meterseal-vendor is the vendor's side of Meterseal at the command
 // line: it makes licenses, takes usage reports in and answers them. It only wires
 // packages together; nothing here is worth importing.

@@ -12,7 +12,7 @@ import (
 )
 
 // version is that of the program.
-const version = "1.0.0"
+var version = cli.Version
 
 // programName stands before every message.
 const programName = "meterseal-vendor"

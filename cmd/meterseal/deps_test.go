@@ -26,6 +26,8 @@ var notLinked = []struct{ path, reason, by string }{
 	{"github.com/meterseal/meterseal/internal/vectors", "reads test files of the repository", ""},
 	{"github.com/meterseal/meterseal/events/stream/streamtest", "starts servers without the rules of the product: for tests", ""},
 	{"github.com/meterseal/meterseal/export/exporttest", "holds private keys that everybody has: for tests", ""},
+	{"github.com/meterseal/meterseal/internal/gendocs", "man pages are made for packages, by builds with the tag gendocs", ""},
+	{"github.com/spf13/cobra/doc", "the same", ""},
 	{"testing/...", "registers flags and keeps test code reachable", ""},
 	{"net/http/pprof", "serves memory, and so keys and events, on the default mux, which nobody serves", natsServer},
 	{"expvar", "publishes the command line on the default mux, which nobody serves", natsServer + " " + promClient},

@@ -1,3 +1,5 @@
+//go:build !gendocs
+
 // Command meterseal is the site's side of Meterseal: the daemon that counts,
 // and the commands around it. It only wires packages together; nothing here is
 // worth importing.

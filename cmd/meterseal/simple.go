@@ -16,7 +16,7 @@ import (
 )
 
 // version is that of the program; its documents and records name it.
-const version = "1.0.0"
+var version = cli.Version
 
 func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Version, and the modules it was built from", Args: cobra.NoArgs}

@@ -28,21 +28,7 @@ type Program struct {
 // Run runs root with args and returns the exit code. describe finds code, hint
 // and exit code of an error that is no Failure.
 func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string, describe func(error) *Failure) int {
-	p.Called = calledAs(p.Name)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetUsageTemplate(usageTemplate)
-	root.SetFlagErrorFunc(flagFailure)
-	root.PersistentFlags().BoolVar(&p.Quiet, "quiet", false, "no progress and no hints")
-	root.PersistentFlags().StringVar(&p.Color, "color", "auto", "auto, always or never")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		if p.Color != "auto" && p.Color != "always" && p.Color != "never" {
-			return Fail(ExitUsage, "config_invalid", "use auto, always or never", "--color %s is no choice", p.Color)
-		}
-		return nil
-	}
-	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
-	refine(root)
+	p.Prepare(root)
 	root.SetArgs(args)
 	root.SetIn(p.In)
 	root.SetOut(p.Out)
@@ -58,6 +44,25 @@ func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string, d
 		f.Print(p)
 	}
 	return f.Exit
+}
+
+// Prepare gives root and the commands below it what all of ours have.
+func (p *Program) Prepare(root *cobra.Command) {
+	p.Called = calledAs(p.Name)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetUsageTemplate(usageTemplate)
+	root.SetFlagErrorFunc(flagFailure)
+	root.PersistentFlags().BoolVar(&p.Quiet, "quiet", false, "no progress and no hints")
+	root.PersistentFlags().StringVar(&p.Color, "color", "auto", "auto, always or never")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if p.Color != "auto" && p.Color != "always" && p.Color != "never" {
+			return Fail(ExitUsage, "config_invalid", "use auto, always or never", "--color %s is no choice", p.Color)
+		}
+		return nil
+	}
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	refine(root)
 }
 
 // jsonWanted looks for --json itself: the command line may be what is wrong.
