@@ -250,6 +250,9 @@ func (c *stateCheck) compareRows(report *CheckReport) error {
 				return fmt.Errorf("%w: meter %s: the usage rows by %s are not those of records and open windows", ErrDamaged, m.def.ID, spanNames[span])
 			}
 		}
+		if err := c.s.compareSums(m); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -46,6 +46,8 @@ const (
 	keyTile         = 't' // level(1), n(8) → full tile
 	keyTotalTag     = 'T' // meter, tag → (unique, since the last close)
 	keyRow          = 'U' // span, meter, dimension, start, node, value → usage
+	keySum          = 'u' // as U, node 2^32-1 → usage of all nodes
+	keySumsAt       = 'x' // → cursor of the sums
 	keyVendor       = 'A' // → newest license, receipt, steps of the clock, end
 	keyPruned       = 'w' // → oldest group and record that pruning left
 	keyVersion      = 'v' // → version of this layout

@@ -25,7 +25,7 @@ func (s *Store) load() error {
 	case len(v) != 1 || v[0] != layoutVersion:
 		return fmt.Errorf("%w: %s has layout %v, this program reads %d", ErrNewer, s.opts.Dir, v, layoutVersion)
 	}
-	for _, step := range [...]func() error{s.loadPruned, s.loadCore, s.loadLedger, s.loadMeters, s.loadLimits, s.loadHolds, s.loadVariables, s.loadNodes, s.loadWitnesses, s.loadRejects, s.loadSessions, s.loadSeats, s.loadCells, s.loadIDs, s.loadUnsigned} {
+	for _, step := range [...]func() error{s.loadPruned, s.loadCore, s.loadLedger, s.loadMeters, s.loadLimits, s.loadHolds, s.loadVariables, s.loadNodes, s.loadWitnesses, s.loadRejects, s.loadSessions, s.loadSeats, s.loadCells, s.loadIDs, s.loadUnsigned, s.loadSums} {
 		if err := step(); err != nil {
 			return err
 		}

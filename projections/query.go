@@ -69,12 +69,12 @@ func (s *Store) flushCell(b *pebble.Batch, c *cell) error {
 	c.flushed = now
 	for _, span := range [...]Span{SpanWindow, SpanHour, SpanDay, SpanMonth, SpanTotal} {
 		k := rowKey{span: span, meter: c.key.meter, node: c.key.node, start: span.start(c.key.from)}
-		if err := s.mergeRow(k, &delta, c.meter); err != nil {
+		if err := errors.Join(s.mergeRow(k, &delta, c.meter), s.mergeSums(k, &delta, c.meter)); err != nil {
 			return err
 		}
 		for dk, v := range c.dims {
 			k.name, k.value = dk.name, dk.value
-			if err := s.mergeRow(k, v, c.meter); err != nil {
+			if err := errors.Join(s.mergeRow(k, v, c.meter), s.mergeSums(k, v, c.meter)); err != nil {
 				return err
 			}
 		}

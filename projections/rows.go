@@ -126,7 +126,11 @@ type rowKey struct {
 }
 
 func (k rowKey) append(b []byte) []byte {
-	b = append(b, keyRow, byte(k.span))
+	letter := byte(keyRow)
+	if k.isSum() {
+		letter = keySum
+	}
+	b = append(b, letter, byte(k.span))
 	b = binary.BigEndian.AppendUint32(b, k.meter)
 	b = append(append(b, k.name...), 0)
 	b = binary.BigEndian.AppendUint64(b, uint64(k.start)^1<<63)

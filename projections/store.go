@@ -463,6 +463,7 @@ func (s *Store) writeState(b *pebble.Batch) {
 	cur := st.cursor.append(nil)
 	if string(cur) != string(s.lastCursor) {
 		set(b, []byte{keyCursor}, cur)
+		set(b, []byte{keySumsAt}, cur)
 		s.lastCursor = cur
 	}
 }
