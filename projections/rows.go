@@ -25,6 +25,10 @@ const (
 	SpanDay    Span = 'd'
 	SpanMonth  Span = 'm'
 	SpanTotal  Span = 't'
+
+	// Of these there are no rows; queries make them of others.
+	SpanWeek  Span = 'k'
+	SpanRange Span = 'r'
 )
 
 // start returns where the span that holds a time begins, in s.
