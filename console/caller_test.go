@@ -21,6 +21,7 @@ var wantRights = map[string]access.Right{
 	"GET /v1/sessions":                       access.Read,
 	"POST /v1/sessions/{name}/revert":        access.Admin,
 	"GET /v1/usage":                          access.Read,
+	"GET /v1/usage/series":                   access.Read,
 	"GET /usageReport":                       access.Read,
 	"GET /v1/status":                         access.Read,
 	"GET /v1/checkpoint":                     access.Read,

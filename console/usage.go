@@ -12,7 +12,7 @@ import (
 )
 
 func (s *server) usageRoutes() []route {
-	return []route{{
+	return append(s.seriesRoutes(), []route{{
 		Method: http.MethodGet, Path: "/v1/usage", ID: "getUsage", Right: access.Read,
 		Summary: "What was counted",
 		Doc: "A row per span, meter, and what is kept apart. An event counts in the span of its own time, late or not; the late share and " +
@@ -20,12 +20,13 @@ func (s *server) usageRoutes() []route {
 		Params: []param{
 			{Name: "from", Kind: httpapi.Time, Doc: "spans that begin here or later"},
 			{Name: "to", Kind: httpapi.Time, Doc: "spans that begin before"},
-			{Name: "window", Enum: []string{"day", "window", "hour", "month", "total"}, Doc: "length of a span; total: one row a meter, of all time"},
+			{Name: "window", Enum: []string{"day", "window", "hour", "week", "month", "total"}, Doc: "length of a span; total: one row a meter, of all time"},
+			zoneParam,
 			{Name: "meter", Doc: "this meter only"},
 			{Name: "node", Doc: "this node only"},
 			{Name: "by", Doc: "keep apart: node, or a declared dimension"},
 		},
-		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "Rows by start, meter, node and value", Of: usageAnswer{}}},
+		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "Rows by start, meter, node and value", Of: UsageAnswer{}}},
 		Problems: []int{400, 404, 503},
 		Serve:    s.getUsage,
 	}, {
@@ -39,18 +40,19 @@ func (s *server) usageRoutes() []route {
 		},
 		Problems: []int{503},
 		Serve:    s.getUsageReport,
-	}}
+	}}...)
 }
 
-// usageAnswer is the answer of GET /v1/usage.
-type usageAnswer struct {
-	Rows []usageRow `json:"rows" nullable:"false"`
+// UsageAnswer is the answer of GET /v1/usage.
+type UsageAnswer struct {
+	Rows []UsageRow `json:"rows" nullable:"false"`
 }
 
-// usageRow is one row. Quantities are in the smallest unit of the meter.
-type usageRow struct {
+// UsageRow is one row. Quantities are in the smallest unit of the meter.
+type UsageRow struct {
 	Start        *time.Time        `json:"start,omitempty" doc:"not with window=total"`
 	End          *time.Time        `json:"end,omitempty"`
+	Inexact      bool              `json:"inexact,omitempty" doc:"a window lies across start or end, and counts where it begins"`
 	Meter        string            `json:"meter"`
 	Node         string            `json:"node,omitempty"`
 	Dimensions   map[string]string `json:"dimensions,omitempty" doc:"the dimension of by, with its value"`
@@ -64,7 +66,7 @@ type usageRow struct {
 
 var spans = map[string]projections.Span{
 	"": projections.SpanDay, "window": projections.SpanWindow, "hour": projections.SpanHour, "day": projections.SpanDay,
-	"month": projections.SpanMonth, "total": projections.SpanTotal,
+	"week": projections.SpanWeek, "month": projections.SpanMonth, "total": projections.SpanTotal,
 }
 
 // byNode is the value of `by` that is no dimension.
@@ -74,31 +76,30 @@ func (s *server) getUsage(w http.ResponseWriter, r *http.Request, q values) erro
 	if s.StoreDisabled {
 		return noStore()
 	}
-	ask := projections.Query{From: q.At["from"], To: q.At["to"], Span: spans[q.Text["window"]], Meter: q.Text["meter"], Node: q.Text["node"]}
+	zone, err := zoneOf(q)
+	if err != nil {
+		return err
+	}
+	ask := projections.Query{From: q.At["from"], To: q.At["to"], Span: spans[q.Text["window"]], Zone: zone, Meter: q.Text["meter"], Node: q.Text["node"]}
 	switch {
 	case ask.Span == projections.SpanTotal && (q.Has("from") || q.Has("to")):
 		return badRequest("query.window", "total is of all time and takes neither from nor to", "use window=month or window=day")
 	case q.Has("from") && q.Has("to") && !ask.From.Before(ask.To):
 		return badRequest("query.to", "is not after from", "rows begin at from or later and before to")
 	}
-	switch by := q.Text["by"]; {
-	case by == byNode:
-		ask.ByNode = true
-	case by != "" && !events.ValidDimension(by):
-		return badRequest("query.by", shown(by)+" is neither node nor a dimension", "use the name of a declared dimension")
-	default:
-		ask.By = by
+	if err := byOf(q, &ask); err != nil {
+		return err
 	}
 	list, err := s.Store.Usage(r.Context(), ask)
 	if err != nil {
 		return storeProblem(err)
 	}
-	out := usageAnswer{Rows: make([]usageRow, len(list))}
+	out := UsageAnswer{Rows: make([]UsageRow, len(list))}
 	for i, u := range list {
-		row := usageRow{Meter: u.Meter.ID, Node: u.Node, Quantity: u.Quantity, Count: u.Count,
+		row := UsageRow{Meter: u.Meter.ID, Node: u.Node, Quantity: u.Quantity, Count: u.Count,
 			LateQuantity: u.LateQuantity, LateCount: u.LateCount, Adjusted: u.Adjusted}
 		if ask.Span != projections.SpanTotal {
-			row.Start, row.End = &list[i].Start, &list[i].End
+			row.Start, row.End, row.Inexact = &list[i].Start, &list[i].End, u.Inexact
 		}
 		if net := u.Quantity + u.Adjusted; (net > u.Quantity) == (u.Adjusted > 0) {
 			row.Net = &net

@@ -156,6 +156,7 @@ func TestUsageQuery(t *testing.T) {
 			`{"start":"2022-10-01T00:00:00Z","end":"2022-11-01T00:00:00Z","meter":"render.pages","node":"n2","quantity":200,"count":1,"late_quantity":0,"late_count":0,"adjusted":0,"net":200}`},
 		{"by=format&window=total", `{"meter":"render.pages","dimensions":{"format":"pdf"},"quantity":100,"count":1,"late_quantity":0,"late_count":0,"adjusted":0,"net":100},` +
 			`{"meter":"render.pages","dimensions":{"format":"png"},"quantity":200,"count":1,"late_quantity":0,"late_count":0,"adjusted":0,"net":200}`},
+		{"meter=renders&window=week&zone=Asia/Kolkata", `{"start":"2022-10-02T18:30:00Z","end":"2022-10-09T18:30:00Z","meter":"renders","quantity":1,"count":1,"late_quantity":0,"late_count":0,"adjusted":0,"net":1}`},
 		{"window=hour&from=2030-01-01T00:00:00Z", ""},
 	}
 	for _, tt := range tests {
@@ -165,11 +166,11 @@ func TestUsageQuery(t *testing.T) {
 	}
 	s.get("/v1/usage?meter=nope").refusedAs(http.StatusNotFound, "not_found")
 	s.get("/v1/usage?node=nope").refusedAs(http.StatusNotFound, "not_found")
-	for _, query := range []string{"window=week", "from=yesterday", "metre=x", "meter=a&meter=b", "window=total&from=2022-10-06T00:00:00Z", "by=-", "a=%zz",
+	for _, query := range []string{"window=year", "zone=Mars/Base", "from=yesterday", "metre=x", "meter=a&meter=b", "window=total&from=2022-10-06T00:00:00Z", "by=-", "a=%zz",
 		"from=2022-10-06T00:00:00Z&to=2022-10-06T00:00:00Z"} {
 		s.get("/v1/usage?"+query).refusedAs(http.StatusBadRequest, "malformed")
 	}
-	if p := s.get("/v1/usage?window=week&metre=x").refusedAs(http.StatusBadRequest, "malformed"); len(p.Errors) != 2 {
+	if p := s.get("/v1/usage?window=year&metre=x").refusedAs(http.StatusBadRequest, "malformed"); len(p.Errors) != 2 {
 		t.Errorf("errors = %+v, want both parameters", p.Errors)
 	}
 }

@@ -23,6 +23,8 @@ type Query struct {
 	// Span of each row. Empty: SpanDay. A row of SpanWeek begins on a Monday;
 	// SpanRange gives one row, of From to To, which must be set.
 	Span Span
+	// Cut includes the part of a step that From or To cuts off.
+	Cut bool
 	// Zone is that in which days, weeks and months begin; nil: UTC. With windows of
 	// 15 minutes or less each of them is an exact sum.
 	Zone *time.Location
@@ -232,18 +234,41 @@ func (u *usageQuery) edges(from, to int64) []int64 {
 	if u.q.Span == SpanRange {
 		return []int64{from, to}
 	}
+	var list []int64
 	at := u.q.Span.in(from, u.window, u.q.Zone)
 	if at < from {
-		at = u.q.Span.next(at, u.window, u.q.Zone)
+		if at = u.q.Span.next(at, u.window, u.q.Zone); u.q.Cut && from == u.q.From.Unix() {
+			list = append(list, from)
+		}
 	}
-	var list []int64
 	for ; at < to; at = u.q.Span.next(at, u.window, u.q.Zone) {
 		list = append(list, at)
 	}
 	if len(list) == 0 {
 		return nil
 	}
+	if u.q.Cut && !u.q.To.IsZero() {
+		at = min(at, u.q.To.Unix())
+	}
 	return append(list, at)
+}
+
+// Steps returns where the steps of q between From and to begin, and where the last
+// one ends; window is that of the ledger.
+func (q Query) Steps(window time.Duration, to time.Time) []time.Time {
+	u := usageQuery{q: q, window: int64(window / time.Second)}
+	var list []time.Time
+	for _, at := range u.edges(q.From.Unix(), to.Unix()) {
+		list = append(list, time.Unix(at, 0).UTC())
+	}
+	return list
+}
+
+// Window returns the length of a window.
+func (s *Store) Window() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Duration(s.st.windowSeconds()) * time.Second
 }
 
 // A part is a stretch of rows of one span: from <= start < to.

@@ -15,6 +15,7 @@ import (
 type usageRow struct {
 	Start        *time.Time        `json:"start,omitempty"`
 	End          *time.Time        `json:"end,omitempty"`
+	Inexact      bool              `json:"inexact,omitempty"`
 	Meter        string            `json:"meter"`
 	Node         string            `json:"node,omitempty"`
 	Dimensions   map[string]string `json:"dimensions,omitempty"`
@@ -36,6 +37,7 @@ func (a *app) usageCommand() *cobra.Command {
 		Short: "What was counted",
 		Example: `  meterseal usage                                # per day and meter
   meterseal usage --window hour --node n1 --from 2026-11-01T00:00:00Z
+  meterseal usage --window month --zone Europe/Berlin --from 2026-01-01
   meterseal usage --window total --json
   meterseal usage --by node -o csv`,
 		Args: cobra.NoArgs,
@@ -43,9 +45,10 @@ func (a *app) usageCommand() *cobra.Command {
 	httpFlags(cmd)
 	cli.OutputFlags(cmd)
 	f := cmd.Flags()
-	f.String("window", "day", "length of a row: window, hour, day, month or total")
-	f.String("from", "", "first instant (RFC 3339)")
-	f.String("to", "", "instant after the last (RFC 3339)")
+	f.String("window", "day", "length of a row: window, hour, day, week, month, total")
+	f.String("zone", "", "time zone of days, weeks and months (IANA); empty: UTC")
+	f.String("from", "", "first instant (RFC 3339), or day of the zone")
+	f.String("to", "", "instant after the last (RFC 3339), or day of the zone")
 	f.String("meter", "", "this meter only")
 	f.String("node", "", "this node only")
 	f.String("by", "", "keep apart: node, or a declared dimension")
@@ -59,9 +62,18 @@ func (a *app) usageCommand() *cobra.Command {
 			return err
 		}
 		q := url.Values{}
-		for _, name := range []string{"window", "from", "to", "meter", "node", "by"} {
+		for _, name := range []string{"window", "zone", "from", "to", "meter", "node", "by"} {
 			if v, _ := f.GetString(name); v != "" {
 				q.Set(name, v)
+			}
+		}
+		zone, err := time.LoadLocation(q.Get("zone"))
+		if err != nil {
+			return cli.Fail(cli.ExitUsage, "config_invalid", "use a name of the IANA database, such as Europe/Berlin", "--zone %q is no time zone", q.Get("zone"))
+		}
+		for _, name := range []string{"from", "to"} { // a day begins at midnight of the zone
+			if day, err := time.ParseInLocation(time.DateOnly, q.Get(name), zone); err == nil {
+				q.Set(name, day.Format(time.RFC3339))
 			}
 		}
 		var answer usageAnswer
@@ -72,12 +84,12 @@ func (a *app) usageCommand() *cobra.Command {
 			return cli.PrintJSON(a.Out, answer)
 		}
 		headers, _ := f.GetBool("no-headers")
-		return answer.table(form == "csv", q.Get("by")).Print(a.Out, form, !headers)
+		return answer.table(form == "csv", q.Get("by"), zone).Print(a.Out, form, !headers)
 	}
 	return cmd
 }
 
-func (u *usageAnswer) table(plain bool, by string) *cli.Table {
+func (u *usageAnswer) table(plain bool, by string, zone *time.Location) *cli.Table {
 	t := &cli.Table{Columns: []string{"start", "meter"}, Right: []bool{false, false}}
 	if by != "" {
 		t.Columns, t.Right = append(t.Columns, by), append(t.Right, false)
@@ -99,12 +111,16 @@ func (u *usageAnswer) table(plain bool, by string) *cli.Table {
 	for _, r := range u.Rows {
 		start := "all time"
 		if r.Start != nil {
-			start = r.Start.Format("2006-01-02 15:04")
-			if r.End != nil && r.End.Sub(*r.Start) >= 24*time.Hour {
-				start = r.Start.Format(time.DateOnly)
+			at := r.Start.In(zone)
+			start = at.Format("2006-01-02 15:04")
+			if r.End != nil && r.End.Sub(*r.Start) >= 23*time.Hour {
+				start = at.Format(time.DateOnly)
 			}
 			if plain {
-				start = r.Start.Format(time.RFC3339)
+				start = at.Format(time.RFC3339)
+			}
+			if r.Inexact && !plain {
+				start += " ~"
 			}
 		}
 		cells := []string{start, r.Meter}
