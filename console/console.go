@@ -132,6 +132,8 @@ type Options struct {
 	// position of its group when that is folded; nil: sessions cannot be reverted
 	// here.
 	Control func(ctx context.Context, line string) (seq uint64, err error)
+	// Checks recomputes the ledger; nil: there are no routes for that.
+	Checks LedgerChecks
 	// Backup writes a consistent archive of the running site, without its
 	// private keys, to w; nil: there is no such route.
 	Backup func(ctx context.Context, w io.Writer) error

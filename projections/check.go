@@ -33,8 +33,8 @@ type CheckReport struct {
 // kept checkpoint's root, the account and totals (ledger.Audit), the accounts and
 // totals of the state and the usage rows; and with groups, from the raw events,
 // the root of every record and open cell that still has them, and the sums that
-// the closes put under the ledger. Progress is called now and then with the
-// records done.
+// the closes put under the ledger. Progress is called now and then; a record counts
+// half when it is read, and whole when its raw events are.
 //
 // Errors: [*RecordError] names the first record that does not hold; everything
 // else that is wrong wraps [ErrDamaged].
@@ -49,7 +49,7 @@ func (s *Store) Check(ctx context.Context, groups Groups, progress func(done, to
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{s: s, r: &CheckReport{Records: size}, audit: ledger.NewAudit(0, nil), tiler: ledger.NewTiler()}
+	c := &checker{s: s, r: &CheckReport{Records: size}, audit: ledger.NewAudit(0, nil), tiler: ledger.NewTiler(), progress: progress}
 	if err := c.begin(size); err != nil {
 		return c.r, err
 	}
@@ -57,7 +57,7 @@ func (s *Store) Check(ctx context.Context, groups Groups, progress func(done, to
 	if err := c.state.begin(s); err != nil {
 		return c.r, err
 	}
-	if err := c.records(ctx, size, progress); err != nil {
+	if err := c.records(ctx, size); err != nil {
 		return c.r, err
 	}
 	if got := c.frontier.Root(); got != root {
@@ -89,7 +89,11 @@ type checker struct {
 	state    stateCheck
 	closes   []closeCursor // what the closes say of the stream, in order
 	first    uint64        // record with which the check begins
+	progress func(done, total uint64)
 }
+
+// progressEvery is after how many records the progress is told.
+const progressEvery = 10_000
 
 // begin finds where the check begins: at the first record, or, if records were
 // pruned, after the close that stands first now. The hashes before it are in the
@@ -157,7 +161,7 @@ func (c *checker) beginTree(size uint64, lines []string) error {
 	return c.kept(c.first)
 }
 
-func (c *checker) records(ctx context.Context, size uint64, progress func(done, total uint64)) error {
+func (c *checker) records(ctx context.Context, size uint64) error {
 	i := c.first
 	for line, err := range c.s.Records(ctx, i, size) {
 		if err != nil {
@@ -176,8 +180,13 @@ func (c *checker) records(ctx context.Context, size uint64, progress func(done, 
 		if err := c.sum(i, line); err != nil {
 			return &RecordError{Index: i, Reason: err.Error()}
 		}
-		if i++; progress != nil && i%10_000 == 0 {
-			progress(i, size)
+		if i++; i%progressEvery == 0 {
+			if c.progress != nil {
+				c.progress(i/2, size)
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -313,8 +322,10 @@ func (c *checker) rawEvents(ctx context.Context, groups Groups, size uint64) err
 		c.r.RawGone++
 		return true
 	}
-	err = c.s.openRecords(ctx, groups, c.first, size, gone, func(_ uint64, list []OpenedEvent) error {
-		c.r.Opened++
+	err = c.s.openRecords(ctx, groups, c.first, size, gone, func(i uint64, list []OpenedEvent) error {
+		if c.r.Opened++; c.r.Opened%1000 == 0 && c.progress != nil {
+			c.progress((size+i)/2, size)
+		}
 		c.r.Events += uint64(len(list))
 		return ctx.Err()
 	})

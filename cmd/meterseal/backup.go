@@ -144,8 +144,8 @@ func writeKeys(w io.Writer, dir string) error {
 // backup writes the archive without keys: first the projections, then the
 // stream, so that the stream holds everything that the projections have folded.
 func (s *site) backup(ctx context.Context, w io.Writer) error {
-	s.reading.Lock() // a group that leaves meanwhile would be a hole in the backup
-	defer s.reading.Unlock()
+	s.reading.RLock() // a group that leaves meanwhile would be a hole in the backup
+	defer s.reading.RUnlock()
 	dir, err := os.MkdirTemp(s.cfg.DataDir, backupPrefix+"*")
 	if err != nil {
 		return err

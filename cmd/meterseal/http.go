@@ -43,6 +43,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 		return seq, nil
 	}
 	o.Seats, o.Variables, o.Exports = seats{r.site}, variables{r.site}, r.site.exporter
+	o.Checks = checker{r.site}
 	o.Ready, o.Metrics, o.Backup = r.site.ready, newMetrics(r.site), r.site.backup
 	return o
 }

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/ledger"
@@ -23,12 +27,14 @@ func (a *app) ledgerCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Recompute everything from records and raw events",
 		Long: `Recompute every leaf, tile, checkpoint, total and account from the records, and
-the root of every record from the raw events that are still kept. The daemon
-must be stopped. Exit code 7 names the first record that does not hold.`,
-		Example: "  meterseal ledger check --data ./meterseal-data",
+the root of every record from the raw events that are still kept. With --http the
+running daemon does it, from a copy; else the daemon must be stopped. Exit code 7
+names the first record that does not hold.`,
+		Example: "  meterseal ledger check --data ./meterseal-data\n  meterseal ledger check --http http://127.0.0.1:8633",
 		Args:    cobra.NoArgs,
 	}
-	check.Flags().String("data", "./meterseal-data", "data directory")
+	check.Flags().String("data", "./meterseal-data", "data directory whose daemon is stopped")
+	httpFlags(check)
 	cli.FormFlags(check)
 	check.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir, _ := cmd.Flags().GetString("data")
@@ -36,7 +42,22 @@ must be stopped. Exit code 7 names the first record that does not hold.`,
 		if err != nil {
 			return err
 		}
-		return a.withStore(cmd.Context(), dir, func(o *openedStore) error { return a.checkLedger(cmd.Context(), o, form) })
+		if cmd.Flags().Changed("http") {
+			c, err := clientOf(cmd)
+			if err != nil {
+				return err
+			}
+			return a.askCheck(cmd.Context(), c, form)
+		}
+		err = a.withStore(cmd.Context(), dir, func(o *openedStore) error { return a.checkLedger(cmd.Context(), o, form) })
+		if err == nil {
+			return nil
+		}
+		if f := describeError(err); f.Code == "store_in_use" {
+			f.Hint = "ask the daemon: " + a.Called + " ledger check --http URL; or stop it"
+			return f
+		}
+		return err
 	}
 	checkpoint := &cobra.Command{
 		Use:     "checkpoint",
@@ -149,18 +170,32 @@ func (o *openedStore) groups() projections.Groups {
 }
 
 func (a *app) checkLedger(ctx context.Context, o *openedStore, form string) error {
-	bar := a.progress("check", int64(o.store.Status().Records))
+	bar := a.progress("check", "records", int64(o.store.Status().Records))
+	if form == "json" {
+		bar.w, bar.bar = io.Discard, nil
+	}
 	r, err := o.store.Check(ctx, o.groups(), func(done, _ uint64) { bar.set(int64(done)) })
 	bar.finish()
-	var bad *projections.RecordError
-	if errors.As(err, &bad) {
-		return cli.Fail(cli.ExitHistory, "ledger_damaged", `run "meterseal restore --help"`, "record %d: %s", bad.Index, bad.Reason)
-	}
 	if err != nil {
-		return err
+		return checkFailure(err)
 	}
+	return a.sayChecked(checkAnswer(r), form)
+}
+
+// checkFailure says why a ledger does not hold, or could not be checked.
+func checkFailure(err error) *cli.Failure {
+	var bad *projections.RecordError
+	if !errors.As(err, &bad) {
+		return describeError(err)
+	}
+	index := int64(bad.Index)
+	return &cli.Failure{Exit: cli.ExitHistory, Code: "ledger_damaged", Hint: `run "meterseal restore --help"`,
+		Message: fmt.Sprintf("record %d: %s", bad.Index, bad.Reason), Record: &index}
+}
+
+func (a *app) sayChecked(r console.CheckedParts, form string) error {
 	if form == "json" {
-		return cli.PrintJSON(a.Out, checkAnswer(r))
+		return cli.PrintJSON(a.Out, r)
 	}
 	fmt.Fprintf(a.Out, "records     ok  %s, root %s\n", cli.Grouped(r.Records), r.Root)
 	fmt.Fprintf(a.Out, "tree        ok  %s tiles, %s signed checkpoints\n", cli.Grouped(r.Tiles), cli.Grouped(r.Checkpoints))
@@ -169,20 +204,64 @@ func (a *app) checkLedger(ctx context.Context, o *openedStore, form string) erro
 	if r.RawGone > 0 {
 		fmt.Fprintf(a.Out, "; of %s older records they are no longer kept", cli.Grouped(r.RawGone))
 	}
-	_, err = fmt.Fprintf(a.Out, "\nopen        %s events in windows that are not closed\n", cli.Grouped(r.OpenEvents))
+	_, err := fmt.Fprintf(a.Out, "\nopen        %s events in windows that are not closed\n", cli.Grouped(r.OpenEvents))
 	return err
 }
 
-// checkAnswer is the report of "ledger check" as JSON.
-func checkAnswer(r *projections.CheckReport) map[string]any {
-	findings := []map[string]any{}
+// checkAnswer is what a check has looked at, as the API and "ledger check --json"
+// say it.
+func checkAnswer(r *projections.CheckReport) console.CheckedParts {
+	findings := []console.CheckFinding{}
 	for _, f := range r.Findings {
-		findings = append(findings, map[string]any{"code": f.Code, "record": f.Index, "detail": f.Detail})
+		findings = append(findings, console.CheckFinding{Code: f.Code, Record: f.Index, Detail: f.Detail})
 	}
-	return map[string]any{
-		"records": r.Records, "root": r.Root.String(), "tiles": r.Tiles, "checkpoints": r.Checkpoints, "verdict": r.Verdict.String(), "findings": findings,
-		"events": r.Events, "records_opened": r.Opened, "records_without_events": r.RawGone, "open_events": r.OpenEvents,
+	return console.CheckedParts{
+		Records: r.Records, Root: r.Root.String(), Tiles: r.Tiles, Checkpoints: r.Checkpoints, Verdict: r.Verdict.String(), Findings: findings,
+		Events: r.Events, Opened: r.Opened, RawGone: r.RawGone, OpenEvents: r.OpenEvents,
 	}
+}
+
+// askEvery is how often a command asks the daemon how far it is.
+const askEvery = 200 * time.Millisecond
+
+// askCheck has the running daemon check its ledger. Whoever stops waiting for it
+// does not stop it.
+func (a *app) askCheck(ctx context.Context, c *httpClient, form string) error {
+	var k console.LedgerCheck
+	resp, err := c.do(ctx, "POST", "/v1/ledger/check", nil, "", nil)
+	if err != nil {
+		return err
+	}
+	err = json.NewDecoder(resp.Body).Decode(&k)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return err
+	}
+	bar := a.progress("check", "records", int64(k.Total))
+	if form == "json" {
+		bar.w, bar.bar = io.Discard, nil
+	}
+	for k.State == console.CheckRunning {
+		select {
+		case <-ctx.Done():
+			bar.finish()
+			return ctx.Err()
+		case <-time.After(askEvery):
+		}
+		if err := c.getJSON(ctx, "/v1/ledger/check", nil, &k); err != nil {
+			return err
+		}
+		bar.set(int64(k.Done))
+	}
+	bar.finish()
+	if k.State != console.CheckOK {
+		f := &cli.Failure{Exit: cmp.Or(codes[k.Code].exit, cli.ExitError), Code: k.Code, Hint: k.Hint, Message: k.Message}
+		if k.Record != nil {
+			index := int64(*k.Record)
+			f.Record = &index
+		}
+		return f
+	}
+	return a.sayChecked(*k.Result, form)
 }
 
 // opening returns the document that discloses one event.

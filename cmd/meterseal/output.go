@@ -25,22 +25,23 @@ type progress struct {
 	bar   *progressbar.ProgressBar
 	w     io.Writer
 	what  string
+	unit  string // of what is counted: events, records
 	total int64
 	done  int64
 	start time.Time
 	next  time.Time
 }
 
-func (a *app) progress(what string, total int64) *progress {
+func (a *app) progress(what, unit string, total int64) *progress {
 	now := time.Now()
-	p := &progress{w: a.Err, what: what, total: total, start: now, next: now.Add(progressFirst)}
+	p := &progress{w: a.Err, what: what, unit: unit, total: total, start: now, next: now.Add(progressFirst)}
 	if a.Quiet {
 		p.w = io.Discard
 		return p
 	}
 	if f, ok := a.Err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(a.Err), progressbar.OptionSetDescription(what),
-			progressbar.OptionSetWidth(20), progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("events"),
+			progressbar.OptionSetWidth(20), progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(),
 			progressbar.OptionUseANSICodes(false), progressbar.OptionSetElapsedTime(false))
 	}
@@ -64,7 +65,7 @@ func (p *progress) set(done int64) {
 	if rate > 0 && p.total > 0 {
 		eta = (time.Duration(float64(p.total-done)/rate) * time.Second).String()
 	}
-	fmt.Fprintf(p.w, "%s  %d %%  %s events  %s events/s  ETA %s\n", p.what, 100*done/max(p.total, 1), cli.Grouped(done), cli.Grouped(int64(rate)), eta)
+	fmt.Fprintf(p.w, "%s  %d %%  %s %s  %s %[4]s/s  ETA %[6]s\n", p.what, 100*done/max(p.total, 1), cli.Grouped(done), p.unit, cli.Grouped(int64(rate)), eta)
 }
 
 func (p *progress) finish() {

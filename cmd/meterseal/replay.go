@@ -189,7 +189,7 @@ func (a *app) replay(ctx context.Context, file traceFile, o replayOptions) (*rep
 			return nil, err
 		}
 	}
-	bar := a.progress("replay", total)
+	bar := a.progress("replay", "events", total)
 	started := time.Now()
 	var done atomic.Int64
 	g, sending := errgroup.WithContext(ctx)

@@ -406,7 +406,7 @@ func sameLedger(keys *siteKeys, dir string, fresh *projections.Store) error {
 }
 
 func (a *app) foldAll(ctx context.Context, str *stream.Stream, store *projections.Store, total uint64) error {
-	bar := a.progress("rebuild", int64(total))
+	bar := a.progress("rebuild", "events", int64(total))
 	defer bar.finish()
 	for g, err := range stream.Ahead(str.Read(ctx, 0)) {
 		if err != nil {

@@ -68,9 +68,10 @@ type site struct {
 	usageDB  *usageDB // nil: no usage.database
 	exporter *exporter.Exporter
 
-	importing   sync.Mutex // one import or deactivation at a time
-	variablesMu sync.Mutex // one change of a device variable at a time
-	reading     sync.Mutex // the stream is backed up, or groups leave it: never both
+	importing   sync.Mutex   // one import or deactivation at a time
+	variablesMu sync.Mutex   // one change of a device variable at a time
+	reading     sync.RWMutex // the stream is read as a whole, or groups leave it: never both
+	checks      ledgerChecks
 
 	tpm      *tpm.TPM          // nil: none is used
 	bindings []machine.Binding // as read at the start, present ones only
@@ -558,6 +559,7 @@ func (s *site) ready() error {
 func (s *site) close(ctx context.Context) error {
 	var errs []error
 	s.exporter.Close()
+	s.checks.stop()
 	close(s.clockStop)
 	<-s.clockDone
 	<-s.published
