@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/meterseal/meterseal/internal/credential"
 )
 
 const password = "four words of no song"
@@ -16,7 +18,9 @@ const password = "four words of no song"
 func openSessions(t *testing.T) (*Sessions, *Book, *clock) {
 	t.Helper()
 	b, c := openBook(t)
-	return must(NewSessions(b, c.now)), b, c
+	s := must(NewSessions(b, c.now))
+	s.hasher = must(credential.NewHasher(credential.Cost{MemoryKiB: 64, Passes: 1, Threads: 1})) // what a password costs is tested with the hasher
+	return s, b, c
 }
 
 // refusalOf is the code of a refusal; "": there is none.
