@@ -231,6 +231,9 @@ func TestShorterThanSigned(t *testing.T) {
 // A ledger has at most 65,536 nodes: events of one more are refused and counted
 // as of an unknown sender; those that it knows go on, also after a restart.
 func TestNodesAreBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("65,536 nodes take a minute under the race detector, and nothing of it runs at once")
+	}
 	w := newWorld(t, defaults, pages)
 	for first := 0; first < ledger.NodesMax; first += 8192 {
 		var runs []events.Run
