@@ -33,6 +33,11 @@ var wantRights = map[string]access.Right{
 	"POST /v1/consume":                       access.Events,
 	"GET /v1/allow":                          access.Allow,
 	"POST /v1/report":                        access.Report,
+	"POST /v1/report/prepare":                access.Report,
+	"GET /v1/report/lines":                   access.Report,
+	"GET /v1/report/preview":                 access.Read,
+	"GET /v1/reports":                        access.Read,
+	"POST /v1/report/verify":                 access.Read,
 	"GET /v1/exports":                        access.Read,
 	"POST /v1/exports/{name}/run":            access.Report,
 	"POST /v1/reply":                         access.Import,
@@ -77,7 +82,7 @@ func everyRoute(t *testing.T, change ...func(*console.Options)) (*site, *access.
 	seats := &lender{}
 	s := newSite(t, append([]func(*console.Options){func(o *console.Options) {
 		o.Tokens, o.LoopbackToken, o.Seats = book, true, seats
-		o.Accounts, o.Variables, o.Exports = noAccounts{}, noVariables{}, noExports{}
+		o.Accounts, o.Variables, o.Exports, o.Reports = noAccounts{}, noVariables{}, noExports{}, noReports{}
 		o.Licensing = &licensed{license: &license.License{}, now: func() time.Time { return testStart }}
 	}}, change...)...)
 	seats.s = s

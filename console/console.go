@@ -57,6 +57,9 @@ func (r Refusals) Error() string { return strconv.Itoa(len(r)) + " events were r
 type ReportOptions struct {
 	// From is an accepted size to begin at; nil: where the last receipt ended.
 	From *uint64
+	// Until is the size that an earlier close ended with; nil: the ledger is closed
+	// now, and the report ends there.
+	Until *uint64
 	// Level is "standard", "pseudonymous" or "detailed"; empty: as configured.
 	Level string
 	// CloseNow closes the open windows first.
@@ -66,11 +69,19 @@ type ReportOptions struct {
 	Message string
 }
 
+// A Report is a usage report that is whole, and not yet sent.
+type Report struct {
+	PreparedReport
+	// Write writes the text, and Close gives it up: each once.
+	Write func(io.Writer) error
+	Close func()
+}
+
 // Reporter writes usage reports.
 type Reporter interface {
-	// Report decides what the report holds, and returns its file name and what
-	// writes it. Errors of type *Problem or *events.Error are answered as such.
-	Report(ctx context.Context, o ReportOptions) (name string, write func(io.Writer) error, err error)
+	// Report decides what the report holds, and writes it. Errors of type *Problem or
+	// *events.Error are answered as such.
+	Report(ctx context.Context, o ReportOptions) (*Report, error)
 }
 
 // DocumentField maps a meter to a further field of `count` in GET /usageReport.
@@ -81,6 +92,9 @@ type Options struct {
 	Intake   Intake
 	Reporter Reporter
 	Store    *projections.Store
+	// Reports knows what reports say, and which were written; nil: there are no
+	// routes for that.
+	Reports Reports
 	// StoreDisabled says that the daemon runs without a store: it takes no
 	// events and has no numbers.
 	StoreDisabled bool
@@ -161,10 +175,11 @@ type Options struct {
 
 type server struct {
 	Options
-	callers callers
-	hosts   map[string]bool
-	anyIP   bool
-	spec    []byte // the OpenAPI document
+	callers  callers
+	verifies chan struct{} // documents that are verified just now
+	hosts    map[string]bool
+	anyIP    bool
+	spec     []byte // the OpenAPI document
 }
 
 // New returns the handler of the site's HTTP API. Serve it with [NewServer].
@@ -193,7 +208,7 @@ func New(o Options) http.Handler {
 		o.Ready = func() error { return refused }
 	}
 	o.StoreDisabled = o.StoreDisabled || o.Store == nil
-	s := &server{Options: o, hosts: map[string]bool{}, callers: callers{n: map[string]int{}}}
+	s := &server{Options: o, hosts: map[string]bool{}, callers: callers{n: map[string]int{}}, verifies: make(chan struct{}, verifiesAtOnce)}
 	for _, h := range o.Hosts {
 		h = hostName(h)
 		if ip, err := netip.ParseAddr(h); h == "" || (err == nil && ip.IsUnspecified()) {
@@ -239,7 +254,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 	}))
 	next = s.identify(cross.Handler(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, MaxBodyBytes)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyMax(r))
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")

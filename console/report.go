@@ -21,17 +21,16 @@ func (s *server) reportRoutes() []route {
 		Method: http.MethodPost, Path: "/v1/report", ID: "exportReport", Right: access.Report,
 		Summary: "Write a usage report",
 		Doc:     "The report covers closed windows only, removes nothing, and is the same again as long as nothing new is recorded.",
-		Params: []param{
-			{Name: "from", Kind: httpapi.Count, Doc: "an accepted size to begin at, 0 for the whole ledger; else where the last receipt ended"},
-			{Name: "level", Enum: reportLevels, Doc: "what it shows of single events; as configured if not given"},
+		Params: append([]param{
 			{Name: "close_now", Kind: httpapi.Flag, Doc: "first close the open windows: for demonstrations and tests; needs the right admin too"},
 			{Name: "message", Doc: "goes to the log of the site, never into the report"},
-		},
+		}, reportParams[:]...),
 		Body: []content{{MediaType: jsonType, Doc: "instead of parameters", Of: reportBody{}}}, BodyOptional: true,
 		Answers:  []content{{Status: http.StatusOK, MediaType: textType, Doc: "The report; Content-Disposition has its name"}},
 		Problems: []int{400, 404, 409, 413, 415, 422, 503},
 		Serve:    s.postReport,
 	}}
+	list = append(list, s.reportsRoutes()...)
 	if s.Backup == nil {
 		return list
 	}
@@ -45,11 +44,19 @@ func (s *server) reportRoutes() []route {
 	})
 }
 
+// reportParams say which report is meant.
+var reportParams = [...]param{
+	{Name: "from", Kind: httpapi.Count, Doc: "an accepted size to begin at, 0 for the whole ledger; else where the last receipt ended"},
+	{Name: "until", Kind: httpapi.Count, Doc: "the size that an earlier close ended with; else the ledger is closed now"},
+	{Name: "level", Enum: reportLevels, Doc: "what it shows of single events; as configured if not given"},
+}
+
 var reportLevels = []string{"standard", "pseudonymous", "detailed"}
 
 // reportBody is what POST /v1/report takes, as a body or as parameters.
 type reportBody struct {
 	From     *uint64 `json:"from,omitempty" doc:"an accepted size to begin at, 0 for the whole ledger; else where the last receipt ended"`
+	Until    *uint64 `json:"until,omitempty" doc:"the size that an earlier close ended with; else the ledger is closed now"`
 	Level    string  `json:"level,omitempty" enum:"standard,pseudonymous,detailed"`
 	CloseNow bool    `json:"close_now,omitempty" doc:"first close the open windows"`
 	Message  string  `json:"message,omitempty" maxLength:"1024" doc:"goes to the log of the site, never into the report"`
@@ -78,11 +85,7 @@ func (s *server) postReport(w http.ResponseWriter, r *http.Request, q values) er
 	if s.StoreDisabled || s.Reporter == nil {
 		return noStore()
 	}
-	ask := reportBody{Level: q.Text["level"], CloseNow: q.Flag["close_now"], Message: q.Text["message"]}
-	if q.Has("from") {
-		from := q.N["from"]
-		ask.From = &from
-	}
+	ask := reportBody{From: given64(q, "from"), Until: given64(q, "until"), Level: q.Text["level"], CloseNow: q.Flag["close_now"], Message: q.Text["message"]}
 	if given, err := readJSON(r, &ask); err != nil {
 		return err
 	} else if given && r.URL.RawQuery != "" {
@@ -100,16 +103,23 @@ func (s *server) postReport(w http.ResponseWriter, r *http.Request, q values) er
 		}
 	}
 	begin := s.Now()
-	name, write, err := s.Reporter.Report(r.Context(), ReportOptions(ask))
+	rep, err := s.Reporter.Report(r.Context(), ReportOptions(ask))
 	if err != nil {
 		return err
 	}
-	size, err := s.stream(w, textType, name, write)
+	defer rep.Close()
+	size, err := s.stream(w, textType, rep.Name, rep.Write)
 	if err != nil {
 		return err
 	}
-	s.Log.Info("report exported", "path", name, "size", size, "level", cmp.Or(ask.Level, "configured"), "message", ask.Message,
-		"elapsed", s.Now().Sub(begin))
+	s.Log.Info("report exported", "path", rep.Name, "size", size, "level", cmp.Or(ask.Level, "configured"), "message", ask.Message,
+		"operator", CallerOf(r).Operator, "elapsed", s.Now().Sub(begin))
+	if s.Reports != nil {
+		err := s.Reports.KeepExported(ExportedReport{PreparedReport: rep.PreparedReport, Time: begin.UTC(), Who: who(r), Message: ask.Message})
+		if err != nil { // the report has left all the same
+			s.Log.Error("exported report not noted", "path", rep.Name, "err", err)
+		}
+	}
 	return nil
 }
 

@@ -171,11 +171,11 @@ func TestReportCutOff(t *testing.T) {
 
 type breaking string
 
-func (b breaking) Report(context.Context, console.ReportOptions) (string, func(io.Writer) error, error) {
-	return "x.usage", func(w io.Writer) error {
+func (b breaking) Report(context.Context, console.ReportOptions) (*console.Report, error) {
+	return &console.Report{PreparedReport: console.PreparedReport{Name: "x.usage"}, Close: func() {}, Write: func(w io.Writer) error {
 		_, err := io.WriteString(w, string(b))
 		return errors.Join(err, errors.New("disk is gone"))
-	}, nil
+	}}, nil
 }
 
 func TestBackup(t *testing.T) {
@@ -308,7 +308,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 // UPDATE=1 go test ./console.
 func TestOpenAPIDocument(t *testing.T) {
 	h := console.New(console.Options{
-		Version: "1", OpenMeter: true, Metrics: http.NotFoundHandler(), Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{}, Accounts: noAccounts{}, Variables: noVariables{}, Exports: noExports{}, Seats: &lender{},
+		Version: "1", OpenMeter: true, Metrics: http.NotFoundHandler(), Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{}, Accounts: noAccounts{}, Variables: noVariables{}, Exports: noExports{}, Reports: noReports{}, Seats: &lender{},
 	})
 	r := httptest.NewRequest(http.MethodGet, "http://localhost/openapi.json", nil)
 	w := httptest.NewRecorder()

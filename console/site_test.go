@@ -199,15 +199,16 @@ func (s *site) Refuse(node, reason string, data []byte, err error) {
 }
 
 // Report implements console.Reporter with a text that tells what was asked.
-func (s *site) Report(_ context.Context, o console.ReportOptions) (string, func(io.Writer) error, error) {
+func (s *site) Report(_ context.Context, o console.ReportOptions) (*console.Report, error) {
+	name, text := "site-0-5.usage", fmt.Sprintf("meterseal usage-report/v1\nfrom %s level %q close %t\n", fromOf(o), o.Level, o.CloseNow)
 	if s.report != nil {
-		name, text, err := s.report(o)
-		return name, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }, err
+		var err error
+		if name, text, err = s.report(o); err != nil {
+			return nil, err
+		}
 	}
-	return "site-0-5.usage", func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "meterseal usage-report/v1\nfrom %s level %q close %t\n", fromOf(o), o.Level, o.CloseNow)
-		return err
-	}, nil
+	return &console.Report{PreparedReport: console.PreparedReport{Name: name, Level: "standard"}, Close: func() {},
+		Write: func(w io.Writer) error { _, err := io.WriteString(w, text); return err }}, nil
 }
 
 // answer is what came back.

@@ -143,7 +143,7 @@ func WriteOpened(w io.Writer, o *Opened) error {
 		proven += ", which the vendor gave a receipt for"
 	}
 	p.field("proven", "ok   under size %s: %s", group(int64(o.Checkpoint.Size)), proven)
-	p.field("record", "%s: %s", group(int64(o.Index)), recordWords(o.Record))
+	p.field("record", "%s: %s", group(int64(o.Index)), RecordWords(o.Record))
 	p.field("event", "%d of %d: %s", o.Pos+1, o.Count, eventWords(o.Event))
 	if o.Private != nil {
 		p.field("private", "%s", o.Private.AppendLine(nil))

@@ -62,9 +62,17 @@ func (x *explainer) head(h VisitedHead) error {
 	}
 	_ = x.line("", "") // an error stays in the writer, and the last line returns it
 	if h.BaseNote != nil {
-		_ = x.note(h.BaseNote, fmt.Sprintf("the checkpoint that this report continues from: the first %s records, signed by the site and, once accepted, by the vendor", group(int64(h.Base))))
+		_ = x.note(h.BaseNote, oldNoteWords(h.Base))
 	}
-	return x.note(h.Note, fmt.Sprintf("the new checkpoint: %s records and their root, signed by the site", group(int64(h.Size))))
+	return x.note(h.Note, newNoteWords(h.Size))
+}
+
+func oldNoteWords(size uint64) string {
+	return fmt.Sprintf("the checkpoint that this report continues from: the first %s records, signed by the site and, once accepted, by the vendor", group(int64(size)))
+}
+
+func newNoteWords(size uint64) string {
+	return fmt.Sprintf("the new checkpoint: %s records and their root, signed by the site", group(int64(size)))
 }
 
 func (x *explainer) note(note []byte, words string) error {
@@ -98,36 +106,49 @@ func headWords(line string) string {
 }
 
 func (x *explainer) state(line string) error {
-	return x.line("= "+line, "as of the report before: "+recordWords(line))
+	return x.line("= "+line, stateWords(line))
 }
+
+func stateWords(line string) string { return "as of the report before: " + RecordWords(line) }
 
 func (x *explainer) record(v *Visited) error {
 	line := string(v.Line)
-	return x.line(line, group(int64(v.Index))+": "+recordWords(line))
+	return x.line(line, group(int64(v.Index))+": "+RecordWords(line))
 }
 
 func (x *explainer) event(e VisitedEvent) error {
 	if e.Line != "" {
-		_, text, _ := strings.Cut(e.Line, " ")
-		words := "an event that this version cannot read"
-		if parsed, err := ledger.ParseEventLine(text); err == nil {
-			words = "event: " + eventWords(parsed)
-		}
-		if err := x.line("> "+e.Line, words); err != nil {
+		if err := x.line("> "+e.Line, publicWords(e.Line)); err != nil {
 			return err
 		}
 	}
 	if e.Private == "" {
 		return nil
 	}
-	if strings.HasPrefix(e.Private, "- ") {
-		return x.line(">> "+e.Private, "values behind the hashes of the record's bindings")
-	}
-	return x.line(">> "+e.Private, "what a standard or pseudonymous report does not show of it")
+	return x.line(">> "+e.Private, privateWords(e.Private))
 }
 
+// publicWords says what a line of salt and event means.
+func publicWords(line string) string {
+	_, text, _ := strings.Cut(line, " ")
+	parsed, err := ledger.ParseEventLine(text)
+	if err != nil {
+		return "an event that this version cannot read"
+	}
+	return "event: " + eventWords(parsed)
+}
+
+func privateWords(line string) string {
+	if strings.HasPrefix(line, "- ") {
+		return "values behind the hashes of the record's bindings"
+	}
+	return "what a standard or pseudonymous report does not show of it"
+}
+
+const endWords = "number of records, and the SHA-256 of every byte before this line"
+
 func (x *explainer) end(line string) error {
-	return x.line(line, "number of records, and the SHA-256 of every byte before this line")
+	return x.line(line, endWords)
 }
 
 // eventWords says what an event line means.
@@ -148,8 +169,8 @@ func eventWords(e *ledger.EventLine) string {
 	return s
 }
 
-// recordWords says what a record means, in one sentence.
-func recordWords(line string) string {
+// RecordWords says what a record means, in one sentence.
+func RecordWords(line string) string {
 	rec, err := ledger.ParseRecord(line)
 	if err != nil {
 		return "a record that this version cannot read: " + err.Error()
@@ -184,7 +205,7 @@ func usageWords(r *ledger.Usage) string {
 		group(int64(r.Count)), what, group(r.Value))
 }
 
-// siteWords is recordWords for what is not about use.
+// siteWords is RecordWords for what is not about use.
 func siteWords(rec ledger.Record) string {
 	switch r := rec.(type) {
 	case *ledger.Open:

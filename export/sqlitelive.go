@@ -1,10 +1,7 @@
 package export
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -93,28 +90,13 @@ func settleJournal(ctx context.Context, path string) error {
 
 // begin writes head and state lines, and readies the fold for the first record.
 func (l *LiveSQLite) begin() error {
-	var text bytes.Buffer
-	head := &reportWriter{src: l.src, o: l.o, digest: sha256.New(), live: true, w: bufio.NewWriter(&text)}
-	if err := head.head(); err != nil {
-		return err
-	}
-	if err := head.w.Flush(); err != nil {
-		return err
-	}
-	o := VerifyOptions{TrustFile: true, SizeMax: 1 << 62, live: true,
+	v, err := beginLive(l.src, l.o, VerifyOptions{
 		VisitHead:  func(h VisitedHead) error { return l.out.head(h) },
 		VisitState: func(line string) error { return l.out.state(line) },
 		Visit:      func(v *Visited) error { return l.out.record(v) },
 		VisitEvent: func(e VisitedEvent) error { return l.out.event(e) },
-	}
-	l.v = &verifier{o: o, l: newLineReader(reportKind, &text, sizeMax(o))}
-	if err := l.v.begin(); err != nil {
-		return err
-	}
-	line, err := l.v.state()
-	if err == nil && line != nil {
-		err = fmt.Errorf("%w: %.60q among the state lines", ErrDamaged, line)
-	}
+	})
+	l.v = v
 	return err
 }
 

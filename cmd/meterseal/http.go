@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -35,6 +36,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 	o.Sessions = r.sessions
 	o.Licensing, o.Now = licensing{r.site}, r.site.clock.Wall
 	o.Intake, o.Reporter, o.Store, o.Meters = intake{r.site}, reporter{r.site}, r.site.store, r.site.meters.Load
+	o.Reports = &reports{site: r.site}
 	o.Control = func(ctx context.Context, line string) (uint64, error) {
 		seq, err := r.site.gateway.Control(ctx, line)
 		if err != nil {
@@ -114,24 +116,38 @@ func (i intake) Refuse(node, reason string, data []byte, err error) {
 type reporter struct{ *site }
 
 // Report is console.Reporter.
-func (p reporter) Report(ctx context.Context, o console.ReportOptions) (string, func(io.Writer) error, error) {
-	q := reportRequest{from: o.From, closeNow: o.CloseNow, level: p.cfg.Level}
-	if o.Level != "" {
-		level, err := export.ParseLevel(strings.ToLower(o.Level))
-		if err != nil {
-			return "", nil, &console.Problem{Status: 400, Code: "malformed", Message: err.Error(), Hint: "use standard, pseudonymous or detailed"}
-		}
-		q.level = level
+func (p reporter) Report(ctx context.Context, o console.ReportOptions) (*console.Report, error) {
+	q, err := p.reportRequest(o)
+	if err != nil {
+		return nil, err
 	}
 	f, w, err := p.report(ctx, q)
 	if err != nil {
-		return "", nil, reportProblem(err)
+		return nil, reportProblem(err)
 	}
-	return w.Name, func(out io.Writer) error {
-		defer f.Close()
+	return &console.Report{PreparedReport: preparedReport(w), Close: func() { f.Close() }, Write: func(out io.Writer) error {
 		_, err := io.Copy(out, f)
 		return err
-	}, nil
+	}}, nil
+}
+
+// reportRequest reads what is asked for.
+func (s *site) reportRequest(o console.ReportOptions) (reportRequest, error) {
+	q := reportRequest{from: o.From, until: o.Until, closeNow: o.CloseNow, level: s.cfg.Level}
+	if o.Level == "" {
+		return q, nil
+	}
+	level, err := export.ParseLevel(strings.ToLower(o.Level))
+	if err != nil {
+		return q, &console.Problem{Status: 400, Code: "malformed", Message: err.Error(), Hint: "use standard, pseudonymous or detailed"}
+	}
+	q.level = level
+	return q, nil
+}
+
+func preparedReport(w *export.Written) console.PreparedReport {
+	return console.PreparedReport{Name: w.Name, From: w.From, Until: w.To, Level: w.Level.String(), Records: w.Records, Events: w.Events, Bytes: w.Bytes,
+		SHA256: hex.EncodeToString(w.SHA256[:])}
 }
 
 // reportProblem says over HTTP why there is no report.
@@ -145,7 +161,7 @@ func reportProblem(err error) error {
 	case errors.Is(err, projections.ErrPruned):
 		return &console.Problem{Status: 422, Code: "history/base_missing", Message: err.Error(), Hint: "give --from a size that a later receipt covers"}
 	case errors.Is(err, export.ErrRange), errors.Is(err, export.ErrNoCheckpoint):
-		return &console.Problem{Status: 422, Code: "history/base_missing", Message: err.Error(), Hint: "give --from a size after a close, as in an accepted report"}
+		return &console.Problem{Status: 422, Code: "history/base_missing", Message: err.Error(), Hint: "give --from and --until sizes after a close, as in an accepted report"}
 	}
 	return controlError(err)
 }

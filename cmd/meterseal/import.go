@@ -184,16 +184,21 @@ func (im *importing) describe() {
 	}
 	if x := r.Rejection; x != nil {
 		o.Issued = &x.Issued
-		o.Reject = &console.ImportRejected{Code: x.Code, FixBy: x.FixBy, Message: x.Message, How: x.How}
-		if x.Record >= 0 {
-			o.Reject.Record = &x.Record
-		}
-		if x.Last != nil {
-			o.Reject.Last = &x.Last.Size
-		}
+		o.Reject = importRejected(x)
 		return
 	}
 	o.Already = !o.Used
+}
+
+func importRejected(x *export.Rejection) *console.ImportRejected {
+	out := &console.ImportRejected{Code: x.Code, FixBy: x.FixBy, Message: x.Message, How: x.How}
+	if x.Record >= 0 {
+		out.Record = &x.Record
+	}
+	if x.Last != nil {
+		out.Last = &x.Last.Size
+	}
+	return out
 }
 
 func (im *importing) describeLicense() *console.ImportLicense {

@@ -46,6 +46,7 @@ bytes come again. Read it before you carry it: it is plain text.`,
 	f := cmd.Flags()
 	f.StringP("out", "o", "", `file to write, "-" for stdout; empty or a folder: its own name`)
 	f.Uint64("from", 0, "begin at this accepted size, when a receipt was lost; 0: the whole ledger (default where the last receipt ended)")
+	f.Uint64("until", 0, "end at this size of an earlier close (default: close now, and end there)")
 	f.String("level", "", "standard (no user data), pseudonymous or detailed (default usage.level)")
 	f.Bool("close-now", false, "close the open windows first (for tests and demonstrations)")
 	f.Bool("zstd", false, "compress the file (adds .zst to its own name)")
@@ -70,6 +71,9 @@ bytes come again. Read it before you carry it: it is plain text.`,
 		}
 		if from, _ := f.GetUint64("from"); f.Changed("from") {
 			q.Set("from", fmt.Sprint(from))
+		}
+		if until, _ := f.GetUint64("until"); f.Changed("until") {
+			q.Set("until", fmt.Sprint(until))
 		}
 		if now, _ := f.GetBool("close-now"); now {
 			q.Set("close_now", "true")

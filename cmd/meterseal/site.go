@@ -67,6 +67,7 @@ type site struct {
 
 	usageDB  *usageDB // nil: no usage.database
 	exporter *exporter.Exporter
+	exported sync.Mutex // one report is noted at a time
 
 	importing   sync.Mutex   // one import or deactivation at a time
 	variablesMu sync.Mutex   // one change of a device variable at a time

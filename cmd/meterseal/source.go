@@ -143,6 +143,7 @@ func (r *reportSource) boot(index uint64, yield func(export.CellEvent, error) bo
 // reportRequest is what POST /v1/report asks for.
 type reportRequest struct {
 	from     *uint64 // nil: where the newest receipt ended (P-20, P-21)
+	until    *uint64 // nil: the close that is made for it
 	level    export.Level
 	closeNow bool
 }
@@ -152,6 +153,12 @@ type reportRequest struct {
 func (s *site) report(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
 	if s.store.Origin() == "" {
 		return nil, nil, errNotOpen()
+	}
+	if q.until != nil && *q.until <= s.store.LastClose() {
+		return s.writeReport(ctx, q)
+	}
+	if q.until != nil {
+		return nil, nil, fmt.Errorf("%w: no close ended at %d", export.ErrRange, *q.until)
 	}
 	line := "close @"
 	if q.closeNow {
@@ -179,20 +186,30 @@ func (s *site) source(ctx context.Context, from, end uint64) *reportSource {
 	return &reportSource{ctx: ctx, store: s.store, groups: s.groups, site: s, keys: s.store.Status().SiteKeys, from: from, end: end}
 }
 
-// writeReport writes the report up to the newest close.
-func (s *site) writeReport(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
-	from := uint64(0)
+// reportRange returns which records are asked for, up to the newest close unless
+// told otherwise.
+func (s *site) reportRange(q reportRequest) (from, to uint64) {
+	to = s.store.LastClose()
+	if q.until != nil {
+		to = *q.until
+	}
 	if q.from != nil {
-		from = *q.from
-	} else if r := s.store.Status().Receipt; r != nil {
+		return *q.from, to
+	}
+	if r := s.store.Status().Receipt; r != nil {
 		from = r.Size
 	}
+	return from, to
+}
+
+// writeReport writes the report up to the newest close, or the one that is named.
+func (s *site) writeReport(ctx context.Context, q reportRequest) (*os.File, *export.Written, error) {
+	from, to := s.reportRange(q)
 	f, err := os.CreateTemp("", "meterseal-*.usage")
 	if err != nil {
 		return nil, nil, err
 	}
 	_ = os.Remove(f.Name()) // it lives as long as it is open
-	to := s.store.LastClose()
 	w, err := export.WriteReport(f, s.source(ctx, from, to), export.Options{From: from, To: to, Level: q.level})
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
