@@ -27,6 +27,7 @@ require (
 	github.com/schollz/progressbar/v3 v3.19.1 // progress of demo, replay and report on a terminal
 	github.com/spf13/cobra v1.10.2 // commands, help and shell completion
 	github.com/transparency-dev/formats v0.1.1 // C2SP checkpoint and proof formats, as witnesses parse them
+	github.com/yuin/goldmark v1.8.7 // the documentation that site and portal show, out of Markdown
 	go.opentelemetry.io/otel v1.47.0 // attributes of those metrics
 	go.opentelemetry.io/otel/metric v1.47.0 // metrics of the Go package meter: the interface alone, applications bring the rest
 	golang.org/x/crypto v0.58.0 // argon2id: passwords of the portal

@@ -46,7 +46,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 	}
 	o.Seats, o.Variables, o.Exports = seats{r.site}, variables{r.site}, r.site.exporter
 	o.Checks = checker{r.site}
-	o.Ready, o.Metrics, o.Backup = r.site.ready, r.metrics, r.site.backupNoted
+	o.Ready, o.Metrics, o.Backup = r.site.ready, newMetrics(r.site), r.site.backup
 	return o
 }
 
@@ -127,9 +127,6 @@ func (p reporter) Report(ctx context.Context, o console.ReportOptions) (*console
 	}
 	return &console.Report{PreparedReport: preparedReport(w), Close: func() { f.Close() }, Write: func(out io.Writer) error {
 		_, err := io.Copy(out, f)
-		if err == nil {
-			p.note(docExported)
-		}
 		return err
 	}}, nil
 }

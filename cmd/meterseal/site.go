@@ -54,7 +54,6 @@ type site struct {
 	service *stream.Service
 	asked   *askMetrics
 	alerts  alerts
-	watched watched
 	meters  atomic.Pointer[events.Meters]
 	terms   atomic.Pointer[terms]
 	clock   *siteClock
@@ -297,9 +296,6 @@ func (s *site) open(ctx context.Context) error {
 	if err := s.clock.load(s.store); err != nil {
 		return err
 	}
-	if err := s.watched.load(s.store); err != nil {
-		return err
-	}
 	licensed, err := s.takeLicense(ctx, lic)
 	if err != nil {
 		return err
@@ -418,7 +414,6 @@ func (s *site) keepRejected(r stream.RejectedEvent) {
 	err := s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS).UTC(), Node: r.Node, Meter: r.Meter,
 		Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample)}})
 	if err != nil {
-		s.watched.failed(opReject)
 		s.log.Error("keep rejected event", "err", err)
 	}
 }
@@ -520,7 +515,6 @@ func (s *site) bootLine(lic *configured) string {
 // closes.
 func (s *site) syncLoop() {
 	defer close(s.done)
-	gateway := s.gateway // close forgets it before this ends
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
 	var dropped int64 // the stream's time when refused events were forgotten last, s
@@ -534,12 +528,9 @@ func (s *site) syncLoop() {
 				s.fail(err)
 				return
 			}
-			gateway.Counted(synced.Cursor.Seq)
-			s.watched.checkpointAt(synced, s.clock.Wall())
 			s.usageDB.synced(synced)
 			if now := synced.Cursor.WallNS / int64(time.Second); now >= dropped+3600 {
 				if err := s.store.DropRejected(time.Unix(now, 0).Add(-s.cfg.Retention)); err != nil {
-					s.watched.failed(opReject)
 					s.log.Error("forget refused events", "err", err)
 				}
 				dropped = now

@@ -92,6 +92,7 @@ func (s *Server) Routes() []Route {
 	for _, group := range [...]func() []Route{
 		s.signInRoutes,
 		s.homeRoutes,
+		s.docsRoutes,
 		s.assetRoutes,
 	} {
 		list = append(list, group()...)

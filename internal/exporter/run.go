@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -225,7 +224,7 @@ func (r *runner) place(ctx context.Context, run *Run) (bool, error) {
 		return false, nil
 	}
 	if run.Bytes, run.SHA256, err = r.write(name, f); err != nil {
-		return false, &folderError{r.Folder, err}
+		return false, &folderError{err}
 	}
 	run.File = name
 	r.mu.Lock()
@@ -235,21 +234,9 @@ func (r *runner) place(ctx context.Context, run *Run) (bool, error) {
 }
 
 // folderError says that a folder does not take files.
-type folderError struct {
-	folder string
-	err    error
-}
+type folderError struct{ error }
 
-func (e *folderError) Error() string {
-	cause := e.err
-	var path *fs.PathError // of a name that nobody has seen
-	if errors.As(e.err, &path) {
-		cause = path.Err
-	}
-	return fmt.Sprintf("cannot write to %s: %v", e.folder, cause)
-}
-
-func (e *folderError) Unwrap() error { return e.err }
+func (e *folderError) Unwrap() error { return e.error }
 
 // describe finds code, message and way out of a run that failed.
 func (r *runner) describe(err error) (code, message, hint string) {

@@ -65,7 +65,7 @@ func (t *Table[R]) OpenAPI() (*huma.OpenAPI, huma.Registry) {
 }
 
 func (t *Table[R]) operation(rt *Route[R], registry huma.Registry) *huma.Operation {
-	op := &huma.Operation{OperationID: rt.ID, Method: rt.Method, Path: rt.Path, Summary: rt.Summary, Description: rt.Doc,
+	op := &huma.Operation{OperationID: rt.ID, Method: rt.Method, Path: strings.Replace(rt.Path, "...}", "}", 1), Summary: rt.Summary, Description: rt.Doc,
 		Responses: map[string]*huma.Response{}}
 	statuses := append(append([]int{}, t.Usual...), rt.Problems...)
 	if !t.Public(string(rt.Right)) {

@@ -16,6 +16,7 @@ import (
 
 const (
 	errorsPage   = "docs/reference/errors.md"
+	errorPages   = "docs/reference/errors/"
 	configPage   = "docs/reference/config.md"
 	commandsPage = "docs/reference/commands.md"
 	vendorPage   = "docs/reference/vendor-commands.md"
@@ -160,7 +161,7 @@ func rowsOf(page string) (rows []tableRow) {
 		if h, ok := strings.CutPrefix(line, "## "); ok {
 			section = h
 		}
-		if !strings.HasPrefix(line, "| `") {
+		if !strings.HasPrefix(line, "| `") && !strings.HasPrefix(line, "| [`") {
 			continue
 		}
 		r := tableRow{section: section}
@@ -207,6 +208,62 @@ func checkErrors(page string, codes map[string]*codeUse, exits map[string]string
 			if isExit && !slices.Contains(exitOf[name], want) {
 				violations = append(violations, fmt.Sprintf("%s: code %s ends the program with %s, which %s does not say", use.at, name, want, errorsPage))
 			}
+		}
+	}
+	return violations
+}
+
+// checkErrorPages wants a page of its own for every code in the tables, which says
+// who puts it right, what to do, and the statuses and exit codes of the tables; and
+// no page without a code.
+func checkErrorPages(table string, pages map[string]string) (violations []string) {
+	column := regexp.MustCompile(`[0-9]+`)
+	numbers := map[string][2][]string{} // HTTP, exit
+	head := []string{}
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "| code |") {
+			head = strings.Split(line, " |")
+		}
+		for _, r := range rowsOf(line) {
+			for _, name := range r.names {
+				n := numbers[name]
+				for i, cell := range r.cells {
+					switch {
+					case i < len(head) && strings.TrimSpace(head[i]) == "HTTP":
+						n[0] = append(n[0], column.FindAllString(cell, -1)...)
+					case i < len(head) && strings.TrimSpace(head[i]) == "exit":
+						n[1] = append(n[1], column.FindAllString(cell, -1)...)
+					}
+				}
+				numbers[name] = n
+			}
+		}
+	}
+	after := func(page, mark string) []string {
+		_, rest, _ := strings.Cut(page, mark)
+		rest, _, _ = strings.Cut(rest, "\n")
+		rest, _, _ = strings.Cut(rest, "·")
+		return column.FindAllString(rest, -1)
+	}
+	for name, n := range numbers {
+		page, ok := pages[name]
+		if !ok {
+			violations = append(violations, fmt.Sprintf("code %s has no page %s%s.md", name, errorPages, name))
+			continue
+		}
+		if !strings.HasPrefix(page, "# "+name+"\n\n**Puts it right:** ") || name != "ok" && !strings.Contains(page, "\n## What to do\n") {
+			violations = append(violations, fmt.Sprintf("%s%s.md: begins with its code and who puts it right, and says what to do", errorPages, name))
+		}
+		for i, mark := range []string{"**HTTP**", "**exit code**"} {
+			slices.Sort(n[i])
+			if want, got := slices.Compact(n[i]), after(page, mark); !slices.Equal(got, want) {
+				violations = append(violations, fmt.Sprintf("%s%s.md: %s %v, and %s says %v", errorPages, name, mark, got, errorsPage, want))
+			}
+		}
+	}
+	for name := range pages {
+		if _, ok := numbers[name]; !ok {
+			violations = append(violations, fmt.Sprintf("%s%s.md is of no code", errorPages, name))
 		}
 	}
 	return violations
@@ -398,6 +455,13 @@ func TestReference(t *testing.T) {
 		t.Fatalf("found %d codes, %d exit codes, %d settings, %d and %d commands: this test would not see anything", len(codes), len(exits), len(settings), len(uses), len(vendor))
 	}
 	report(t, "a code that is not documented leaves somebody without a way out", checkErrors(r.read(t, errorsPage), codes, exits))
+	pages := map[string]string{}
+	for _, f := range r.files {
+		if name, ok := strings.CutPrefix(f, errorPages); ok && strings.HasSuffix(name, ".md") {
+			pages[strings.TrimSuffix(name, ".md")] = r.read(t, f)
+		}
+	}
+	report(t, "who meets a code at night needs more than a line", checkErrorPages(r.read(t, errorsPage), pages))
 	report(t, "the page of settings is what operators copy from", checkConfig(r.read(t, configPage), settings))
 	report(t, "a command that is not listed is not found", checkCommands(commandsPage, r.read(t, commandsPage), uses))
 	report(t, "a command that is not listed is not found", checkCommands(vendorPage, r.read(t, vendorPage), vendor))
@@ -422,6 +486,10 @@ func TestReferenceRulesBite(t *testing.T) {
 	if strings.Contains(strings.Join(got, "\n"), "key_gone") {
 		t.Errorf("%q, want nothing of key_gone", got)
 	}
+	table := "| code | HTTP | exit | when |\n|---|---|---|---|\n| [`a`](x) | 409, 400 | | x |\n| `b/c` | | 3 | x |\n| `d` | | | x |\n"
+	bites(t, checkErrorPages(table, map[string]string{
+		"a": "# a\n\n**Puts it right:** me · **HTTP** 400\n\n## What to do\n", "b/c": "# b/c\n\n**Puts it right:** me · **exit code** 3\n", "e": "",
+	}), "a.md: **HTTP** [400]", "b/c.md: begins with", "code d has no page", "e.md is of no code")
 	bites(t, checkConfig("## Settings\n| `a.b` | `--a-b` | `METERSEAL_A_B` | `2s` | x |\n| `c` | `--c` | `METERSEAL_C` | | x |\n| `e` | `--e` | `METERSEAL_E` | | x |\n", settingsOf(src)),
 		"a.b: `2s`, want `1s`", "c: `--c`, want `--see`", "lists e, which is no setting", "does not list the setting d")
 	passes(t, checkConfig("## Settings\n| `a.b` | `--a-b` | `METERSEAL_A_B` | `1s` | x |\n| `c` | `--see` | `METERSEAL_C` | | x |\n| `d` | `--d` | `METERSEAL_D` | | x |\n", settingsOf(src)))

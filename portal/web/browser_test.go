@@ -67,7 +67,7 @@ func (f *front) seed() map[string]string {
 		"/ledgers/": accepted.LedgerID, "/my/ledgers/": accepted.LedgerID, "/reports/": accepted.ReportID, "/my/reports/": accepted.ReportID,
 		"/users/": kim.ID, "/webhooks/": hook.ID, "/findings/": findings.Items[0].ID, "/alerts/": alerts.Items[0].ID,
 		"/statements/": statement.ID, "/my/statements/": statement.ID,
-		"/docs/errors/": "history/differs",
+		"/docs/errors/": "history/differs", "/docs/": "how-to/portal",
 	}
 }
 

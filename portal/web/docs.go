@@ -16,6 +16,8 @@ import (
 
 func (s *Server) docsRoutes() []Route {
 	return []Route{
+		{"GET", "/docs", gate.Public, s.docsPage},
+		{"GET", "/docs/{page...}", gate.Public, s.docsPage},
 		{"GET", "/docs/api", gate.Public, s.docsAPI},
 		{"GET", "/docs/errors/{code...}", gate.Public, s.docsError},
 	}
@@ -25,11 +27,41 @@ func (s *Server) docsRoutes() []Route {
 // address.
 func (s *Server) docsError(w http.ResponseWriter, r *http.Request) error {
 	code := r.PathValue("code")
-	rows := docs.ErrorRows(code)
-	if rows == nil {
+	p, ok := docs.Error(code)
+	if !ok {
 		return &portal.Error{Code: portal.CodeNotFound, Status: http.StatusNotFound, Message: fmt.Sprintf("there is no error %q", code), Hint: "the reference of the API names them"}
 	}
-	return s.show(w, r, "docs_error", page{Title: "Error " + code, Crumbs: []crumb{{"API", "/docs/api"}}, Data: rows})
+	return s.showDocs(w, r, p)
+}
+
+// A docsData is a page of the documentation, or what a search in it found.
+type docsData struct {
+	Query string
+	Hits  []docs.Hit
+	HTML  template.HTML
+}
+
+func (s *Server) docsPage(w http.ResponseWriter, r *http.Request) error {
+	if q := r.URL.Query().Get("q"); q != "" {
+		return s.show(w, r, "docs", page{Title: "Search in the documentation", Crumbs: []crumb{{"Documentation", docs.Base}}, Data: docsData{Query: q, Hits: docs.Search(q)}})
+	}
+	p, ok := docs.Find(r.PathValue("page"))
+	if !ok {
+		return &portal.Error{Code: portal.CodeNotFound, Status: http.StatusNotFound, Message: "there is no such page of the documentation", Hint: "search for its words on /docs/"}
+	}
+	return s.showDocs(w, r, p)
+}
+
+func (s *Server) showDocs(w http.ResponseWriter, r *http.Request, p docs.Page) error {
+	html, err := p.HTML()
+	if err != nil {
+		return err
+	}
+	var crumbs []crumb
+	for _, c := range p.Above() {
+		crumbs = append(crumbs, crumb{c.Title, c.Path()})
+	}
+	return s.show(w, r, "docs", page{Title: p.Title, Crumbs: crumbs, Data: docsData{HTML: html}})
 }
 
 // docsAPI shows the routes of the API: what the OpenAPI document says of them, in

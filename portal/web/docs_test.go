@@ -62,8 +62,8 @@ func TestDocsErrors(t *testing.T) {
 	h := pages(t, v)
 	for _, x := range portaltest.Refusals {
 		page := body(t, ask(t, h, nobody, "/docs/errors/"+x.Code), http.StatusOK)
-		if !strings.Contains(page, "Error "+x.Code) || !strings.Contains(page, "<dt>when</dt>") {
-			t.Errorf("page of %s = %s, want when it occurs", x.Code, page)
+		if !strings.Contains(page, "<h1>"+x.Code+"</h1>") || !strings.Contains(page, "Puts it right:") || !strings.Contains(page, "What to do") {
+			t.Errorf("page of %s = %s, want who puts it right and how", x.Code, page)
 		}
 	}
 	for _, code := range []string{"auth/not_signed_in", "auth/not_allowed", "size/too_large", "busy/rate", "busy/later", "internal/error", "not_found", "already_exists", "bad_request",
@@ -71,4 +71,11 @@ func TestDocsErrors(t *testing.T) {
 		body(t, ask(t, h, nobody, "/docs/errors/"+code), http.StatusOK)
 	}
 	body(t, ask(t, h, nobody, "/docs/errors/no/such"), http.StatusNotFound)
+	body(t, ask(t, h, nobody, "/docs/no/such"), http.StatusNotFound)
+	if page := body(t, ask(t, h, nobody, "/docs/"), http.StatusOK); !strings.Contains(page, `<a href="/docs/how-to/nodes">`) {
+		t.Errorf("/docs/ = %s, want the contents", page)
+	}
+	if page := body(t, ask(t, h, nobody, "/docs/?q=history+differs"), http.StatusOK); !strings.Contains(page, `<a href="/docs/reference/errors/history/differs">history/differs</a>`) {
+		t.Errorf("a search for history differs = %s", page)
+	}
 }

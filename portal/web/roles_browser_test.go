@@ -187,7 +187,7 @@ func (w *walk) answers(from string, links []string) (pages []string) {
 var elsewhere = map[string]string{
 	"GET /sign-in": "before", "GET /sign-in/code": "before", "GET /sign-in/oidc": "before", "GET /sign-in/oidc/callback": "before", "GET /welcome": "a one-time link",
 	"GET /assets/{file...}": "of pages", "GET /brand.css": "of pages", "GET /brand/logo": "of pages", "GET /verify/verify.css": "of pages", "GET /verify/verify.js": "of pages",
-	"GET /docs/errors/{code...}": "answers of the API", "GET /my/results": "after an upload", "GET /reports/results": "after an upload",
+	"GET /docs/errors/{code...}": "answers of the API", "GET /docs": "/docs/", "GET /my/results": "after an upload", "GET /reports/results": "after an upload",
 }
 
 // compare fails for pages that the role may open and no link leads to.
