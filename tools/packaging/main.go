@@ -42,31 +42,16 @@ func main() {
 }
 
 func run(out string, archs []string, version, key string) (err error) {
-	r := &release{version: version}
-	if r.date, err = time.Parse(time.DateOnly, cli.Released); err != nil {
-		return err
-	}
-	if r.out, err = filepath.Abs(out); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(r.out, 0o755); err != nil {
-		return err
-	}
-	if r.work, err = os.MkdirTemp("", "packaging"); err != nil {
+	r, err := newRelease(out, version)
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(r.work)) }()
-	// It works in other folders, where "go tool" would not find it.
-	nfpm, err := exec.Command("go", "tool", "-modfile=tools/nfpm/go.mod", "-n", "nfpm").Output()
-	if err != nil {
-		return fmt.Errorf("nfpm: %w", err)
-	}
-	r.nfpm = strings.TrimSpace(string(nfpm))
-	if err := r.generate(); err != nil {
-		return err
-	}
 	for _, arch := range archs {
-		if err := r.packages(arch, key); err != nil {
+		if err := r.packages(arch, programs); err != nil {
+			return fmt.Errorf("%s: %w", arch, err)
+		}
+		if err := r.tarball(arch, key); err != nil {
 			return fmt.Errorf("%s: %w", arch, err)
 		}
 	}
@@ -76,23 +61,43 @@ func run(out string, archs []string, version, key string) (err error) {
 	return sign(r.out, key)
 }
 
-// packages makes everything of one architecture; key signs what is in the tarball.
-func (r *release) packages(arch, key string) error {
-	if err := r.build(arch); err != nil {
-		return err
+// newRelease makes the folders, and what is the same for every architecture.
+func newRelease(out, version string) (r *release, err error) {
+	r = &release{version: version}
+	if r.date, err = time.Parse(time.DateOnly, cli.Released); err != nil {
+		return nil, err
 	}
-	if err := r.licenses(arch); err != nil {
-		return err
+	if r.out, err = filepath.Abs(out); err != nil {
+		return nil, err
 	}
-	if err := r.billOfMaterials(arch); err != nil {
-		return err
+	if err := os.MkdirAll(r.out, 0o755); err != nil {
+		return nil, err
 	}
-	for _, p := range programs {
+	// nfpm works in other folders, where "go tool" would not find it.
+	nfpm, err := exec.Command("go", "tool", "-modfile=tools/nfpm/go.mod", "-n", "nfpm").Output()
+	if err != nil {
+		return nil, fmt.Errorf("nfpm: %w", err)
+	}
+	r.nfpm = strings.TrimSpace(string(nfpm))
+	if r.work, err = os.MkdirTemp("", "packaging"); err != nil {
+		return nil, err
+	}
+	return r, r.generate()
+}
+
+// packages makes deb and rpm of some programs for one architecture.
+func (r *release) packages(arch string, some []program) error {
+	for _, step := range []func(string) error{r.build, r.licenses, r.billOfMaterials} {
+		if err := step(arch); err != nil {
+			return err
+		}
+	}
+	for _, p := range some {
 		if err := r.system(arch, p); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	return r.tarball(arch, key)
+	return nil
 }
 
 // command runs a program in dir, the root of the repository if it is empty, and

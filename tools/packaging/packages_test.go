@@ -51,13 +51,23 @@ func packages(t *testing.T) string {
 			return
 		}
 		if built.err = run(filepath.Join(built.dir, "now"), []string{"amd64"}, cli.Version, key); built.err == nil {
-			built.err = run(filepath.Join(built.dir, "next"), []string{"amd64"}, nextVersion, key)
+			built.err = runNext(filepath.Join(built.dir, "next"))
 		}
 	})
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
 	return built.dir
+}
+
+// runNext makes deb and rpm of the site in the next version.
+func runNext(out string) error {
+	r, err := newRelease(out, nextVersion)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(r.work)
+	return r.packages("amd64", programs[:1])
 }
 
 // countOne declares a meter in the configuration, as an operator would.
