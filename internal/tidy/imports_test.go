@@ -108,7 +108,7 @@ var policy = []may{
 	{"internal/task", "starts the task runner", nil, nil, nil},
 	{"internal/testclock", "clocks that a test sets", []string{"internal/machine"}, nil, nil},
 	{"internal/tidy", "these rules", nil, nil, []string{"golang.org/x/mod/modfile", "events"}},
-	{"tools/packaging", "makes what people install", []string{"internal/cli"}, nil, nil},
+	{"tools/packaging", "makes what people install", []string{"internal/cli"}, nil, []string{"github.com/goccy/go-yaml"}},
 	{"internal/tpm", "the site key and a counter in a TPM 2.0", []string{"ledger"}, []string{goTPM + "/..."}, nil},
 	{"internal/tpm/tpmtest", "software TPMs, for tests", []string{"internal/crashtest"}, nil, nil},
 	{"internal/vectors", "keys and files of the examples, for tests", []string{"ledger"}, nil, nil},

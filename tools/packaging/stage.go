@@ -160,6 +160,7 @@ func (r *release) tarball(arch, key string) error {
 	err := errors.Join(
 		r.documents(dir),
 		r.copyTree(r.licensesDir(arch), filepath.Join(dir, "LICENSES"), asItIs),
+		r.copyTree("tools/packaging/container", filepath.Join(dir, "container"), asItIs),
 		r.place("LICENSE", filepath.Join(dir, "LICENSE"), 0o644),
 		r.place(r.sbomFile(arch), filepath.Join(dir, "sbom.cdx.json"), 0o644),
 		r.place(r.sbomFile(arch), filepath.Join(r.out, name+".sbom.cdx.json"), 0o644),
