@@ -144,7 +144,7 @@ var sole = []struct {
 	{"github.com/cespare/xxhash/v2", []string{"projections"}, "a hash that does not resist anybody has one use: the duplicates index"},
 	{"github.com/chromedp/chromedp", []string{"internal/browsertest"}, "tests say what a person does; how a browser is told stands in one place"},
 	{"github.com/spf13/cobra", []string{"cmd/...", "internal/cli", "internal/gendocs"}, "only a program has commands, and its man pages"},
-	{"github.com/goccy/go-yaml", []string{"cmd/..."}, "parts take options, only a program reads a configuration file"},
+	{"github.com/goccy/go-yaml", []string{"cmd/...", "tools/packaging"}, "parts take options, only a program reads a configuration file"},
 	{"github.com/prometheus/client_golang", []string{"cmd/..."}, "parts hand out counters; how they are exposed is the program's"},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}, "only a program talks to a terminal"},
 	{natsJWT, []string{"internal/access"}, "one place makes and judges credentials of nodes"},
