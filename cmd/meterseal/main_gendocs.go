@@ -31,6 +31,7 @@ func describeSettings() *gendocs.Config {
 		Lists: []gendocs.List{
 			{Key: "meters", Doc: "What is counted; also --meter ID:AGGREGATION[:SCALE[:UNIT]]. The meters of a license replace them.", Keys: append([]string{"dimensions"}, meterKeys...)},
 			{Key: "seats", Doc: "Pools of floating seats; also --seats ID:COUNT[:LEASE].", Keys: poolKeys},
+			{Key: "exports", Doc: "Reports that are exported by a schedule.", Keys: exportKeys},
 			{Key: "variables", Doc: "Device variables that the vendor is told; also --variable NAME=VALUE.", Map: true},
 		}}
 	for _, s := range settings {
