@@ -59,6 +59,24 @@ func ParseRecipients(lines []string) ([]age.Recipient, error) {
 	return age.ParseRecipients(strings.NewReader(strings.Join(lines, "\n")))
 }
 
+// An Identity opens what is encrypted for its recipient.
+type Identity = age.Identity
+
+// PassphraseRecipient is whoever knows a passphrase, which scrypt makes expensive to
+// guess. It is for one file of keys, not for reports: nobody else may be a recipient
+// beside it.
+func PassphraseRecipient(passphrase string) (age.Recipient, error) {
+	return age.NewScryptRecipient(passphrase)
+}
+
+// PassphraseIdentity opens what was encrypted for [PassphraseRecipient].
+func PassphraseIdentity(passphrase string) (Identity, error) {
+	return age.NewScryptIdentity(passphrase)
+}
+
+// ParseIdentities parses the private halves of recipients, as age-keygen writes them.
+func ParseIdentities(r io.Reader) ([]Identity, error) { return age.ParseIdentities(r) }
+
 // Wrap returns a writer of text whose wrapped form goes to w. Close completes
 // it and leaves w open. It fails with [ErrNoEncryption] where FIPS mode is
 // enforced and there are recipients.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +17,9 @@ import (
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
+	"github.com/meterseal/meterseal/export"
 	"github.com/meterseal/meterseal/internal/access"
 	"github.com/meterseal/meterseal/internal/cli"
-	"github.com/meterseal/meterseal/internal/tpm"
 	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
 )
@@ -30,7 +31,8 @@ func (a *app) restoreCommand() *cobra.Command {
 		Long: `Bring a data directory back from a backup. The ledger gets a restore record at
 its next position: a restore by procedure is never taken for tampering, and
 never hidden. Events that came after the backup are gone unless their senders
-still have them; the report says so.
+still have them; the report says so. Every digest of the backup is compared
+before anything is written; --dry-run stops there.
 
 With --reports a lost site comes back from its usage reports: every one from the
 first on, as kept or as the vendor's portal has them. The folder keys must be
@@ -47,6 +49,7 @@ on as it is, with a restore record: when nobody has the newer directory.
 With --rebuild the projections of an existing directory are folded again from
 its stream, which changes no record.`,
 		Example: `  meterseal restore --from site.backup --data ./meterseal-data
+  meterseal restore --from site.backup --passphrase-file pass --data D
   meterseal restore --keys /safe/keys --reply last.reply --reports *.usage
   meterseal restore --in-place --cause vm-reverted
   meterseal restore --rebuild --data ./meterseal-data`,
@@ -55,6 +58,9 @@ its stream, which changes no record.`,
 	f := cmd.Flags()
 	f.String("data", "./meterseal-data", "data directory to make, or to rebuild")
 	f.String("from", "", "backup to restore from")
+	f.String("passphrase-file", "", "file whose first line opens the keys in it")
+	f.String("identity-file", "", "file of age-keygen that opens them")
+	f.Bool("dry-run", false, "with --from: try all of it, and write nothing")
 	f.StringArray("reports", nil, "report, or folder of reports, to restore from; more may follow")
 	f.StringArray("reply", nil, "reply to one of them, the last at least")
 	f.String("checkpoint", "", "newest signed checkpoint that somebody kept")
@@ -87,7 +93,15 @@ its stream, which changes no record.`,
 		case rebuild && from == "" && len(reports) == 0:
 			return a.rebuild(cmd.Context(), dir)
 		case from != "" && !rebuild && len(reports) == 0:
-			return a.restore(cmd.Context(), dir, from, cause)
+			pass, _ := f.GetString("passphrase-file")
+			identity, _ := f.GetString("identity-file")
+			b := &fromBackup{dir: dir, from: from, cause: cause}
+			b.dryRun, _ = f.GetBool("dry-run")
+			var err error
+			if b.open, err = identitiesOf(pass, identity); err != nil {
+				return err
+			}
+			return a.restore(cmd.Context(), b)
 		case len(reports) > 0 && from == "" && !rebuild:
 			l := &lostSite{dir: dir, cause: cause, reports: append(reports, args...)}
 			l.replies = replies
@@ -100,62 +114,72 @@ its stream, which changes no record.`,
 	return cmd
 }
 
+// fromBackup is what a restore from a backup is asked for.
+type fromBackup struct {
+	dir, from, cause string
+	open             []export.Identity // of the keys in it
+	dryRun           bool
+}
+
 // restore brings dir back. Everything is made whole in a folder of its own and
 // moved last: before that a crash leaves nothing that a daemon would start from.
-func (a *app) restore(ctx context.Context, dir, from, cause string) error {
+func (a *app) restore(ctx context.Context, b *fromBackup) error {
+	dir := b.dir
 	if _, err := formats.Check(dir); err != nil {
 		return err
 	}
 	if hasHistory(dir) {
 		return hasLedger(dir)
 	}
-	// A cut archive must not leave half a site: read all of it first.
-	hasKey, first := false, uint64(0)
-	err := readBackup(from, func(name string, r io.Reader) error {
-		if number, ok := strings.CutPrefix(name, groupsDir+"/"); ok && first == 0 {
-			n, err := strconv.ParseUint(number, 10, 64)
-			if err != nil {
-				return cli.Fail(cli.ExitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
-			}
-			first = n // those before it were pruned
-		}
-		hasKey = hasKey || name == keysDir+"/"+siteKeyFile || name == keysDir+"/"+siteKeyFile+tpm.SealedSuffix
-		_, err := io.Copy(io.Discard, r)
-		return err
-	})
+	// A cut or changed archive must not leave half a site: read all of it first.
+	c, err := readBackup(b.from, nil)
 	if err != nil {
 		return err
 	}
-	keys := filepath.Join(dir, keysDir)
-	if hasSiteKey(keys) {
-		hasKey = false // those that are there stay
-	} else if !hasKey {
+	first := uint64(0) // group of the stream; those before it were pruned
+	if c.first != "" {
+		if first, err = strconv.ParseUint(c.first, 10, 64); err != nil {
+			return cli.Fail(cli.ExitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the group %q", b.from, c.first)
+		}
+	}
+	withKeys := false
+	switch {
+	case hasSiteKey(filepath.Join(dir, keysDir)): // those that are there stay
+	case !c.keys:
 		return cli.Fail(cli.ExitHistory, "site_key_missing", fmt.Sprintf("put the folder keys into %s, then restore again", dir), "the backup holds no keys, and %s has none", dir)
+	case len(b.open) == 0:
+		return cli.Fail(cli.ExitHistory, "site_key_missing", "give --passphrase-file FILE or --identity-file FILE, or put the folder keys there", "the keys in the backup are encrypted, and %s has none", dir)
+	default:
+		withKeys = true
 	}
 	work, remove, err := restoreFolder(dir)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	groups, err := unpackBackup(ctx, work, from, hasKey, first)
-	if err != nil {
+	u := unpacking{work: work, from: b.from, keys: withKeys, open: b.open}
+	if err := u.unpack(ctx, first); err != nil {
 		return err
 	}
 	keysIn := dir
-	if hasKey {
+	if withKeys {
 		keysIn = work
 	}
 	k, err := readKeys(keysIn)
 	if err == nil {
-		err = a.recordRestore(ctx, k, work, "restore @ "+ledger.EscapeValue(cause)+" # # - -")
+		err = a.recordRestore(ctx, k, work, "restore @ "+ledger.EscapeValue(b.cause)+" # # - -")
+	}
+	if err == nil && b.dryRun {
+		_, err = fmt.Fprintf(a.Err, "restores  %s: %s groups, nothing was written\n", dir, cli.Grouped(u.groups))
+		return err
 	}
 	if err == nil {
-		err = placeRestored(work, dir, hasKey)
+		err = placeRestored(work, dir, withKeys)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.Err, "restored  %s: %s groups\nnext      %s serve --data %s\n", dir, cli.Grouped(groups), a.Called, dir)
+	_, err = fmt.Fprintf(a.Err, "restored  %s: %s groups\nnext      %s serve --data %s\n", dir, cli.Grouped(u.groups), a.Called, dir)
 	return err
 }
 
@@ -223,47 +247,113 @@ func placeRestored(work, dir string, keys bool) error {
 	return nil
 }
 
-// unpackBackup fills work with projections, stream and, if asked for, keys. The
-// stream begins with group first.
-func unpackBackup(ctx context.Context, work, from string, keys bool, first uint64) (groups uint64, err error) {
-	str, err := stream.Open(ctx, stream.Options{Dir: filepath.Join(work, streamDir), InProcess: true, First: first})
+// unpacking is a backup that becomes a data directory.
+type unpacking struct {
+	work, from string
+	keys       bool // those in it are wanted
+	open       []export.Identity
+	groups     uint64 // so far
+}
+
+// unpack fills work with projections, stream and, if asked for, keys. The stream
+// begins with group first.
+func (u *unpacking) unpack(ctx context.Context, first uint64) error {
+	str, err := stream.Open(ctx, stream.Options{Dir: filepath.Join(u.work, streamDir), InProcess: true, First: first})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	at := max(first, 1) - 1
-	err = readBackup(from, func(name string, r io.Reader) error {
+	_, err = readBackup(u.from, func(name string, r io.Reader) error {
 		top, _, _ := strings.Cut(name, "/")
 		switch {
 		case top == groupsDir:
 			data, err := io.ReadAll(io.LimitReader(r, stream.MaxAppendBytes+1))
 			if err == nil {
 				at, err = str.Append(ctx, at, data)
-				groups++
+				u.groups++
 			}
 			return err
-		case top == keysDir && !keys:
+		case name == sealedKeys && u.keys:
+			return u.unseal(r)
+		case name == sealedKeys:
 			return nil
-		case name != access.FileName && top != projectionsDir && top != keysDir:
-			return cli.Fail(cli.ExitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", from, name)
+		case name != access.FileName && top != projectionsDir:
+			return u.strange(name)
 		}
-		path := filepath.Join(work, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(f, r)
-		return errors.Join(err, f.Sync(), f.Close())
+		return placeFile(u.work, name, r)
 	})
 	err = errors.Join(err, str.Close())
 	for _, d := range []string{projectionsDir, keysDir} {
-		if err == nil && (d != keysDir || keys) {
-			err = cli.SyncFolder(filepath.Join(work, d))
+		if err == nil && (d != keysDir || u.keys) {
+			err = cli.SyncFolder(filepath.Join(u.work, d))
 		}
 	}
-	return groups, err
+	return err
+}
+
+// unseal decrypts the keys.
+func (u *unpacking) unseal(r io.Reader) error {
+	plain, layers, err := export.Unwrap(r, export.UnwrapOptions{Identities: u.open})
+	if err != nil || len(layers) != 1 {
+		return cli.Fail(cli.ExitUsage, "passphrase_wrong", "give the passphrase or identity that the backup was made for", "the keys in %s cannot be decrypted: %v", u.from, err)
+	}
+	for t := tar.NewReader(plain); ; {
+		h, err := t.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if top, name, _ := strings.Cut(h.Name, "/"); top != keysDir || !filepath.IsLocal(name) || strings.Contains(name, "/") {
+			return u.strange(h.Name)
+		}
+		if err := placeFile(u.work, h.Name, t); err != nil {
+			return err
+		}
+	}
+}
+
+func (u *unpacking) strange(name string) error {
+	return cli.Fail(cli.ExitDocument, "format/malformed", "it was not made by meterseal backup", "%s holds the path %q", u.from, name)
+}
+
+func placeFile(dir, name string, r io.Reader) error {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// identitiesOf reads what opens the keys in a backup; none: nothing was given.
+func identitiesOf(passphraseFile, identityFile string) ([]export.Identity, error) {
+	switch {
+	case passphraseFile != "":
+		pass, err := readPassphrase(passphraseFile)
+		if err != nil {
+			return nil, err
+		}
+		id, err := export.PassphraseIdentity(pass)
+		return []export.Identity{id}, err
+	case identityFile != "":
+		f, err := os.Open(identityFile)
+		if err != nil {
+			return nil, cli.Fail(cli.ExitUsage, "config_invalid", "give the file of age-keygen", "%v", err)
+		}
+		defer f.Close()
+		list, err := export.ParseIdentities(f)
+		if err != nil {
+			return nil, cli.Fail(cli.ExitUsage, "config_invalid", "give the file of age-keygen", "%s: %v", identityFile, err)
+		}
+		return list, nil
+	}
+	return nil, nil
 }
 
 // moveSynced renames a folder and makes the new name durable.

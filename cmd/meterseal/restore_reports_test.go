@@ -224,7 +224,7 @@ func TestO25OlderBackup(t *testing.T) {
 	s.pass(24 * time.Hour)
 	s.quiet()
 	backup := filepath.Join(t.TempDir(), "site.backup")
-	mustProgram(t, "backup", "--http", s.http, "--keys", "--data", s.dir, "--out", backup)
+	mustProgram(t, "backup", "--http", s.http, "--with-keys", "--recipient", backupRecipient, "--data", s.dir, "--out", backup)
 	for range 10 { // more records than the older ledger comes to by itself
 		s.use(2)
 		s.pass(15 * time.Minute)
@@ -232,7 +232,7 @@ func TestO25OlderBackup(t *testing.T) {
 	s.pass(24 * time.Hour)
 	s.quiet()
 	keys := s.loses()
-	mustProgram(t, "restore", "--from", backup, "--data", s.dir)
+	mustProgram(t, "restore", "--from", backup, "--identity-file", backupIdentity(t), "--data", s.dir)
 	s.start()
 	code, _, stderr := program(t, "import", "--http", s.http, s.replies[1])
 	if code != cli.ExitHistory || !strings.Contains(stderr, "ledger_behind_pin") || !strings.Contains(stderr, "restore") {

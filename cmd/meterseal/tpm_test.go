@@ -199,10 +199,10 @@ func TestKeysSeal(t *testing.T) {
 		t.Errorf("%d records have a counter, want the start and the close since the key is sealed", n)
 	}
 	backup := filepath.Join(t.TempDir(), "site.backup")
-	s.says(cli.ExitOK, "backup", "--http", s.http, "--out", backup, "--keys", "--data", s.data)
+	s.says(cli.ExitOK, "backup", "--http", s.http, "--out", backup, "--with-keys", "--recipient", backupRecipient, "--data", s.data)
 	s.end()
 	s.data = filepath.Join(t.TempDir(), "restored")
-	s.says(cli.ExitOK, "restore", "--from", backup, "--data", s.data)
+	s.says(cli.ExitOK, "restore", "--from", backup, "--identity-file", backupIdentity(t), "--data", s.data)
 	if got := s.key(); got != key {
 		t.Errorf("keys show after a restore = %s, want %s", got, key)
 	}

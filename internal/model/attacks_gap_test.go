@@ -170,11 +170,18 @@ func (p *plant) revertAt(to *plant, by time.Duration) {
 	p.begin()
 }
 
+// backupRecipient is for whom the keys in a backup are encrypted, backupIdentity
+// whoever opens them.
+const (
+	backupRecipient = "age157kk345j65a8hfvwlew7fdr8kq3lfjuhdtn8dt76hxu0wevnvg6s06p7rr"
+	backupIdentity  = "AGE-SECRET-KEY-13R2ZM0L0YZU4H0RXA5HKVJ5SGXK0ZPZC3W6QMTT77G53F4PUEVNQNLHKL5\n"
+)
+
 // backup makes one as the documentation says, with the keys.
 func (p *plant) backup() string {
 	p.t.Helper()
 	file := filepath.Join(p.t.TempDir(), "site.backup")
-	p.wants(p.t, 0, []string{"site.backup"}, "backup", "--http", p.d.http, "--keys", "--data", p.dir, "--out", file)
+	p.wants(p.t, 0, []string{"site.backup"}, "backup", "--http", p.d.http, "--with-keys", "--recipient", backupRecipient, "--data", p.dir, "--out", file)
 	return file
 }
 

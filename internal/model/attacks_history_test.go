@@ -65,7 +65,9 @@ func (a *attacks) rollBack(snapshot bool) func(t *testing.T) {
 			a.wants(t, 0, []string{"restored"}, "restore", "--in-place", "--data", p.dir)
 		} else {
 			g.must(os.RemoveAll(p.dir))
-			a.wants(t, 0, []string{"restored"}, "restore", "--from", backup, "--data", p.dir)
+			identity := filepath.Join(t.TempDir(), "identity")
+			g.must(os.WriteFile(identity, []byte(backupIdentity), 0o600))
+			a.wants(t, 0, []string{"restored"}, "restore", "--from", backup, "--identity-file", identity, "--data", p.dir)
 		}
 		p.begin()
 		b.Connect(p.d.nats)
