@@ -208,3 +208,58 @@ func checkImage(t *testing.T, program string) {
 		}
 	}
 }
+
+// The schema that is shipped knows every key of the configurations that are shipped.
+func TestSchema(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "run", "-tags", "gendocs", "./cmd/meterseal", dir).CombinedOutput(); err != nil {
+		t.Fatalf("go run: %v %s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "schema", "meterseal.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema map[string]any
+	if err := yaml.Unmarshal(text, &schema); err != nil { // JSON is YAML
+		t.Fatal(err)
+	}
+	shipped, err := os.ReadFile("tools/packaging/config/meterseal.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chart := at(t, renderChart(t, func(map[string]any) {})["ConfigMap"], "data", "meterseal.yaml").(string)
+	for _, config := range []string{string(shipped), chart} {
+		var value any
+		if err := yaml.Unmarshal([]byte(config), &value); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range unknownKeys("", schema, value) {
+			t.Errorf("the schema does not know %s", k)
+		}
+	}
+	if got := unknownKeys("", schema, map[string]any{"store": map[string]any{"dri": "x"}}); !slices.Equal(got, []string{".store.dri"}) {
+		t.Errorf("a wrong key: unknown are %q, want .store.dri", got)
+	}
+}
+
+// unknownKeys lists the keys of value, and of what is below it, that schema has not.
+func unknownKeys(key string, schema map[string]any, value any) (unknown []string) {
+	switch v := value.(type) {
+	case map[string]any:
+		known, _ := schema["properties"].(map[string]any)
+		for k, below := range v {
+			one, ok := known[k].(map[string]any)
+			if !ok {
+				unknown = append(unknown, key+"."+k)
+				continue
+			}
+			unknown = append(unknown, unknownKeys(key+"."+k, one, below)...)
+		}
+	case []any:
+		items, _ := schema["items"].(map[string]any)
+		for _, below := range v {
+			unknown = append(unknown, unknownKeys(key, items, below)...)
+		}
+	}
+	return unknown
+}
