@@ -28,8 +28,8 @@ func (a *app) ledgerCommand() *cobra.Command {
 		Short: "Recompute everything from records and raw events",
 		Long: `Recompute every leaf, tile, checkpoint, total and account from the records, and
 the root of every record from the raw events that are still kept. With --http
-the running daemon does it, from a copy; else the daemon must be stopped. Exit
-code 7 names the first record that does not hold.`,
+the running daemon does it, from a copy; else the daemon must be stopped.
+Exit code 7 names the first record that does not hold.`,
 		Example: "  meterseal ledger check --data ./meterseal-data\n  meterseal ledger check --http http://127.0.0.1:8633",
 		Args:    cobra.NoArgs,
 	}

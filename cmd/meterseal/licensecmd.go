@@ -209,7 +209,8 @@ func (a *app) pruneCommand() *cobra.Command {
 and only up to what the newest receipt covers. Without a receipt nothing goes.
 Hashes stay, so reports and proofs from the receipt on can still be made. The
 keys of months of which no raw event is left are destroyed: from then on nobody
-can open their events, or find them out from the hashes (docs/explanation/privacy.md).`,
+can open their events, or find them out from the hashes
+(docs/explanation/privacy.md).`,
 		Example: `  meterseal prune --dry-run
   meterseal prune`,
 		Args: cobra.NoArgs,
