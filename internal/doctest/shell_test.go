@@ -30,7 +30,11 @@ func TestMain(m *testing.M) {
 	case filepath.Base(os.Args[0]) == "go":
 		os.Exit(goCommand(os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if binFolder != "" {
+		_ = os.RemoveAll(binFolder)
+	}
+	os.Exit(code)
 }
 
 // becomeShell raises the loopback of this new network and goes on as the shell,

@@ -10,32 +10,51 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// programs builds what the pages call, once, into a folder for PATH.
+// programs returns a folder for PATH with what the pages call.
 func programs(t *testing.T) string {
 	t.Helper()
-	bin := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "./cmd/meterseal", "./cmd/meterseal-vendor") //nolint:gosec // our own
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if testing.Short() {
+		t.Skip("SKIPPED: pages are typed in the run without the race detector, which does not look into other programs")
 	}
-	self, err := os.Executable()
+	bin, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"nats", "go"} {
-		if err := os.Symlink(self, filepath.Join(bin, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return bin
 }
+
+// built makes that folder, once; TestMain removes it.
+var built = sync.OnceValues(func() (string, error) {
+	bin, err := os.MkdirTemp("", "doctest")
+	if err != nil {
+		return "", err
+	}
+	binFolder = bin
+	cmd := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "./cmd/meterseal", "./cmd/meterseal-vendor") //nolint:gosec // our own
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{"nats", "go"} {
+		if err := os.Symlink(self, filepath.Join(bin, name)); err != nil {
+			return "", err
+		}
+	}
+	return bin, nil
+})
+
+var binFolder string // empty: nothing was built
 
 // goCommand stands in for the go tool in the shells of pages, where compiling
 // everything again for each page would take minutes: `go build` and `go run` of
