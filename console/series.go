@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	_ "time/tzdata" // a machine of the site may have no zones
 
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/internal/access"

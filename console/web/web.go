@@ -93,6 +93,7 @@ func (s *Server) Routes() []Route {
 		s.signInRoutes,
 		s.homeRoutes,
 		s.docsRoutes,
+		s.usageRoutes,
 		s.assetRoutes,
 	} {
 		list = append(list, group()...)
