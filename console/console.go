@@ -103,6 +103,10 @@ type Options struct {
 	// Future is how far ahead of Now the time of an event may be; beyond it is
 	// time_in_future. 0: not checked here, since the gateway's time is a trace.
 	Future time.Duration
+	// Tail has the newest events for who watches; nil: there is nothing to see.
+	Tail *Tail
+	// Retention is how long refused events are kept; 0: not said.
+	Retention time.Duration
 	// OpenMeter serves POST /api/v1/events for SDKs of OpenMeter.
 	OpenMeter bool
 	// SubmitWithin is how long a request with events waits for the stream; 0: 15 s.

@@ -107,7 +107,7 @@ func newSite(t *testing.T, change ...func(*console.Options)) *site {
 	s.opts = console.Options{
 		Intake: s, Reporter: s, Store: s.store, Meters: func() *events.Meters { return meters }, Future: 5 * time.Minute,
 		Site: "plant north", Version: "1.2.3", Started: testStart, Now: s.clock, Log: slog.New(slog.NewTextHandler(&s.log, nil)),
-		OpenMeter: true, Control: s.control,
+		OpenMeter: true, Control: s.control, Tail: &console.Tail{},
 		Sizes:   func() map[string]int64 { return map[string]int64{"stream_bytes": 12} },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "meterseal_up 1\n") }),
 		Backup: func(_ context.Context, w io.Writer) error {
@@ -148,6 +148,7 @@ func (s *site) apply(runs ...events.Run) []events.Disposition {
 		s.t.Fatalf("Apply: %v", err)
 	}
 	s.sum, s.next = g.Sum, g.First+uint64(g.Count)
+	s.opts.Tail.Folded(s.seq, g, ds)
 	return ds
 }
 
@@ -193,7 +194,7 @@ func (s *site) Refuse(node, reason string, data []byte, err error) {
 		node = "-"
 	}
 	s.apply(events.Run{Node: node, Form: events.FormRefusals, Refusals: []events.Refusal{{Reason: reason, Count: 1}}})
-	if err := s.store.KeepRejected([]projections.Rejected{{Time: s.now, Node: node, Code: reason, Message: err.Error(), Data: string(data)}}); err != nil {
+	if err := s.store.KeepRejected([]projections.Rejected{{Time: s.now, Node: node, Code: reason, Message: err.Error(), Data: string(data), Whole: len(data) > 0}}); err != nil {
 		s.t.Error(err)
 	}
 }

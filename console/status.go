@@ -27,13 +27,6 @@ func (s *server) statusRoutes() []route {
 		Answers:  []content{{Status: http.StatusOK, MediaType: textType, Doc: "The signed note"}},
 		Problems: []int{404, 503},
 		Serve:    s.getCheckpoint,
-	}, {
-		Method: http.MethodGet, Path: "/v1/rejected", ID: "getRejected", Right: access.Read,
-		Summary:  "Events that were refused, newest first",
-		Params:   []param{{Name: "limit", Kind: httpapi.Count, Max: maxRejected, Doc: "at most so many; 100 if not given"}},
-		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "What is kept of them, and counts by reason", Of: rejectedAnswer{}}},
-		Problems: []int{400, 503},
-		Serve:    s.getRejected,
 	}}
 }
 
@@ -303,33 +296,6 @@ func (s *server) text(w http.ResponseWriter, contentType, body string) error {
 		s.Log.Debug("answer not written", "err", err)
 	}
 	return nil
-}
-
-// rejectedAnswer is the answer of GET /v1/rejected.
-type rejectedAnswer struct {
-	Rejected []projections.Rejected `json:"rejected" nullable:"false"`
-	Reasons  map[string]int64       `json:"reasons" doc:"refusals that are not yet in a record, by reason"`
-}
-
-const maxRejected = 1000
-
-func (s *server) getRejected(w http.ResponseWriter, _ *http.Request, q values) error {
-	if s.StoreDisabled {
-		return noStore()
-	}
-	limit := 100
-	if q.Has("limit") {
-		limit = int(q.N["limit"])
-	}
-	list, err := s.Store.Rejected(limit)
-	if err != nil {
-		return storeProblem(err)
-	}
-	out := rejectedAnswer{Rejected: append([]projections.Rejected{}, list...), Reasons: map[string]int64{}}
-	for reason, n := range s.Store.Status().Rejected {
-		out.Reasons[reason] = int64(n)
-	}
-	return s.answer(w, http.StatusOK, out)
 }
 
 // getHealth is for monitors that look at the status only: an empty body says

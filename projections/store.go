@@ -50,16 +50,17 @@ type Store struct {
 	opts Options
 	log  *slog.Logger
 
-	mu        sync.Mutex // guards what follows, and the order of commits
-	st        *State
-	failed    error // the fold is broken: nothing more is applied
-	rows      map[rowKey]*cachedRow
-	days      map[dayKey]*rowValue
-	synced    Synced
-	unsigned  []ledger.Checkpoint
-	expected  map[string]chan SeatAnswer // by request
-	rejectMu  sync.Mutex                 // guards rejectSeq
-	rejectSeq uint64
+	mu         sync.Mutex // guards what follows, and the order of commits
+	st         *State
+	failed     error // the fold is broken: nothing more is applied
+	rows       map[rowKey]*cachedRow
+	days       map[dayKey]*rowValue
+	synced     Synced
+	unsigned   []ledger.Checkpoint
+	expected   map[string]chan SeatAnswer // by request
+	rejectMu   sync.Mutex                 // guards what follows
+	rejectSeq  uint64
+	rejectKept map[string]int // kept events by code; nil: not counted yet
 
 	claims     map[eventName]*Claim
 	claimed    map[string]int64 // sum of their quantities by meter

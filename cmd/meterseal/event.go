@@ -11,19 +11,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/internal/cli"
 )
 
 func (a *app) eventCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "event",
-		Short: "Backfill sessions: list them, take one back",
+		Short: "Events as they come; backfill sessions",
 		Long: `A backfill loads usage by hand, such as the log of a month without a daemon.
 What it sends under a session name ("meterseal replay --session NAME", "send
 --session NAME", or the field session of an event) can be taken back as a whole.
 A single event is corrected with "meterseal send METER --void ID" or --amend ID.`,
 	}
-	cmd.AddCommand(a.eventSessionsCommand(), a.eventRevertCommand())
+	cmd.AddCommand(a.eventTailCommand(), a.eventSessionsCommand(), a.eventRevertCommand())
 	return cmd
 }
 
@@ -151,6 +152,61 @@ events of the session are refused; doing it again changes nothing.`,
 		list := sessionsAnswer{Sessions: []sessionRow{answer.Session}}
 		headers, _ := cmd.Flags().GetBool("no-headers")
 		return list.table(form == "csv").Print(a.Out, form, !headers)
+	}
+	return cmd
+}
+
+func (a *app) eventTailCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Events as they come, and what became of each",
+		Long: `Print events as they come: stored (on disk), counted (in the totals on disk),
+duplicate, quarantined, or why they were refused. Under load lines are left out,
+and it says how many.`,
+		Example: "  meterseal event tail --lines 20 --follow=false",
+		Args:    cobra.NoArgs,
+	}
+	httpFlags(cmd)
+	cli.FormFlags(cmd)
+	lines := cmd.Flags().Int("lines", 20, "begin with so many")
+	follow := cmd.Flags().Bool("follow", true, "wait for more")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := cli.OutputForm(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := clientOf(cmd)
+		if err != nil {
+			return err
+		}
+		q := url.Values{"limit": {strconv.Itoa(*lines)}}
+		for {
+			var answer console.TailAnswer
+			if err := c.getJSON(cmd.Context(), "/v1/events/tail", q, &answer); err != nil {
+				if cmd.Context().Err() != nil {
+					return nil // who watched has seen enough
+				}
+				return err
+			}
+			if answer.Missed > 0 {
+				fmt.Fprintf(a.Err, "%d lines were left out\n", answer.Missed)
+			}
+			for _, e := range answer.Events {
+				if form == "json" {
+					line, err := json.Marshal(e)
+					if err != nil {
+						return err
+					}
+					fmt.Fprintf(a.Out, "%s\n", line)
+					continue
+				}
+				fmt.Fprintf(a.Out, "%s  %-10s %s  %s  %d  %s\n", e.Time.UTC().Format(time.RFC3339), e.Code, e.Node, e.Meter, e.Quantity, e.ID)
+			}
+			if !*follow {
+				return nil
+			}
+			q = url.Values{"after": {strconv.FormatUint(answer.Next, 10)}, "wait": {"20"}, "limit": {"500"}}
+		}
 	}
 	return cmd
 }

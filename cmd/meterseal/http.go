@@ -32,6 +32,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 	if !cfg.Fold.Trace {
 		o.Future = cfg.Future
 	}
+	o.Retention, o.Tail = cfg.Retention, &r.site.tail
 	o.Tokens, o.Accounts, o.OnRefusal = r.site.book, accounts{r.site.book, r.site}, r.site.refusals.Note
 	o.Sessions = r.sessions
 	o.Licensing, o.Now = licensing{r.site}, r.site.clock.Wall

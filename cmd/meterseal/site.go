@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/events"
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/internal/access"
@@ -53,6 +54,7 @@ type site struct {
 	store   *projections.Store
 	service *stream.Service
 	asked   *askMetrics
+	tail    console.Tail // what came last
 	alerts  alerts
 	meters  atomic.Pointer[events.Meters]
 	terms   atomic.Pointer[terms]
@@ -383,7 +385,7 @@ func (s *site) startGateway(ctx context.Context) error {
 	s.keeping.Hash = pseudonyms(s.keys.secrets)
 	o := stream.GatewayOptions{
 		Keeping: &s.keeping,
-		Meters:  s.meters.Load, Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, NodeRate: s.cfg.NodeRate, Logger: s.log,
+		Meters:  s.meters.Load, Fold: s.fold, Cursor: s.store.Cursor().Seq, Future: s.cfg.Future, NodeRate: s.cfg.NodeRate, Logger: s.log,
 		Reject: s.keepRejected, Refuse: s.refuse, Now: s.now,
 		Tick:  func(wallNS int64) bool { due := s.store.Due(); return due > 0 && wallNS >= due },
 		Fatal: s.fail,
@@ -396,6 +398,16 @@ func (s *site) startGateway(ctx context.Context) error {
 		go s.keepStrays(s.gateway)
 	}
 	return err
+}
+
+// fold is stream.Fold: it counts a group, and shows it to who watches.
+func (s *site) fold(seq uint64, g *events.Group, dst []events.Disposition) ([]events.Disposition, error) {
+	before := len(dst)
+	dst, err := s.store.Apply(seq, g, dst)
+	if err == nil {
+		s.tail.Folded(seq, g, dst[before:])
+	}
+	return dst, err
 }
 
 // refuse says why no event is taken: the ledger went back (O-28), or has ended
@@ -411,8 +423,9 @@ func (s *site) refuse() *events.Error {
 }
 
 func (s *site) keepRejected(r stream.RejectedEvent) {
+	s.tail.Refused(time.Unix(0, r.WallNS), r.Node, r.Meter, r.Err.Code, r.Seq)
 	err := s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS).UTC(), Node: r.Node, Meter: r.Meter,
-		Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample)}})
+		Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample), Whole: r.Whole, ID: r.ID, ContentType: r.ContentType}})
 	if err != nil {
 		s.log.Error("keep rejected event", "err", err)
 	}
@@ -529,6 +542,7 @@ func (s *site) syncLoop() {
 				return
 			}
 			s.usageDB.synced(synced)
+			s.tail.Counted(synced.Cursor.Seq)
 			if now := synced.Cursor.WallNS / int64(time.Second); now >= dropped+3600 {
 				if err := s.store.DropRejected(time.Unix(now, 0).Add(-s.cfg.Retention)); err != nil {
 					s.log.Error("forget refused events", "err", err)

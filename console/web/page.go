@@ -180,6 +180,10 @@ func done(w http.ResponseWriter, r *http.Request, to, what string) error {
 var notices = map[string]string{
 	"signed-in":  "You are signed in.",
 	"signed-out": "You are signed out.",
+
+	"event-stored":      "The event is stored.",
+	"event-duplicate":   "An event of this id was there already: nothing was counted.",
+	"event-quarantined": "The event is kept, but does not count: it is older than ids are remembered.",
 }
 
 // functions are those that templates may call beside pages.Functions.
@@ -188,6 +192,9 @@ var functions = template.FuncMap{
 	"state": stateOf,
 	"seg":   url.PathEscape,
 	"local": local,
+
+	"newest":    newestFirst,
+	"eventKind": eventKind,
 }
 
 // withQuery returns the page's own address with one parameter changed; an empty

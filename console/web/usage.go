@@ -35,8 +35,8 @@ var (
 
 // A usageChoice is what the form of the page says.
 type usageChoice struct {
-	From, To                      time.Time // in Zone
-	Zone                          *time.Location
+	From, To                     time.Time // in Zone
+	Zone                         *time.Location
 	Range, Step, Meter, Node, By string
 }
 

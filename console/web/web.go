@@ -94,6 +94,8 @@ func (s *Server) Routes() []Route {
 		s.homeRoutes,
 		s.docsRoutes,
 		s.usageRoutes,
+		s.rejectedRoutes,
+		s.eventRoutes,
 		s.assetRoutes,
 	} {
 		list = append(list, group()...)

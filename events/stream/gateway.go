@@ -140,13 +140,20 @@ func (o GatewayOptions) withDefaults() (GatewayOptions, error) {
 	return o, nil
 }
 
+// MaxSampleBytes is how much is kept of an event that was refused.
+const MaxSampleBytes = 4096
+
 // A RejectedEvent is one that was refused.
 type RejectedEvent struct {
 	Node, Meter string // as of the subject or token; may be empty
 	Err         *events.Error
 	Seq         uint64 // the group that counts or holds it
 	WallNS      int64  // time of that group
-	Sample      []byte // the beginning of what was sent, at most 1 KiB, or of what the stream holds; may be empty
+	Sample      []byte // the beginning of what was sent, at most MaxSampleBytes, or of what the stream holds; may be empty
+	// Whole says that Sample is all that was sent, with the id and content type of
+	// its headers: it can be read again.
+	Whole           bool
+	ID, ContentType string
 }
 
 // Gateway gathers events into groups, one stream message and one fsync each,

@@ -137,7 +137,7 @@ func TestRefusals(t *testing.T) {
 				t.Fatalf("answer %+v, want %d %s", a.Error, tc.status, tc.code)
 			}
 			r := <-rejected
-			if r.Err.Code != tc.code || r.Seq != 1 || string(r.Sample) != tc.data[:min(len(tc.data), 1024)] {
+			if r.Err.Code != tc.code || r.Seq != 1 || string(r.Sample) != tc.data[:min(len(tc.data), stream.MaxSampleBytes)] {
 				t.Errorf("rejected %+v, want %s with its sample", r, tc.code)
 			}
 			if got := sorted(s.fold.refusals); len(got) != 1 || got[0] != tc.counted {

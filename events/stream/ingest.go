@@ -307,7 +307,11 @@ func (r *receiver) usage(s *source, reply, data []byte, in *input) {
 		if run.Events = evs[:first]; fresh {
 			p.dropRun(s.n)
 		}
-		g.refuseMessage(s.node, s.meter, alias(reply), data, in, asError(err))
+		if kept := g.refuseMessage(s.node, s.meter, alias(reply), data, in, asError(err)); kept != nil {
+			binary := input.Header != nil && input.Header("ce-specversion") != "" // its fields are headers
+			kept.Whole = len(data) > 0 && len(kept.Sample) == len(data) && !binary
+			kept.ID, kept.ContentType = strings.Clone(input.ID), strings.Clone(input.ContentType)
+		}
 		return
 	}
 	run.Events = evs
@@ -421,8 +425,9 @@ func restamp(b *events.Batch, nowMS int64) ([]byte, *events.Error) {
 }
 
 // refuseMessage counts a refusal in the next group and answers with it; mu is
-// held.
-func (g *Gateway) refuseMessage(node, meter, reply string, data []byte, in *input, e *events.Error) {
+// held. It returns what will be handed to GatewayOptions.Reject, for as long as mu
+// is held; nil: nothing.
+func (g *Gateway) refuseMessage(node, meter, reply string, data []byte, in *input, e *events.Error) (kept *RejectedEvent) {
 	if !events.ValidNode(node) {
 		node = "" // cannot be named in the ledger
 	}
@@ -432,11 +437,12 @@ func (g *Gateway) refuseMessage(node, meter, reply string, data []byte, in *inpu
 	if g.opts.Reject != nil {
 		r := RejectedEvent{Node: node, Meter: meter, Err: e}
 		if g.opts.Keeping.All() {
-			r.Sample = bytes.Clone(data[:min(len(data), 1024)])
+			r.Sample = bytes.Clone(data[:min(len(data), MaxSampleBytes)])
 		} else {
 			r.Err = unquoted(e)
 		}
 		p.rejected = append(p.rejected, r)
+		kept = &p.rejected[len(p.rejected)-1]
 	}
 	size := 64
 	if reply != "" {
@@ -447,6 +453,7 @@ func (g *Gateway) refuseMessage(node, meter, reply string, data []byte, in *inpu
 		size += len(body)
 	}
 	g.hold(p, 1, size)
+	return kept
 }
 
 var quotedText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"…?`)

@@ -206,6 +206,8 @@ func (g *Gateway) Refuse(node, meter string, e *events.Error, sample []byte) {
 	if g.refused() != nil || g.acceptLocked(0) != nil {
 		return
 	}
-	g.refuseMessage(node, meter, "", sample, nil, e)
+	if kept := g.refuseMessage(node, meter, "", sample, nil, e); kept != nil {
+		kept.Whole = len(sample) > 0 && len(kept.Sample) == len(sample)
+	}
 	g.wakeLocked()
 }
