@@ -128,7 +128,7 @@ func (r *exportReader) job() (j exporter.Job) {
 		r.bad("zone", "is %q, want a time zone such as Europe/Berlin", r.text("zone", ""))
 		zone = time.UTC
 	}
-	if j.Schedule, err = exporter.ParseSchedule(r.text("schedule", ""), zone); err != nil {
+	if j.Schedule, err = exporter.ParseSchedule(r.text("schedule", ""), zone); err != nil && r.y.lists["schedule"] == nil {
 		r.bad("schedule", "%v", err)
 	}
 	if j.Folder = r.path("folder"); j.Folder == "" {
