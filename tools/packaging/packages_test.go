@@ -73,7 +73,7 @@ func runNext(out string) error {
 // countOne declares a meter in the configuration, as an operator would.
 const countOne = `printf 'meters:\n  - {id: documents.processed, unit: document, aggregation: count}\n' >> /etc/meterseal/meterseal.yaml`
 
-// Y-12, O-22: the deb is installed without a network, configured, started from where
+// Y-12, X-13, O-22: the deb is installed without a network, configured, started from where
 // it put the program as the user that it made, upgraded, removed and purged. What
 // was counted survives all of it, unless its deletion is asked for.
 func TestDeb(t *testing.T) {
@@ -180,6 +180,10 @@ func countsOne(m *machine, id, want string) {
 	m.t.Helper()
 	stop := m.serve("/usr/lib/systemd/system/meterseal.service")
 	defer stop()
+	// It listens as the package configures it, on loopback alone.
+	const listening = `cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == "0A" {print $2}' | `
+	m.do(listening + "grep -q ^0100007F:21B9") // 127.0.0.1:8633
+	m.refuses(listening + "grep -v ^0100007F:")
 	m.do("meterseal send documents.processed --node n1 --id " + id)
 	out := m.do("meterseal usage --window total -o csv")
 	if lines := strings.Split(strings.TrimSpace(out), "\n"); !strings.Contains(lines[len(lines)-1], ","+want) {

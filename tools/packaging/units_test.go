@@ -13,7 +13,7 @@ import (
 // "systemd-analyze security" goes to 100.
 const exposedMost = "15"
 
-// systemd finds nothing wrong with the units, alone and with each drop-in that
+// Y-12: systemd finds nothing wrong with the units, alone and with each drop-in that
 // is shipped, and no right in them that the programs could do without.
 func TestUnits(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
