@@ -180,6 +180,7 @@ type Options struct {
 type server struct {
 	Options
 	callers  callers
+	marks    markIndex
 	verifies chan struct{} // documents that are verified just now
 	hosts    map[string]bool
 	anyIP    bool

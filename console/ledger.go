@@ -62,10 +62,11 @@ type CheckFinding struct {
 }
 
 func (s *server) ledgerRoutes() []route {
+	list := s.timelineRoutes()
 	if s.Checks == nil {
-		return nil
+		return list
 	}
-	return []route{{
+	return append(list, []route{{
 		Method: http.MethodGet, Path: "/v1/ledger/check", ID: "getLedgerCheck", Right: access.Read,
 		Summary: "The check of the ledger that runs, or what the last one found",
 		Answers: []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "With its progress while it runs", Of: LedgerCheck{}}},
@@ -82,5 +83,5 @@ func (s *server) ledgerRoutes() []route {
 			s.Log.Info("ledger check", "state", c.State)
 			return s.answer(w, http.StatusAccepted, c)
 		},
-	}}
+	}}...)
 }

@@ -30,7 +30,7 @@ func (s *site) seed() map[string]string {
 	s.reported()
 	s.uses("renderer-1", "a9", "7")
 	return map[string]string{
-		"/nodes/": "renderer-1", "/seats/": "cad", "/docs/errors/": "rolled_back", "/docs/": "how-to/nodes", "/rejected/": "1",
+		"/nodes/": "renderer-1", "/seats/": "cad", "/docs/errors/": "rolled_back", "/docs/": "how-to/nodes", "/rejected/": "1", "/ledger/records/": "0",
 	}
 }
 

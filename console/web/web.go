@@ -96,6 +96,9 @@ func (s *Server) Routes() []Route {
 		s.usageRoutes,
 		s.rejectedRoutes,
 		s.eventRoutes,
+		s.reportsRoutes,
+		s.licenseRoutes,
+		s.ledgerRoutes,
 		s.assetRoutes,
 	} {
 		list = append(list, group()...)
