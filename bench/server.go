@@ -224,7 +224,7 @@ func (s *server) groups(ctx context.Context) float64 {
 	defer resp.Body.Close()
 	in := bufio.NewScanner(resp.Body)
 	for in.Scan() {
-		if v, ok := strings.CutPrefix(in.Text(), "meterseal_event_groups_total "); ok {
+		if v, ok := strings.CutPrefix(in.Text(), "meterseal_event_group_events_count "); ok {
 			n, _ := strconv.ParseFloat(v, 64)
 			return n
 		}

@@ -9,29 +9,46 @@ import (
 // than a day.
 const CodeClockDisputed = "clock_disputed"
 
+// An Action is a kind of next action. There are few, so that a metric can have one
+// as a label.
+type Action string
+
+// Kinds of actions; "" is nothing to do.
+const (
+	ActionRestore   Action = "restore"   // the ledger
+	ActionInstall   Action = "install"   // another license, key or program
+	ActionConfigure Action = "configure" // license.key, to end the evaluation
+	ActionAsk       Action = "ask"       // the vendor
+	ActionImport    Action = "import"    // the newest reply
+	ActionWait      Action = "wait"      // for the start of the license
+	ActionActivate  Action = "activate"  // export the first report, import the reply
+	ActionReport    Action = "report"    // export, import the reply
+	ActionRenew     Action = "renew"     // trial or contract ends
+)
+
 // nextAction says what people have to do in a state, and by when; a nil instant:
 // at once, or nothing.
-func (l *License) nextAction(s State, f Facts, d deadlines, now time.Time) (string, *time.Time) {
+func (l *License) nextAction(s State, f Facts, d deadlines, now time.Time) (Action, string, *time.Time) {
 	switch s {
 	case StateRolledBack:
-		return `restore the ledger: see "meterseal restore --help"`, nil
+		return ActionRestore, `restore the ledger: see "meterseal restore --help"`, nil
 	case StateDeactivated:
-		return "nothing: this site was deactivated; a new ledger needs a new activation", nil
+		return "", "nothing: this site was deactivated; a new ledger needs a new activation", nil
 	case StateInvalid, StateMismatch:
-		return f.Refused.Hint, nil
+		return ActionInstall, f.Refused.Hint, nil
 	case StateNone:
-		return "set license.key and license.solutionName; without them this is an evaluation", nil
+		return ActionConfigure, "set license.key and license.solutionName; without them this is an evaluation", nil
 	case StateSuspended:
-		return "ask the vendor why the license is suspended, and import his reply", nil
+		return ActionAsk, "ask the vendor why the license is suspended, and import his reply", nil
 	case StateSuperseded:
-		return "import the newest reply; the vendor's portal gives it again", nil
+		return ActionImport, "import the newest reply; the vendor's portal gives it again", nil
 	case StateNotStarted:
-		return fmt.Sprintf("nothing: the license starts at %s", spell(l.Start)), instant(l.Start)
+		return ActionWait, fmt.Sprintf("nothing: the license starts at %s", spell(l.Start)), instant(l.Start)
 	case StateInactive:
 		if d.activateBy.IsZero() {
-			return "export the first report and import the reply", nil
+			return ActionActivate, "export the first report and import the reply", nil
 		}
-		return byThen("export the first report and import the reply", d.activateBy, now)
+		return byThen(ActionActivate, "export the first report and import the reply", d.activateBy, now)
 	}
 	// What ends first decides; in a grace it is the end of that.
 	reportBy, end := d.reportBy, d.end
@@ -44,23 +61,23 @@ func (l *License) nextAction(s State, f Facts, d deadlines, now time.Time) (stri
 	const report = "report, and import the reply"
 	switch {
 	case end.IsZero() && reportBy.IsZero():
-		return "", nil
+		return "", "", nil
 	case end.IsZero(), !reportBy.IsZero() && reportBy.Before(end):
-		return byThen(report, reportBy, now)
+		return byThen(ActionReport, report, reportBy, now)
 	case l.Trial:
-		return byThen("the trial ends: ask the vendor for a license, and import it", end, now)
+		return byThen(ActionRenew, "the trial ends: ask the vendor for a license, and import it", end, now)
 	case !l.ContractEnd.IsZero() && !l.End.Before(l.ContractEnd):
-		return byThen("the contract ends: ask the vendor to renew it, then "+report, end, now)
+		return byThen(ActionRenew, "the contract ends: ask the vendor to renew it, then "+report, end, now)
 	}
-	return byThen(report, end, now)
+	return byThen(ActionReport, report, end, now)
 }
 
 // byThen ends a sentence with its date, or says that it is late.
-func byThen(what string, t, now time.Time) (string, *time.Time) {
+func byThen(kind Action, what string, t, now time.Time) (Action, string, *time.Time) {
 	if after(now, t) {
-		return fmt.Sprintf("%s, now: it was due by %s", what, spell(t)), instant(t)
+		return kind, fmt.Sprintf("%s, now: it was due by %s", what, spell(t)), instant(t)
 	}
-	return fmt.Sprintf("%s, by %s", what, spell(t)), instant(t)
+	return kind, fmt.Sprintf("%s, by %s", what, spell(t)), instant(t)
 }
 
 // aheadDays are how long before a date people are warned (O-30).

@@ -128,6 +128,8 @@ type Status struct {
 	// NextAction is what people have to do, one sentence; empty: nothing.
 	NextAction   string     `json:"next_action,omitempty"`
 	NextActionBy *time.Time `json:"next_action_by,omitempty"`
+	// NextActionKind is what it is for programs, such as which button to show.
+	NextActionKind Action `json:"next_action_kind,omitempty"`
 	// ValidUntil is the last second at which this may be used without asking again:
 	// 15 minutes on, and never past an instant at which it could change.
 	ValidUntil time.Time `json:"valid_until"`
@@ -176,7 +178,7 @@ func (l *License) State(f Facts, now time.Time) Status {
 	}
 	s.machineOver = d.machineGraceEnds.IsZero() || after(sure, d.machineGraceEnds)
 	s.ValidUntil = d.validUntil(now, sure)
-	s.NextAction, s.NextActionBy = l.nextAction(s.State, f, d, now)
+	s.NextActionKind, s.NextAction, s.NextActionBy = l.nextAction(s.State, f, d, now)
 	s.warn(l, f, d, now, sure)
 	return s
 }

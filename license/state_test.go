@@ -486,7 +486,7 @@ func TestStatusDates(t *testing.T) {
 	want := `{"state":"active","code":"ok","status":"licensed as 'renderd'","enforcement":"soft","starts":"2026-11-01T00:00:00Z",` +
 		`"ends":"2027-10-31T23:59:59Z","grace_ends":"2027-11-14T23:59:59Z","contract_ends":"2029-10-31T23:59:59Z","maintenance_ends":"2027-06-30T00:00:00Z",` +
 		`"report_by":"2027-01-31T23:59:59Z","report_grace_ends":"2027-02-14T23:59:59Z",` +
-		`"next_action":"report, and import the reply, by 2027-01-31","next_action_by":"2027-01-31T23:59:59Z","valid_until":"2027-01-01T10:15:00Z",` +
+		`"next_action":"report, and import the reply, by 2027-01-31","next_action_by":"2027-01-31T23:59:59Z","next_action_kind":"report","valid_until":"2027-01-01T10:15:00Z",` +
 		`"warnings":["report_due_within_90d"]}`
 	if d := cmp.Diff(want, string(b)); d != "" {
 		t.Errorf("status (-want +got):\n%s", d)

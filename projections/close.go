@@ -195,6 +195,7 @@ func (st *State) closeNodeWindow(n *node, cells []*cell, w, to int64) error {
 		which := "- - -" // an epoch that never ended: how many were lost nobody knows
 		if g.after > g.first {
 			which = fmt.Sprintf("%d %d %d", g.epoch, g.first, g.after)
+			st.lost += g.after - g.first
 			st.explain(n, g.after-g.first)
 		}
 		st.bookSpan(n) // what precedes the gap stands before it

@@ -382,6 +382,7 @@ func (a *applier) book(n *node, e *events.Event) (events.Disposition, error) {
 	n.taken++
 	st.touch(n)
 	if late {
+		st.late++
 		a.markBooked(c.key, 0)
 	}
 	if e.ID != "" && len(st.holds.all) > 0 {

@@ -118,6 +118,15 @@ func (s *Store) KeepRejected(list []Rejected) error {
 	return nil
 }
 
+// RejectedBytes estimates what the refused events take on the disk.
+func (s *Store) RejectedBytes() (uint64, error) {
+	n, err := s.db.EstimateDiskUsage([]byte{keyRejected}, []byte{keyRejected + 1})
+	if err != nil {
+		return 0, fmt.Errorf("%w: size of the rejected events: %w", ErrDamaged, err)
+	}
+	return n, nil
+}
+
 func (s *Store) lastRejected() uint64 {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyRejected}, UpperBound: []byte{keyRejected + 1}})
 	if err != nil {

@@ -43,6 +43,7 @@ type State struct {
 	closedUntil int64 // windows up to here are closed, s; 0: none is
 	lastTime    int64 // newest TIME in the ledger, s
 	boots       uint64
+	late, lost  uint64 // events that came late, and events that a gap says are lost, since the store was opened
 	serial      uint64
 	retired     bool
 	close       closeState

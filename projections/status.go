@@ -33,6 +33,10 @@ type Status struct {
 	SiteKeys    []SiteKeyRecord   // oldest first: the last one counts, or will when a receipt covers its record
 	Behind      *Behind           // a node holds a newer checkpoint; nil: none does
 	Restores    []RestoreRecord   // oldest first
+
+	// Since the store was opened: events whose window was closed when they came,
+	// and events that gap records say are lost.
+	LateEvents, LostEvents uint64
 }
 
 // MeterStatus is one meter with its totals as of the ledger's records.
@@ -79,6 +83,7 @@ func (s *Store) glance() Status {
 		RuleBook: st.close.book, IDs: st.ids.live,
 		License: st.vendor.license, Receipt: st.vendor.receipt, Clocks: st.vendor.clocks, Retire: st.vendor.retire, SiteKeys: st.vendor.keys,
 		Behind: st.history.behind, Restores: st.history.restores,
+		LateEvents: st.late, LostEvents: st.lost,
 	}
 	if st.origin != "" {
 		out.Opened = unix(st.openedAt)

@@ -104,6 +104,7 @@ func (a *alerts) check(s *site) {
 		err = s.store.KeepDocument(docSite, docAlerts, b)
 	}
 	if err != nil {
+		s.watched.failed(opKeep)
 		s.log.Error("keep what was told of limits", "err", err)
 	}
 	for _, c := range crossed {

@@ -18,10 +18,9 @@ type askMetrics struct {
 
 func newAskMetrics() *askMetrics {
 	return &askMetrics{
-		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "meterseal_allow_total",
-			Help: "Answers to may I, reservations and what is consumed included: yes, warned, no or error."}, []string{"answer", "code"}),
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "meterseal_allow_seconds",
-			Help: "Time to answer; what is reserved or consumed waits for the store.", Buckets: prometheus.ExponentialBuckets(0.000_016, 4, 11)}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: namespace + metricAllow.name, Help: metricAllow.help}, metricAllow.labels),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: namespace + metricAllowTime.name, Help: metricAllowTime.help,
+			Buckets: prometheus.ExponentialBuckets(0.000_016, 4, 11)}),
 	}
 }
 

@@ -34,6 +34,7 @@ type siteClock struct {
 	clock  license.Clock
 	warned bool           // the last status warned of the clock
 	steps  []license.Step // not yet in the ledger
+	count  uint64         // of steps since the start
 
 	// at is where the gate counts from: one observation with its license time.
 	at atomic.Pointer[observed]
@@ -106,12 +107,20 @@ func (s *site) observe(st *projections.Status, l *license.License) license.Readi
 	}
 	r := c.clock.Observe(o)
 	c.steps = append(c.steps, r.Steps...)
+	c.count += uint64(len(r.Steps))
 	a := &observed{wall: wall, running: running}
 	if r.Disputed && r.Now.Before(o.Wall) { // wall ahead: windows must not jump with it
 		a.offset = r.Now.Sub(o.Wall)
 	}
 	c.at.Store(a)
 	return r
+}
+
+// stepped returns how often the clock stepped since the start.
+func (c *siteClock) stepped() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.count
 }
 
 // now is the time of groups and events: the wall clock, or while that ran ahead
@@ -162,6 +171,7 @@ func (s *site) watchClock() {
 		}
 		if closing || f.Clock.Now.Sub(kept).Abs() >= keepClockEvery {
 			if err := s.keepClock(); err != nil {
+				s.watched.failed(opKeep)
 				s.log.Error("keep the clock", "err", err)
 			}
 			kept = f.Clock.Now

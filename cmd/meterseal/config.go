@@ -52,6 +52,9 @@ type Config struct {
 	Variables                ledger.Attrs   // device variables, by name
 	Exports                  []exporter.Job
 	Inbox                    exporter.Inbox // its folder is absolute; "": none
+	MetricsAddress           string         // a listener of its own for /metrics; "": none
+	NodeSeriesMax            int            // series of /metrics that carry the name of a node
+	DebugAddress             string         // a listener for profiles; "": none
 	LogFormat                string
 	LogLevel                 string
 	License                  LicenseConfig
@@ -150,6 +153,23 @@ func address(p func(*Config) *string) func(*Config, string) error {
 	}
 }
 
+// loopback is an address that only programs of this machine reach; empty: none.
+func loopback(p func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*p(c) = v
+		if v == "" {
+			return nil
+		}
+		if err := address(p)(c, v); err != nil {
+			return err
+		}
+		if l := (ListenConfig{Address: v}); l.beyondLoopback() {
+			return fmt.Errorf("is %q, want a loopback address such as 127.0.0.1:9190: nobody is asked who they are there", v)
+		}
+		return nil
+	}
+}
+
 // settings lists every plain key in the order of the documentation.
 var settings = []setting{
 	{"site.name", "", "", "label of this site; the ledger's identity is its key", text(func(c *Config) *string { return &c.SiteName })},
@@ -242,6 +262,9 @@ var settings = []setting{
 		}
 		return nil
 	}},
+	{"metrics.listen", "", "", "one more address for GET /metrics, of this machine only; no token is asked there. Empty: none", loopback(func(c *Config) *string { return &c.MetricsAddress })},
+	{"metrics.node_series_max", "", "1000", "nodes that /metrics names at most", count(func(c *Config) *int { return &c.NodeSeriesMax })},
+	{"debug.listen", "", "", "address for profiles of the program, of this machine only (/debug/pprof/). Empty: none", loopback(func(c *Config) *string { return &c.DebugAddress })},
 	{"log.format", "", "text", "text or json", oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
 	{"log.level", "", "info", "debug, info, warn or error", oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 }

@@ -47,7 +47,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 	}
 	o.Seats, o.Variables, o.Exports = seats{r.site}, variables{r.site}, r.site.exporter
 	o.Checks = checker{r.site}
-	o.Ready, o.Metrics, o.Backup = r.site.ready, newMetrics(r.site), r.site.backup
+	o.Ready, o.Metrics, o.Backup = r.site.ready, r.metrics, r.site.backupNoted
 	return o
 }
 
@@ -128,6 +128,9 @@ func (p reporter) Report(ctx context.Context, o console.ReportOptions) (*console
 	}
 	return &console.Report{PreparedReport: preparedReport(w), Close: func() { f.Close() }, Write: func(out io.Writer) error {
 		_, err := io.Copy(out, f)
+		if err == nil {
+			p.note(docExported)
+		}
 		return err
 	}}, nil
 }

@@ -225,7 +225,7 @@ func TestHostileNode(t *testing.T) {
 	// What was refused is visible.
 	metrics := s.get("/metrics")
 	for _, want := range []string{`listener="nats",reason="wrong_node"`, `listener="nats",reason="wrong_inbox"`, `listener="nats",reason="not_allowed"`,
-		`listener="nats",reason="no_credentials"`, `listener="nats",reason="too_many_connections"`, `listener="http",reason="no_token"`, `meterseal_events_total{code="malformed"}`} {
+		`listener="nats",reason="no_credentials"`, `listener="nats",reason="too_many_connections"`, `listener="http",reason="no_token"`, `meterseal_events_total{code="malformed",result="refused"}`} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("/metrics does not show %s:\n%s", want, grep(metrics, "refused_total"))
 		}

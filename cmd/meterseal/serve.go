@@ -65,7 +65,11 @@ func (a *app) tellReady(cfg *Config, r *running) {
 		origin = r.site.keys.origin()
 	}
 	if cfg.LogFormat == "json" {
-		newLog(a.Err, cfg).Info("ready", "version", version, "ledger", origin, "path", cfg.DataDir, "nats", r.natsURL(), "http", r.httpURL(), "meters", len(cfg.Meters))
+		args := []any{"version", version, "ledger", origin, "path", cfg.DataDir, "nats", r.natsURL(), "http", r.httpURL(), "meters", len(cfg.Meters)}
+		for _, o := range r.others() {
+			args = append(args, o[0], o[1])
+		}
+		newLog(a.Err, cfg).Info("ready", args...)
 		return
 	}
 	fmt.Fprintf(a.Err, "meterseal %s\n", version)
@@ -79,6 +83,9 @@ func (a *app) tellReady(cfg *Config, r *running) {
 		fmt.Fprintf(a.Err, "nats    %s\n", r.natsURL())
 	}
 	fmt.Fprintf(a.Err, "http    %s   (the console, in a browser)\n", r.httpURL())
+	for _, o := range r.others() {
+		fmt.Fprintf(a.Err, "%-7s %s\n", o[0], o[1])
+	}
 	if link := r.firstLink(); link != "" {
 		fmt.Fprintf(a.Err, "sign in %s\n", link)
 	}
@@ -114,6 +121,20 @@ type running struct {
 	sessions         *access.Sessions // of operators; nil: there is no site
 	httpAddr         string
 	httpTLS, natsTLS bool
+
+	metrics                http.Handler // of GET /metrics; nil: there is no site
+	metricsAddr, debugAddr string       // listeners of their own; "": none
+}
+
+// others are the listeners of their own, as pairs of what and where.
+func (r *running) others() (list [][2]string) {
+	if r.metricsAddr != "" {
+		list = append(list, [2]string{"metrics", "http://" + r.metricsAddr + "/metrics"})
+	}
+	if r.debugAddr != "" {
+		list = append(list, [2]string{"debug", "http://" + r.debugAddr + "/debug/pprof/"})
+	}
+	return list
 }
 
 // httpURL is where the HTTP API is.
@@ -190,6 +211,13 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 			log.Info("stopped")
 		}()
 	}
+	if r.site != nil {
+		r.metrics = newMetrics(r.site)
+	}
+	beside, err := openAside(cfg, r, log)
+	if err != nil {
+		return err
+	}
 	srv := console.NewServer(console.New(a.consoleOptions(cfg, r, log)))
 	failed := make(chan error, 1)
 	if cfg.HTTP.guarded() && r.site != nil {
@@ -203,6 +231,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		_ = srv.Shutdown(stop)
+		_ = beside.close(stop)
 	}()
 	systemd.Ready(log)
 	defer systemd.Stopping(log)

@@ -56,6 +56,7 @@ type site struct {
 	asked   *askMetrics
 	tail    console.Tail // what came last
 	alerts  alerts
+	watched watched
 	meters  atomic.Pointer[events.Meters]
 	terms   atomic.Pointer[terms]
 	clock   *siteClock
@@ -298,6 +299,9 @@ func (s *site) open(ctx context.Context) error {
 	if err := s.clock.load(s.store); err != nil {
 		return err
 	}
+	if err := s.watched.load(s.store); err != nil {
+		return err
+	}
 	licensed, err := s.takeLicense(ctx, lic)
 	if err != nil {
 		return err
@@ -427,6 +431,7 @@ func (s *site) keepRejected(r stream.RejectedEvent) {
 	err := s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS).UTC(), Node: r.Node, Meter: r.Meter,
 		Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample), Whole: r.Whole, ID: r.ID, ContentType: r.ContentType}})
 	if err != nil {
+		s.watched.failed(opReject)
 		s.log.Error("keep rejected event", "err", err)
 	}
 }
@@ -528,6 +533,7 @@ func (s *site) bootLine(lic *configured) string {
 // closes.
 func (s *site) syncLoop() {
 	defer close(s.done)
+	gateway := s.gateway // close forgets it before this ends
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
 	var dropped int64 // the stream's time when refused events were forgotten last, s
@@ -541,10 +547,13 @@ func (s *site) syncLoop() {
 				s.fail(err)
 				return
 			}
+			gateway.Counted(synced.Cursor.Seq)
+			s.watched.checkpointAt(synced, s.clock.Wall())
 			s.usageDB.synced(synced)
 			s.tail.Counted(synced.Cursor.Seq)
 			if now := synced.Cursor.WallNS / int64(time.Second); now >= dropped+3600 {
 				if err := s.store.DropRejected(time.Unix(now, 0).Add(-s.cfg.Retention)); err != nil {
+					s.watched.failed(opReject)
 					s.log.Error("forget refused events", "err", err)
 				}
 				dropped = now

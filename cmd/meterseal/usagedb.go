@@ -100,6 +100,7 @@ func (d *usageDB) write(ctx context.Context) {
 		err = d.live.Append(ctx, size)
 	}
 	if err != nil {
+		d.site.watched.failed(opUsageDatabase)
 		d.site.log.Warn("write usage.database; it is made again at the next step, and nothing that is counted depends on it", "path", d.path, "err", err)
 		d.drop()
 		return

@@ -44,6 +44,7 @@ type witnesses struct {
 	recording sync.Mutex // one record at a time
 
 	recorded, refused, explained atomic.Uint64 // statements, for metrics
+	disagreed                    atomic.Uint64 // checkpoints that this ledger does not lead to
 }
 
 // told is what a node was told and what it said.
@@ -390,6 +391,7 @@ func (w *witnesses) wentBack(ctx context.Context, node string, m seenMessage, cp
 	if b != nil && b.Size >= cp.Size {
 		return
 	}
+	w.disagreed.Add(1)
 	w.s.log.Error("a node holds a newer checkpoint: this ledger went back, and takes no events", "code", "behind_node",
 		"node", node, "size", cp.Size, "records", w.s.store.Status().Records, "hint", "put the newer data directory back, or run meterseal restore")
 	err := w.s.store.KeepDocument(docSite, behindNote, cp.Note.Bytes())

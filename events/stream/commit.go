@@ -178,7 +178,7 @@ func (g *Gateway) store(ctx context.Context, w *events.GroupWriter, at *chain, p
 		case err == nil && seq == at.seq+1:
 			g.down.Store(false)
 			g.full.Store(false)
-			g.stats.appended(time.Since(start), len(p.data))
+			g.stats.appended(time.Since(start), len(p.data), p.count)
 			p.seq = seq
 			*at = chain{seq: seq, sum: p.group.Sum, first: at.first + uint64(p.group.Count), wall: p.group.WallNS, term: at.term}
 			return nil
@@ -247,7 +247,7 @@ func (g *Gateway) fold(p *pending) {
 		return
 	}
 	g.lastSeq.Store(p.seq)
-	g.stats.folded(time.Since(start))
+	g.stats.folded(p, time.Since(start))
 }
 
 // maybeTick makes a group for the time alone if nothing is pending and the

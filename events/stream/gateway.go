@@ -228,6 +228,9 @@ func NewGateway(ctx context.Context, log Log, o GatewayOptions) (*Gateway, error
 		appendCh: make(chan *pending, 2), foldCh: make(chan *pending, 2), answerCh: make(chan *pending, 2),
 		done: make(chan struct{})}
 	g.cond = sync.NewCond(&g.mu)
+	if s, ok := log.(*Stream); ok {
+		g.full.Store(s.atItsSize()) // before anybody is refused
+	}
 	g.clock.nodes = map[string]int64{}
 	if err := g.catchUp(ctx); err != nil {
 		return nil, err

@@ -19,8 +19,8 @@ func lockDirectory(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// freeBytes is not known here; the stream's own size is the only limit.
-func freeBytes(string) (int64, error) { return 1 << 40, nil }
+// FreeBytes is not known here; the stream's own size is the only limit.
+func FreeBytes(string) (int64, error) { return 1 << 40, nil }
 
 func isAddressInUse(err error) bool {
 	return strings.Contains(err.Error(), "address already in use") || strings.Contains(err.Error(), "Only one usage")

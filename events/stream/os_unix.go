@@ -23,8 +23,8 @@ func lockDirectory(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// freeBytes is what an ordinary user can still write at dir.
-func freeBytes(dir string) (int64, error) {
+// FreeBytes is what an ordinary user can still write at dir.
+func FreeBytes(dir string) (int64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, err

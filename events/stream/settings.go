@@ -46,11 +46,25 @@ func (s *Stream) checkRoom() error {
 	if s.srv == nil {
 		return nil
 	}
-	free, err := freeBytes(s.opts.Dir)
+	free, err := FreeBytes(s.opts.Dir)
 	if err == nil && free < s.opts.keptFree {
 		return fmt.Errorf("%w: the disk of %s has %d MiB free, %d are kept", ErrFull, s.opts.Dir, free>>20, s.opts.keptFree>>20)
 	}
 	return nil // a disk that cannot be asked is written, and says what is wrong
+}
+
+// Room is what there is to store groups in, in bytes.
+type Room struct {
+	Size, Max int64 // of the stream, and what it may hold
+}
+
+// Room asks the server for the size of the stream.
+func (s *Stream) Room(ctx context.Context) (Room, error) {
+	info, err := s.str.Info(ctx)
+	if err != nil {
+		return Room{}, s.apiError("ask for the size of the stream "+StreamName, err)
+	}
+	return Room{Size: int64(info.State.Bytes), Max: info.Config.MaxBytes}, nil
 }
 
 // atItsSize tells whether the stream has no room for a whole group, or of a small

@@ -23,6 +23,13 @@ type Stats struct {
 	// long folding it took, Ack how long the first event of a group waited
 	// for its answer.
 	Append, Fold, Ack Histogram
+	// Counted is how long the first event of a group waited until it was counted
+	// on disk, as far as [Gateway.Counted] was told.
+	Counted Histogram
+	// GroupSizes counts groups by their events: index i has those of up to 2^i
+	// and above 2^(i-1), the last all larger ones. GroupEvents is their sum.
+	GroupSizes  [GroupSizes + 1]uint64
+	GroupEvents uint64
 	// Pending events and bytes, now.
 	PendingEvents, PendingBytes int
 	// Reconnects of the connection over which events come; what was under way
@@ -40,6 +47,9 @@ type Histogram struct {
 }
 
 const histogramBuckets = 18
+
+// GroupSizes is the number of sizes in Stats.GroupSizes that have a bound.
+const GroupSizes = 15
 
 // HistogramBound returns the upper bound of bucket i: 50 us times 2^i, so from
 // 50 us to 6.5 s.
@@ -84,7 +94,10 @@ func (h *histogram) load() (out Histogram) {
 // stats collects; all of it once per group, but for refusals.
 type stats struct {
 	groups, groupBytes, full, unknown, reconnects atomic.Uint64
-	append, foldTime, ack                         histogram
+	append, foldTime, ack, counted                histogram
+	sizes                                         [GroupSizes + 1]atomic.Uint64
+	groupEvents                                   atomic.Uint64
+	uncounted                                     uncounted
 
 	mu      sync.Mutex // protects what follows
 	byDisp  [16]uint64
@@ -102,13 +115,69 @@ func (s *stats) refuseN(code string, n uint64) {
 	s.refused[code] += n
 }
 
-func (s *stats) appended(d time.Duration, bytes int) {
+func (s *stats) appended(d time.Duration, bytes, events int) {
 	s.groups.Add(1)
+	s.sizes[min(bits.Len(uint(max(events-1, 0))), GroupSizes)].Add(1)
+	s.groupEvents.Add(uint64(events))
 	s.groupBytes.Add(uint64(bytes))
 	s.append.add(d)
 }
 
-func (s *stats) folded(d time.Duration) { s.foldTime.add(d) }
+// folded notes that p is folded, which took d.
+func (s *stats) folded(p *pending, d time.Duration) {
+	s.foldTime.add(d)
+	if p.count > 0 {
+		s.uncounted.add(p.seq, p.since)
+	}
+}
+
+// uncounted are the groups that are folded and not yet counted on disk, oldest
+// first. Beyond maxUncounted the newest are left out: a sample is enough, and the
+// oldest says how long the disk of the projections is behind.
+type uncounted struct {
+	mu   sync.Mutex // protects list
+	list []since
+}
+
+type since struct {
+	seq uint64
+	at  time.Time // when its first event came
+}
+
+const maxUncounted = 4096
+
+func (u *uncounted) add(seq uint64, at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.list) < maxUncounted {
+		u.list = append(u.list, since{seq, at})
+	}
+}
+
+// Counted is told that the groups up to seq are counted on disk.
+func (g *Gateway) Counted(seq uint64) {
+	u := &g.stats.uncounted
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := 0
+	for n < len(u.list) && u.list[n].seq <= seq {
+		g.stats.counted.add(time.Since(u.list[n].at))
+		n++
+	}
+	u.list = append(u.list[:0], u.list[n:]...)
+}
+
+// Uncounted returns how long the oldest event waits that is stored and not yet
+// counted on disk; 0: none does.
+func (g *Gateway) Uncounted() time.Duration {
+	u := &g.stats.uncounted
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.list) == 0 {
+		return 0
+	}
+	return time.Since(u.list[0].at)
+}
 
 // group counts what became of the events of p.
 func (s *stats) group(p *pending) {
@@ -131,7 +200,10 @@ func (g *Gateway) Stats() Stats {
 	s := &g.stats
 	out := Stats{Events: map[string]uint64{}, Groups: s.groups.Load(), GroupBytes: s.groupBytes.Load(),
 		Full: s.full.Load(), Unknown: s.unknown.Load(), Reconnects: s.reconnects.Load(),
-		Append: s.append.load(), Fold: s.foldTime.load(), Ack: s.ack.load()}
+		Append: s.append.load(), Fold: s.foldTime.load(), Ack: s.ack.load(), Counted: s.counted.load(), GroupEvents: s.groupEvents.Load()}
+	for i := range s.sizes {
+		out.GroupSizes[i] = s.sizes[i].Load()
+	}
 	s.mu.Lock()
 	for d, n := range s.byDisp {
 		if n > 0 {
