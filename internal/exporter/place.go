@@ -110,7 +110,7 @@ func (r *runner) prune() error {
 	}
 	list, err := os.ReadDir(r.Folder)
 	if err != nil {
-		return &folderError{err}
+		return &folderError{r.Folder, err}
 	}
 	type file struct {
 		name     string
@@ -140,7 +140,7 @@ func (r *runner) prune() error {
 			continue
 		}
 		if err := os.Remove(filepath.Join(r.Folder, f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return &folderError{err}
+			return &folderError{r.Folder, err}
 		}
 		r.x.Log.Info("old report removed", "job", r.Name, "path", f.name, "records", f.to)
 	}

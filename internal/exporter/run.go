@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -224,7 +225,7 @@ func (r *runner) place(ctx context.Context, run *Run) (bool, error) {
 		return false, nil
 	}
 	if run.Bytes, run.SHA256, err = r.write(name, f); err != nil {
-		return false, &folderError{err}
+		return false, &folderError{r.Folder, err}
 	}
 	run.File = name
 	r.mu.Lock()
@@ -234,9 +235,21 @@ func (r *runner) place(ctx context.Context, run *Run) (bool, error) {
 }
 
 // folderError says that a folder does not take files.
-type folderError struct{ error }
+type folderError struct {
+	folder string
+	err    error
+}
 
-func (e *folderError) Unwrap() error { return e.error }
+func (e *folderError) Error() string {
+	cause := e.err
+	var path *fs.PathError // of a name that nobody has seen
+	if errors.As(e.err, &path) {
+		cause = path.Err
+	}
+	return fmt.Sprintf("cannot write to %s: %v", e.folder, cause)
+}
+
+func (e *folderError) Unwrap() error { return e.err }
 
 // describe finds code, message and way out of a run that failed.
 func (r *runner) describe(err error) (code, message, hint string) {
