@@ -60,6 +60,8 @@ var wantRights = map[string]access.Right{
 	"GET /v1/variables":                      access.Read,
 	"PUT /v1/variables/{name}":               access.Events,
 	"DELETE /v1/variables/{name}":            access.Events,
+	"GET /v1/health":                         access.Read,
+	"POST /v1/support":                       access.Admin,
 	"GET /healthz":                           access.Public,
 	"GET /readyz":                            access.Public,
 	"GET /openapi.json":                      access.Public,

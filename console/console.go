@@ -155,6 +155,11 @@ type Options struct {
 	// Backup writes a consistent archive of the running site, without its
 	// private keys, to w; nil: there is no such route.
 	Backup func(ctx context.Context, w io.Writer) error
+	// Health looks at the parts of the site; nil: there is no route for it.
+	Health func() []HealthCheck
+	// Support writes an archive for whoever is asked for help, without secrets and
+	// without what names people; nil: there is no such route.
+	Support func(w io.Writer) error
 
 	// Accounts has nodes, tokens and operators; nil: there are no routes for them.
 	Accounts Accounts

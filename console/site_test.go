@@ -109,6 +109,7 @@ func newSite(t *testing.T, change ...func(*console.Options)) *site {
 		Site: "plant north", Version: "1.2.3", Started: testStart, Now: s.clock, Log: slog.New(slog.NewTextHandler(&s.log, nil)),
 		OpenMeter: true, Control: s.control, Tail: &console.Tail{},
 		Sizes:   func() map[string]int64 { return map[string]int64{"stream_bytes": 12} },
+		Health:  noHealth, Support: func(w io.Writer) error { _, err := io.WriteString(w, "bundle"); return err },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "meterseal_up 1\n") }),
 		Backup: func(_ context.Context, w io.Writer) error {
 			_, err := io.WriteString(w, "backup")
@@ -404,3 +405,5 @@ func fromOf(o console.ReportOptions) string {
 	}
 	return strconv.FormatUint(*o.From, 10)
 }
+
+func noHealth() []console.HealthCheck { return nil }

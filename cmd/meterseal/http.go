@@ -47,6 +47,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 	}
 	o.Seats, o.Variables, o.Exports = seats{r.site}, variables{r.site}, r.site.exporter
 	o.Checks = checker{r.site}
+	o.Health, o.Support = r.site.health, supporter{r, cfg}.write
 	o.Ready, o.Metrics, o.Backup = r.site.ready, r.metrics, r.site.backupNoted
 	return o
 }

@@ -104,15 +104,19 @@ func (a *app) tellReady(cfg *Config, r *running) {
 	}
 }
 
-// newLog returns the daemon's log.
-func newLog(w io.Writer, cfg *Config) *slog.Logger {
+// newLog returns the daemon's log; recent remember its last lines.
+func newLog(w io.Writer, cfg *Config, recent ...*recentLines) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // was checked with the configuration
 	o := &slog.HandlerOptions{Level: level}
+	h := slog.Handler(slog.NewTextHandler(w, o))
 	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		h = slog.NewJSONHandler(w, o)
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	for _, r := range recent {
+		h = keepingHandler{h, r}
+	}
+	return slog.New(h)
 }
 
 // running is a daemon that serves.
@@ -122,6 +126,7 @@ type running struct {
 	httpAddr         string
 	httpTLS, natsTLS bool
 
+	recent                 *recentLines // of the log
 	metrics                http.Handler // of GET /metrics; nil: there is no site
 	metricsAddr, debugAddr string       // listeners of their own; "": none
 }
@@ -176,7 +181,8 @@ func (r *running) natsURL() string {
 // serve runs the daemon until ctx ends or a part fails: it opens the parts in
 // the order of an event's path and closes them in the reverse.
 func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err error) {
-	log := newLog(a.Err, cfg)
+	recent := &recentLines{}
+	log := newLog(a.Err, cfg, recent)
 	listener, err := net.Listen("tcp", cfg.HTTP.Address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return cli.Fail(cli.ExitUsage, "listen_address_in_use", "stop what listens there, or choose another --http", "http.listen %s is taken", cfg.HTTP.Address)
@@ -189,7 +195,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, ready func(*running)) (err
 	if err != nil {
 		return err
 	}
-	r := &running{httpAddr: listener.Addr().String(), httpTLS: certs != nil, natsTLS: cfg.NATS.CertFile != ""}
+	r := &running{recent: recent, httpAddr: listener.Addr().String(), httpTLS: certs != nil, natsTLS: cfg.NATS.CertFile != ""}
 	if err := cfg.checkStoreGiven(); err != nil && cfg.Hold {
 		return a.hold(ctx, cfg, listener, certs, err, log)
 	} else if err != nil {

@@ -61,11 +61,13 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "State of the daemon, its license, ledger and nodes",
 		Long: `Ask the daemon how it is. Exit code: 0 active; 5 a warning, service goes on,
 as when an export by a schedule fails; 4 the license gives no service (an
-evaluating site too, which counts everything); 7 the ledger is older than what
-was accepted; 8 a newer program is needed; 1 when no daemon answers. With
---warn 30d it is also 5 when the license ends or a report is due within that
-time.`,
+evaluating site too, which counts everything); 6 the store takes no events; 7
+the ledger is older than what was accepted; 8 a newer program is needed; 1 when
+no daemon answers. With --warn 30d it is also 5 when the license ends or a
+report is due within that time. With --quiet it prints one line, as monitoring
+systems show it, with numbers behind a "|".`,
 		Example: `  meterseal status
+  meterseal status --warn 30d --quiet
   meterseal status --warn 30d || mail -s "meterseal: $?" ops`,
 		Args: cobra.NoArgs,
 	}
@@ -97,6 +99,8 @@ time.`,
 		}
 		if form == "json" {
 			err = cli.PrintJSON(a.Out, raw)
+		} else if a.Quiet {
+			err = a.printStatusLine(&s, ahead)
 		} else {
 			err = a.printStatus(&s)
 		}
@@ -111,6 +115,9 @@ time.`,
 // exit is the exit code: that of the state, or a warning ahead of a date.
 func (s *statusAnswer) exit(ahead time.Duration) int {
 	l := &s.License
+	if s.ServiceStatus == "unhealthy" && (l.ExitCode == cli.ExitOK || l.ExitCode == cli.ExitWarning) {
+		return cli.ExitStore // of what the license says, nothing keeps events out
+	}
 	if l.ExitCode != cli.ExitOK {
 		return l.ExitCode
 	}
@@ -128,6 +135,45 @@ func (s *statusAnswer) exit(ahead time.Duration) int {
 		}
 	}
 	return cli.ExitOK
+}
+
+// printStatusLine says all in one line, as monitoring systems show it: the worst
+// first, and then what to do by when. It ends with numbers as Nagios reads them.
+func (a *app) printStatusLine(s *statusAnswer, ahead time.Duration) error {
+	l, word := &s.License, "OK"
+	switch code := s.exit(ahead); {
+	case code == cli.ExitWarning:
+		word = "WARNING"
+	case code != cli.ExitOK:
+		word = "CRITICAL"
+	}
+	line := fmt.Sprintf("%s - %s, license %s", word, s.ServiceStatus, l.State)
+	if l.NextAction != "" {
+		line += "; next: " + l.NextAction
+	}
+	if s.Reason != "" {
+		line += "; " + s.Reason
+	}
+	line = strings.ReplaceAll(line, "|", "/") // what follows it are numbers
+	var numbers []string
+	for _, d := range []struct {
+		name string
+		t    *time.Time
+	}{{"report_due", l.ReportBy}, {"license_end", l.Ends}} {
+		if d.t != nil {
+			numbers = append(numbers, fmt.Sprintf("%s=%ds", d.name, int64(d.t.Sub(s.Time).Seconds())))
+		}
+	}
+	for _, m := range s.Meters {
+		if m.Period != nil && m.Limit != nil {
+			numbers = append(numbers, fmt.Sprintf("'%s'=%d;;;0;%d", m.ID, *m.Period, *m.Limit))
+		}
+	}
+	if len(numbers) > 0 {
+		line += " | " + strings.Join(numbers, " ")
+	}
+	_, err := fmt.Fprintln(a.Out, line)
+	return err
 }
 
 func (a *app) printStatus(s *statusAnswer) error {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -110,6 +111,9 @@ func (s *site) backupNoted(ctx context.Context, w io.Writer) error {
 func (s *site) ledgerTrouble() string {
 	if b := s.store.Behind(); b != nil {
 		return fmt.Sprintf("node %s holds a checkpoint of %d records that this ledger does not lead to", b.Node, b.Size)
+	}
+	if c := (checker{s}).LastCheck(); c.State == console.CheckDamaged {
+		return "the last check found it damaged: " + c.Message
 	}
 	return ""
 }
