@@ -116,7 +116,10 @@ func (p supporter) write(w io.Writer) error {
 		{"version.txt", "meterseal " + version + "\n" + build.String()},
 		{"goroutines.txt", stacks.String()},
 	} {
-		if err := addFile(t, f.name, []byte(f.text)); err != nil {
+		if err := t.WriteHeader(&tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.text))}); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(t, f.text); err != nil {
 			return err
 		}
 	}
