@@ -108,8 +108,8 @@ func newSite(t *testing.T, change ...func(*console.Options)) *site {
 		Intake: s, Reporter: s, Store: s.store, Meters: func() *events.Meters { return meters }, Future: 5 * time.Minute,
 		Site: "plant north", Version: "1.2.3", Started: testStart, Now: s.clock, Log: slog.New(slog.NewTextHandler(&s.log, nil)),
 		OpenMeter: true, Control: s.control, Tail: &console.Tail{},
-		Sizes:   func() map[string]int64 { return map[string]int64{"stream_bytes": 12} },
-		Health:  noHealth, Support: func(w io.Writer) error { _, err := io.WriteString(w, "bundle"); return err },
+		Sizes:  func() map[string]int64 { return map[string]int64{"stream_bytes": 12} },
+		Health: noHealth, Support: func(w io.Writer) error { _, err := io.WriteString(w, "bundle"); return err },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "meterseal_up 1\n") }),
 		Backup: func(_ context.Context, w io.Writer) error {
 			_, err := io.WriteString(w, "backup")
