@@ -184,10 +184,10 @@ var notices = map[string]string{
 	"event-stored":      "The event is stored.",
 	"event-duplicate":   "An event of this id was there already: nothing was counted.",
 	"event-quarantined": "The event is kept, but does not count: it is older than ids are remembered.",
-	"job-run":     "The export has run.",
-	"imported":    "It is in use now.",
-	"key-rotated": "There is a new site key. Export a report: with its receipt only the new key counts.",
-	"check-begun": "The check has begun.",
+	"job-run":           "The export has run.",
+	"imported":          "It is in use now.",
+	"key-rotated":       "There is a new site key. Export a report: with its receipt only the new key counts.",
+	"check-begun":       "The check has begun.",
 }
 
 // functions are those that templates may call beside pages.Functions.
