@@ -66,7 +66,11 @@ var wantRights = map[string]access.Right{
 	"GET /readyz":                            access.Public,
 	"GET /openapi.json":                      access.Public,
 	"GET /docs/errors/{code}":                access.Public,
-	"GET /v1/nodes":                          access.Admin,
+	"GET /v1/nodes":                          access.Read,
+	"GET /v1/nodes/{name}":                   access.Read,
+	"GET /v1/meters":                         access.Read,
+	"POST /v1/meters/test":                   access.Read,
+	"GET /v1/config":                         access.Read,
 	"POST /v1/nodes":                         access.Admin,
 	"POST /v1/nodes/{name}/rotate":           access.Admin,
 	"DELETE /v1/nodes/{name}":                access.Admin,
@@ -91,6 +95,9 @@ func everyRoute(t *testing.T, change ...func(*console.Options)) (*site, *access.
 	s := newSite(t, append([]func(*console.Options){func(o *console.Options) {
 		o.Tokens, o.LoopbackToken, o.Seats = book, true, seats
 		o.Accounts, o.Variables, o.Exports, o.Reports = noAccounts{}, noVariables{}, noExports{}, noReports{}
+		o.Config = func() console.Config {
+			return console.Config{Settings: []console.ConfigSetting{}, Lists: []console.ConfigItem{}}
+		}
 		o.Licensing = &licensed{license: &license.License{}, now: func() time.Time { return testStart }}
 	}}, change...)...)
 	seats.s = s

@@ -131,6 +131,10 @@ type Options struct {
 	// Sizes returns sizes in bytes for GET /v1/status, by a name such as
 	// "stream_bytes"; nil: none.
 	Sizes func() map[string]int64
+	// Rate returns how fast events are counted; nil: nobody samples it.
+	Rate func() Rate
+	// Config returns every setting in force; nil: there is no route for them.
+	Config func() Config
 	// Licensing answers for the license; nil: this site evaluates, and there are
 	// no routes for one.
 	Licensing Licensing

@@ -60,7 +60,11 @@ type License struct {
 	Trial         bool   `json:"trial,omitempty"`
 	EndsLocal     string `json:"ends_local,omitempty" doc:"in the time zone of the daemon"`
 	ReportByLocal string `json:"report_by_local,omitempty"`
-	ExitCode      int    `json:"exit_code" doc:"of meterseal status"`
+	NextByLocal   string `json:"next_action_by_local,omitempty"`
+
+	Words license.Words `json:"words" doc:"the state, for people"`
+
+	ExitCode int `json:"exit_code" doc:"of meterseal status"`
 
 	// Meters is what the license says of each meter, by its id; the meters of
 	// GET /v1/status show it.
@@ -204,7 +208,9 @@ func (s *server) licenseRoutes() []route {
 		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "The license in force", Of: LicenseDetail{}}},
 		Problems: []int{400},
 		Serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
-			return s.answer(w, http.StatusOK, s.Licensing.Describe())
+			d := s.Licensing.Describe()
+			d.Words = d.Status.Words()
+			return s.answer(w, http.StatusOK, d)
 		},
 	}, {
 		Method: http.MethodGet, Path: "/v1/license/history", ID: "getLicenseHistory", Right: access.Read,
@@ -280,13 +286,16 @@ func (s *server) licenseRoutes() []route {
 
 // license returns the license of the site, or that of one without any.
 func (s *server) license() License {
-	if s.Licensing == nil {
+	var l License
+	if s.Licensing != nil {
+		l = s.Licensing.License()
+	} else {
 		var none *license.License
-		l := License{Status: none.State(license.Facts{Opened: s.Started}, s.Now())}
+		l = License{Status: none.State(license.Facts{Opened: s.Started}, s.Now())}
 		l.ExitCode = l.Exit
-		return l
 	}
-	return s.Licensing.License()
+	l.Words = l.Status.Words()
+	return l
 }
 
 // refusal is why the license gives no service, or events are not taken.

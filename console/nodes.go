@@ -29,18 +29,20 @@ type Accounts interface {
 
 // Node is a node that may prove who it is, or that the ledger knows.
 type Node struct {
-	Name        string     `json:"name"`
-	State       string     `json:"state" enum:"good,expired,revoked,none" doc:"of its credentials; none: it has not been given any, and sends from the machine of the daemon or with a certificate"`
-	Added       *time.Time `json:"added,omitempty"`
-	Revoked     *time.Time `json:"revoked,omitempty"`
-	Keys        []NodeKey  `json:"keys" nullable:"false" doc:"public keys of its credentials"`
-	LastSeen    *time.Time `json:"last_seen,omitempty" doc:"when something of it was stored last"`
-	SeenSize    uint64     `json:"seen_size,omitempty" doc:"of the newest checkpoint that it said it holds"`
-	CountedSeq  uint64     `json:"counted_seq,omitempty" doc:"numbers of it below are counted on disk; only of a node that numbers its events"`
-	Connections int        `json:"connections" doc:"with its credentials, at present"`
-	Refused     string     `json:"refused,omitempty" doc:"why it was refused last, since the start"`
-	RefusedAt   *time.Time `json:"refused_at,omitempty"`
-	Hint        string     `json:"hint,omitempty" doc:"what to do about it"`
+	Name        string      `json:"name"`
+	State       string      `json:"state" enum:"good,expired,revoked,none" doc:"of its credentials; none: it has not been given any, and sends from the machine of the daemon or with a certificate"`
+	Added       *time.Time  `json:"added,omitempty"`
+	Revoked     *time.Time  `json:"revoked,omitempty"`
+	Keys        []NodeKey   `json:"keys" nullable:"false" doc:"public keys of its credentials"`
+	LastSeen    *time.Time  `json:"last_seen,omitempty" doc:"when something of it was stored last"`
+	SeenSize    uint64      `json:"seen_size,omitempty" doc:"of the newest checkpoint that it said it holds"`
+	CountedSeq  uint64      `json:"counted_seq,omitempty" doc:"numbers of it below are counted on disk; only of a node that numbers its events"`
+	Connections int         `json:"connections" doc:"with its credentials, at present"`
+	Refused     string      `json:"refused,omitempty" doc:"why it was refused last, since the start"`
+	RefusedAt   *time.Time  `json:"refused_at,omitempty"`
+	Hint        string      `json:"hint,omitempty" doc:"what to do about it"`
+	Silent      bool        `json:"silent" doc:"it may send, or did, and nothing of it was stored for an hour"`
+	Account     *NodeStatus `json:"account,omitempty" doc:"of its events, as in GET /v1/status; absent: nothing of it was stored yet"`
 }
 
 // NodeKey is the public half of credentials.
@@ -98,11 +100,6 @@ type NewTokenMade struct {
 	Secret string `json:"token" doc:"send it as Authorization: Bearer"`
 }
 
-// NodeList is the answer of GET /v1/nodes.
-type NodeList struct {
-	Nodes []Node `json:"nodes" nullable:"false"`
-}
-
 // TokenList is the answer of GET /v1/tokens.
 type TokenList struct {
 	Tokens []Token `json:"tokens" nullable:"false"`
@@ -119,19 +116,7 @@ func (s *server) nodeRoutes() []route {
 	}
 	name := param{Name: "name", In: "path", Doc: "the node"}
 	credentials := content{Status: http.StatusOK, MediaType: jsonType, Doc: "Its credentials, this once", Of: NodeCredentials{}}
-	return []route{{
-		Method: http.MethodGet, Path: "/v1/nodes", ID: "getNodes", Right: access.Admin,
-		Summary:  "Nodes and what is known of them",
-		Answers:  []content{{Status: http.StatusOK, MediaType: jsonType, Doc: "By name", Of: NodeList{}}},
-		Problems: []int{400},
-		Serve: func(w http.ResponseWriter, _ *http.Request, _ values) error {
-			list, err := s.Accounts.Nodes()
-			if err != nil {
-				return err
-			}
-			return s.answer(w, http.StatusOK, NodeList{append([]Node{}, list...)})
-		},
-	}, {
+	return []route{s.nodesRoute(), s.nodeRoute(name), {
 		Method: http.MethodPost, Path: "/v1/nodes", ID: "addNode", Right: access.Admin,
 		Summary:  "Add a node",
 		Doc:      "Makes credentials, which the node shows to the NATS server, and answers them this once. They count at once.",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,8 +88,25 @@ type Status struct {
 	Pools         []PoolStatus      `json:"pools" nullable:"false" doc:"of floating seats; GET /v1/seats has the holders"`
 	Variables     map[string]string `json:"variables,omitempty" doc:"device variables, which the next boot record carries"`
 	Rejected      map[string]int64  `json:"rejected" doc:"refusals that are not yet in a record, by reason"`
+	RejectedToday int               `json:"rejected_today" doc:"refused events of this UTC day that are kept, at most 1,000; GET /v1/rejected shows them"`
+	Rate          *Rate             `json:"rate,omitempty" doc:"how fast events are counted"`
+	LastHeard     *time.Time        `json:"last_heard,omitempty" doc:"when something of any node was stored last"`
+	Refused       *Refusal          `json:"refused,omitempty" doc:"why the daemon refused to start and only holds"`
 	Store         map[string]int64  `json:"store,omitempty" doc:"sizes in bytes"`
 	Exports       []ExportStatus    `json:"exports" nullable:"false" doc:"by a schedule; GET /v1/exports has their runs"`
+}
+
+// Rate is how many events a second were counted, on average.
+type Rate struct {
+	TenSeconds float64 `json:"last_10s"`
+	Minute     float64 `json:"last_60s"`
+}
+
+// Refusal is why a daemon that holds did not start, and the way out.
+type Refusal struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
 }
 
 // InstanceStatus is one daemon of the cluster.
@@ -175,6 +193,7 @@ type MeterStatus struct {
 	Remaining        *int64     `json:"remaining,omitempty" doc:"inside the limit"`
 	OverageRemaining *int64     `json:"overage_remaining,omitempty" doc:"beyond the limit; absent: unlimited, or no limit"`
 	ResetsAt         *time.Time `json:"resets_at,omitempty"`
+	Alert            int        `json:"alert,omitempty" doc:"percent of the limit that is reached: 50, 80, 90 or 100"`
 }
 
 // service returns the service_status, and why it is not running.
@@ -203,6 +222,13 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, q values) err
 	if s.Sizes != nil {
 		out.Store = s.Sizes()
 	}
+	if s.Rate != nil {
+		r := s.Rate()
+		out.Rate = &r
+	}
+	if p := s.Refused; p != nil {
+		out.Refused = &Refusal{p.Code, p.Message, p.Hint}
+	}
 	if q.Flag["brief"] && !s.StoreDisabled {
 		out.fill(s.Store.Glance(), nil)
 	} else if !s.StoreDisabled {
@@ -213,8 +239,22 @@ func (s *server) getStatus(w http.ResponseWriter, _ *http.Request, q values) err
 			out.Variables = variableMap(s.Variables.Variables())
 		}
 		out.limits()
+		list, err := s.Store.Rejected(maxRejected)
+		if err != nil {
+			return storeProblem(err)
+		}
+		out.RejectedToday = since(list, s.Now().UTC().Truncate(24*time.Hour))
 	}
 	return s.answer(w, http.StatusOK, out)
+}
+
+// since counts those of list, newest first, that are not from before an instant.
+func since(list []projections.Rejected, t time.Time) int {
+	i := slices.IndexFunc(list, func(r projections.Rejected) bool { return r.Time.Before(t) })
+	if i < 0 {
+		return len(list)
+	}
+	return i
 }
 
 func (out *Status) fill(st projections.Status, counted []projections.Counted) {
@@ -240,12 +280,16 @@ func (out *Status) fill(st projections.Status, counted []projections.Counted) {
 		if n.Seen != nil {
 			node.SeenEpoch, node.SeenSeq, node.SeenSize = n.Seen.Epoch, n.Seen.Seq, n.Seen.Size
 		}
+		if h := node.LastHeard; h != nil && (out.LastHeard == nil || out.LastHeard.Before(*h)) {
+			out.LastHeard = h
+		}
 		out.Nodes = append(out.Nodes, node)
 	}
 	for _, m := range st.Meters {
 		out.Meters = append(out.Meters, MeterStatus{ID: m.Meter.ID, Unit: m.Meter.Unit, Scale: m.Meter.Scale, Aggregation: m.Meter.Aggregation.String(),
 			SinceClose: m.SinceClose, UsedTotal: m.Total, Adjusted: m.Adjusted, Events: m.Events})
 	}
+	out.Rejected = map[string]int64{}
 	for reason, n := range st.Rejected {
 		out.Rejected[reason] = int64(n)
 	}
@@ -261,6 +305,7 @@ func (out *Status) limits() {
 		}
 		m.Licensed, m.SinceReceipt, m.Period = &l.Licensed, &l.SinceReceipt, &l.Period
 		m.Limit, m.Remaining, m.OverageRemaining, m.ResetsAt = l.Limit, l.Remaining, l.OverageRemaining, l.ResetsAt
+		m.Alert = l.Alert
 	}
 }
 

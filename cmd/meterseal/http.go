@@ -26,9 +26,11 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 		StoreDisabled: r.site == nil, OpenMeter: cfg.OpenMeter, LoopbackToken: cfg.HTTP.LoopbackNeedsProof,
 	}
 	o.Pages = func(api http.Handler) http.Handler { return newPages(cfg, r, api, log) }
+	o.Config = cfg.describe
 	if r.site == nil {
 		return o
 	}
+	o.Rate = r.site.rate.now
 	if !cfg.Fold.Trace {
 		o.Future = cfg.Future
 	}

@@ -28,7 +28,7 @@ func (l licensing) License() console.License {
 		return out
 	}
 	out.ID, out.Serial, out.SolutionName, out.Type, out.Trial = x.ID, x.Serial, x.SolutionName, string(x.Type), x.Trial
-	out.EndsLocal, out.ReportByLocal = localTime(out.Ends), localTime(out.ReportBy)
+	out.EndsLocal, out.ReportByLocal, out.NextByLocal = localTime(out.Ends), localTime(out.ReportBy), localTime(out.NextActionBy)
 	out.Meters = l.meterLimits(x, f.Clock.Now)
 	for _, m := range slices.Sorted(maps.Keys(out.Meters)) {
 		if a := out.Meters[m].Alert; a > 0 { // before any refusal (O-20)

@@ -5,14 +5,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/tpm"
-	"github.com/meterseal/meterseal/license"
 )
 
 // version is that of the program; its documents and records name it.
@@ -99,44 +97,20 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		t := &cli.Table{Columns: []string{"key", "from", "value"}, Right: make([]bool, 3)}
-		type row struct {
-			Key      string `json:"key"`
-			Value    string `json:"value"`
-			From     string `json:"from"`
-			Variable string `json:"variable"`
-			Flag     string `json:"flag"`
-			Doc      string `json:"doc"`
+		shown := c.describe()
+		if form == "json" {
+			return cli.PrintJSON(a.Out, shown)
 		}
-		var rows []row
-		for _, s := range settings {
-			v := c.values[s.key]
-			if s.key == "store.dir" {
-				v = c.DataDir
-			}
-			rows = append(rows, row{s.key, v, c.origin[s.key], s.variable(), "--" + s.flagName(), s.doc})
-			from := c.origin[s.key]
+		t := &cli.Table{Columns: []string{"key", "from", "value"}, Right: make([]bool, 3)}
+		for _, x := range shown.Settings {
+			from := x.From
 			if form == "table" && c.path != "" {
 				from = strings.Replace(from, c.path, filepath.Base(c.path), 1)
 			}
-			t.Add(s.key, from, v)
+			t.Add(x.Key, from, x.Value)
 		}
-		for _, m := range c.Meters {
-			t.Add("meter "+m.ID, "", m.Aggregation.String())
-		}
-		for _, j := range c.Exports {
-			t.Add("export "+j.Name, "", j.Schedule.String()+" in "+j.Schedule.Zone().String()+" to "+j.Folder)
-		}
-		for _, p := range c.Pools {
-			t.Add("seats "+p.Name, "", strconv.FormatUint(p.Count, 10))
-		}
-		vars := map[string]string{}
-		for _, v := range c.Variables {
-			t.Add("variable "+v.Name, "", v.Value)
-			vars[v.Name] = v.Value
-		}
-		if form == "json" {
-			return cli.PrintJSON(a.Out, map[string]any{"variables": vars, "settings": rows, "meters": c.Meters, "seats": append([]license.Pool{}, c.Pools...)})
+		for _, x := range shown.Lists {
+			t.Add(x.Kind+" "+x.Name, "", x.Value)
 		}
 		bare, _ := cmd.Flags().GetBool("no-headers")
 		return t.Print(a.Out, form, !bare)

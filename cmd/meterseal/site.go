@@ -71,6 +71,7 @@ type site struct {
 	usageDB  *usageDB // nil: no usage.database
 	exporter *exporter.Exporter
 	exported sync.Mutex // one report is noted at a time
+	rate     rate       // of events
 
 	importing   sync.Mutex   // one import or deactivation at a time
 	variablesMu sync.Mutex   // one change of a device variable at a time
@@ -549,6 +550,7 @@ func (s *site) syncLoop() {
 			}
 			gateway.Counted(synced.Cursor.Seq)
 			s.watched.checkpointAt(synced, s.clock.Wall())
+			s.rate.saw(time.Now(), synced.Cursor.Next)
 			s.usageDB.synced(synced)
 			s.tail.Counted(synced.Cursor.Seq)
 			if now := synced.Cursor.WallNS / int64(time.Second); now >= dropped+3600 {
