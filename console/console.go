@@ -116,7 +116,7 @@ type Options struct {
 	DocumentMeter  string
 	DocumentFields []DocumentField
 	// Hosts are the addresses listened on, "host:port" or "host", and further
-	// names under which clients may ask. Loopback names always may; an address
+	// names under which clients may ask; with TLS the certificate decides. Loopback names always may; an address
 	// such as 0.0.0.0 admits any IP address, but no further name.
 	Hosts []string
 
@@ -299,8 +299,8 @@ func wrongHost(r *http.Request) *Problem {
 // (DNS rebinding): to a browser they are of the same origin, and only the name
 // gives them away. It matters where no token is shown, which no page has.
 func (s *server) hostAllowed(r *http.Request) bool {
-	if viaUnix(r) {
-		return true // no browser gets there
+	if viaUnix(r) || r.TLS != nil {
+		return true // no browser gets there, or it has compared the name with the certificate
 	}
 	host := hostName(r.Host)
 	if host == "localhost" || s.hosts[host] {

@@ -339,7 +339,7 @@ func TestErrorPages(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.post("/v1/events", "", `{"id":"x","meter":"nope"}`).is(http.StatusUnprocessableEntity).body), &p); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.get(p.Type).is(http.StatusOK).body; !strings.HasPrefix(got, "unknown_meter\n  HTTP: 422\n") || !strings.Contains(got, "way out: declare it") {
+	if got := s.get(p.Type).is(http.StatusOK).body; !strings.HasPrefix(got, "# unknown_meter\n") || !strings.Contains(got, "**HTTP** 422") || !strings.Contains(got, "## What to do\n") {
 		t.Errorf("GET %s = %q", p.Type, got)
 	}
 	s.get("/docs/errors/no_such_code").refusedAs(http.StatusNotFound, "not_found")

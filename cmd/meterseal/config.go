@@ -199,6 +199,10 @@ var settings = []setting{
 		c.HTTP.LoopbackNeedsProof = v == "token"
 		return oneOf(func(*Config) *string { return new(string) }, "open", "token")(c, v)
 	}},
+	{"http.names", "", "", "further host names under which browsers ask for the console where a proxy does TLS; separated by spaces", func(c *Config, v string) error {
+		c.HTTP.Names = strings.Fields(v)
+		return nil
+	}},
 	{"nats.listen", "nats", "127.0.0.1:4222", "address of the embedded NATS server", address(func(c *Config) *string { return &c.NATS.Address })},
 	{"nats.tls.cert_file", "", "", "certificate of the NATS server (PEM); read again on SIGHUP", text(func(c *Config) *string { return &c.NATS.CertFile })},
 	{"nats.tls.key_file", "", "", "its private key", text(func(c *Config) *string { return &c.NATS.KeyFile })},

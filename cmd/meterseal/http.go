@@ -22,7 +22,7 @@ import (
 // consoleOptions wires the HTTP API to the site.
 func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.Options {
 	o := console.Options{
-		DocumentMeter: cfg.DocumentMeter, Hosts: []string{cfg.HTTP.Address, r.httpAddr}, Site: cfg.SiteName, Version: version, Started: time.Now(), Log: log,
+		DocumentMeter: cfg.DocumentMeter, Hosts: append([]string{cfg.HTTP.Address, r.httpAddr}, cfg.HTTP.Names...), Site: cfg.SiteName, Version: version, Started: time.Now(), Log: log,
 		StoreDisabled: r.site == nil, OpenMeter: cfg.OpenMeter, LoopbackToken: cfg.HTTP.LoopbackNeedsProof,
 	}
 	o.Pages = func(api http.Handler) http.Handler { return newPages(cfg, r, api, log) }

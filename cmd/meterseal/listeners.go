@@ -19,11 +19,12 @@ import (
 
 // ListenConfig is one listener of the daemon.
 type ListenConfig struct {
-	Address            string // "host:port"
-	CertFile, KeyFile  string // of TLS; "": plain
-	ClientCAFile       string // who issues certificates of nodes; "": nobody
-	Insecure           bool   // beyond this machine without TLS, which something else does
-	LoopbackNeedsProof bool   // programs of this machine show who they are too
+	Address            string   // "host:port"
+	CertFile, KeyFile  string   // of TLS; "": plain
+	ClientCAFile       string   // who issues certificates of nodes; "": nobody
+	Insecure           bool     // beyond this machine without TLS, which something else does
+	LoopbackNeedsProof bool     // programs of this machine show who they are too
+	Names              []string // of HTTP: further host names that requests may ask for
 }
 
 // beyondLoopback tells whether others than programs of this machine get there.

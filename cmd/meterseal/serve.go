@@ -82,13 +82,15 @@ func (a *app) tellReady(cfg *Config, r *running) {
 	if r.site != nil {
 		fmt.Fprintf(a.Err, "nats    %s\n", r.natsURL())
 	}
-	fmt.Fprintf(a.Err, "http    %s   (the console, in a browser)\n", r.httpURL())
+	fmt.Fprintf(a.Err, "http    %s\n", r.httpURL())
 	for _, o := range r.others() {
 		fmt.Fprintf(a.Err, "%-7s %s\n", o[0], o[1])
 	}
+	console := r.httpURL() + "/"
 	if link := r.firstLink(); link != "" {
-		fmt.Fprintf(a.Err, "sign in %s\n", link)
+		console = link + "   (makes the first operator)"
 	}
+	fmt.Fprintf(a.Err, "console %s\n", console)
 	switch {
 	case r.site == nil:
 		fmt.Fprintln(a.Err, "ready   no store: events are refused (store.dir is none)")
@@ -267,7 +269,7 @@ func (a *app) hold(ctx context.Context, cfg *Config, listener net.Listener, cert
 	f.Print(&a.Program)
 	log.Error("refused to start, holding", "code", f.Code, "http", "http://"+listener.Addr().String())
 	srv := console.NewServer(console.New(console.Options{
-		Site: cfg.SiteName, Version: version, Started: time.Now(), Hosts: []string{cfg.HTTP.Address, listener.Addr().String()}, Log: log,
+		Site: cfg.SiteName, Version: version, Started: time.Now(), Hosts: append([]string{cfg.HTTP.Address, listener.Addr().String()}, cfg.HTTP.Names...), Log: log,
 		LoopbackToken: cfg.HTTP.LoopbackNeedsProof, Pages: func(api http.Handler) http.Handler { return newPages(cfg, &running{}, api, log) }, Licensing: heldLicense{refused: f}, Refused: &console.Problem{Status: http.StatusServiceUnavailable, Code: f.Code, Message: f.Message, Hint: f.Hint},
 	}))
 	failed := make(chan error, 1)

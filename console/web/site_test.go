@@ -98,8 +98,8 @@ func start(t *testing.T, config string) *site {
 	s.proc = crashtest.Start(t, crashtest.Command{Path: program(t, "meterseal"), Dir: s.dir,
 		Args: []string{"serve", "--config", "meterseal.yaml", "--data", "data", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0"}})
 	s.url = strings.Fields(s.proc.LineWith("http    "))[1]
-	if line := s.proc.Line(func(l string) bool { return strings.HasPrefix(l, "sign in ") || strings.HasPrefix(l, "ready ") }); strings.HasPrefix(line, "sign in ") {
-		s.link = strings.TrimPrefix(strings.Fields(line)[2], s.url)
+	if link := strings.TrimPrefix(strings.Fields(s.proc.LineWith("console "))[1], s.url); link != "/" {
+		s.link = link
 	}
 	s.proc.LineWith("ready   ")
 	s.nats = strings.Fields(s.proc.LineWith("nats    "))[1]
