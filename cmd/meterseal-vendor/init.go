@@ -31,7 +31,7 @@ Where there is no terminal either, a random one is made and kept in the folder:
 then only the rights of the files protect the keys.
 
 Exit code: 0 made, 6 the database cannot be used.`,
-		Example: "  meterseal-vendor init --domain vendor.example\n  meterseal-vendor init --data V --domain vendor.example \\\n      --passphrase-file /root/pass --dsn 'postgres:///meterseal'",
+		Example: "  meterseal-vendor init --domain vendor.example\n  meterseal-vendor init --data V --domain vendor.example \\\n      --passphrase-file /run/credentials/pass --dsn 'postgres:///meterseal'",
 		Args:    cobra.NoArgs,
 	}
 	dataFlags(cmd)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/gendocs"
 )
@@ -29,11 +31,21 @@ func main() {
 // describeSettings describes vendor.yaml.
 func describeSettings() *gendocs.Config {
 	c := &gendocs.Config{File: settingsFile, About: "Settings of the vendor's side, in the folder of its data. Flags and variables come before it. Relative paths count from its folder; secrets stand in files of their own."}
+	at := &cobra.Command{}
+	dataFlags(at)
+	flags := at.Flags()
 	t := reflect.TypeFor[settings]()
 	for i := range t.NumField() {
 		f := t.Field(i)
 		key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		c.Settings = append(c.Settings, gendocs.Setting{Key: key, Doc: settingDocs[key], Boolean: f.Type.Kind() == reflect.Bool})
+		one := gendocs.Setting{Key: key, Doc: settingDocs[key], Boolean: f.Type.Kind() == reflect.Bool}
+		if flag := strings.ReplaceAll(key, "_", "-"); flags.Lookup(flag) != nil {
+			one.Flag, one.Variable = flag, "METERSEAL_VENDOR_"+strings.ToUpper(key)
+		}
+		if one.Doc == "" {
+			panic("no text of the setting " + key)
+		}
+		c.Settings = append(c.Settings, one)
 	}
 	return c
 }
@@ -43,7 +55,7 @@ var settingDocs = map[string]string{
 	"dsn":                "PostgreSQL database, postgres://...; empty: SQLite in the folder",
 	"dsn_file":           "file that holds the address, for one with a password",
 	"passphrase_file":    "file that holds the passphrase of the keys; init made one where nobody chose",
-	"max_size":           "largest report, as 4GiB; empty: 1GiB",
+	"max_size":           "largest report, as 4GiB; 1GiB if not given",
 	"second_factor":      "everybody but customers needs more than a password",
 	"oidc_issuer":        "who may vouch for users",
 	"oidc_client_id":     "the portal there",

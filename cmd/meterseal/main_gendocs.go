@@ -8,6 +8,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/gendocs"
@@ -29,13 +30,34 @@ func describeSettings() *gendocs.Config {
 	c := &gendocs.Config{File: "meterseal.yaml",
 		About: "What a site can be told. A setting comes from its flag, else its variable, else the file, else its default; \"meterseal config show\" says which. Relative paths count from the folder of the file.",
 		Lists: []gendocs.List{
-			{Key: "meters", Doc: "What is counted; also --meter ID:AGGREGATION[:SCALE[:UNIT]]. The meters of a license replace them.", Keys: append([]string{"dimensions"}, meterKeys...)},
-			{Key: "seats", Doc: "Pools of floating seats; also --seats ID:COUNT[:LEASE].", Keys: poolKeys},
-			{Key: "exports", Doc: "Reports that are exported by a schedule.", Keys: exportKeys},
+			{Key: "meters", Doc: "What is counted; also --meter ID:AGGREGATION[:SCALE[:UNIT]]. The meters of a license replace them.", Keys: listKeys("meters", append(slices.Clone(meterKeys), "dimensions"))},
+			{Key: "seats", Doc: "Pools of floating seats; also --seats ID:COUNT[:LEASE].", Keys: listKeys("seats", poolKeys)},
+			{Key: "exports", Doc: "Reports that are exported by a schedule.", Keys: listKeys("exports", exportKeys)},
 			{Key: "variables", Doc: "Device variables that the vendor is told; also --variable NAME=VALUE.", Map: true},
 		}}
 	for _, s := range settings {
-		c.Settings = append(c.Settings, gendocs.Setting{Key: s.key, Flag: s.flagName(), Variable: s.variable(), Default: s.value, Doc: s.doc, Boolean: s.value == "true" || s.value == "false"})
+		c.Settings = append(c.Settings, gendocs.Setting{Key: s.key, Flag: s.flagName(), Variable: s.variable(), Default: s.value, Doc: s.doc, Text: settingTexts[s.key], Boolean: s.value == "true" || s.value == "false"})
+	}
+	for key := range settingTexts {
+		if !slices.ContainsFunc(settings, func(s setting) bool { return s.key == key }) {
+			panic("a text of " + key + ", which is no setting")
+		}
 	}
 	return c
+}
+
+// listKeys describes the keys of a list, in the order in which they are read about.
+func listKeys(list string, keys []string) (described []gendocs.Setting) {
+	texts := listTexts[list]
+	if len(texts) != len(keys) {
+		panic(fmt.Sprintf("%d texts of the %d keys of %s", len(texts), len(keys), list))
+	}
+	for _, k := range keys {
+		text, ok := texts[k]
+		if !ok {
+			panic("no text of " + list + " " + k)
+		}
+		described = append(described, gendocs.Setting{Key: k, Default: text.value, Text: text.text})
+	}
+	return described
 }

@@ -18,15 +18,17 @@ type Config struct {
 
 // A Setting is one key a.b of the file.
 type Setting struct {
-	Key, Flag, Variable, Default, Doc string
-	Boolean                           bool
+	Key, Flag, Variable, Default string
+	Doc                          string // as help has it
+	Text                         string // in Markdown for the reference; empty: Doc
+	Boolean                      bool
 }
 
 // A List is a key whose elements have keys of their own.
 type List struct {
 	Key, Doc string
-	Keys     []string
-	Map      bool // a mapping of names to texts instead
+	Keys     []Setting // with their Text, and their Default in Markdown
+	Map      bool      // a mapping of names to texts instead
 }
 
 // writeConfig writes the page of section 5 about the configuration file.
@@ -56,8 +58,8 @@ func writeConfig(dir string, p Program) error {
 	}
 	for _, l := range c.Lists {
 		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(l.Key), roff(l.Doc))
-		if len(l.Keys) > 0 {
-			fmt.Fprintf(&b, ".br\nKeys of an element: %s\n", roff(strings.Join(l.Keys, ", ")))
+		for _, k := range l.Keys {
+			fmt.Fprintf(&b, ".RS\n.TP\n.B %s\n%s\n.RE\n", roff(k.Key), roff(plain(k.Text)))
 		}
 	}
 	fmt.Fprintf(&b, ".SH SEE ALSO\n.BR %s (1)\n", roff(p.Root.Name()))
@@ -89,6 +91,18 @@ func object() *node {
 	return &node{Type: []string{"object", "null"}, Properties: map[string]*node{}, Additional: json.RawMessage("false")}
 }
 
+// put gives n the property a.b, within a.
+func (n *node) put(key string, one *node) {
+	words := strings.Split(key, ".")
+	for _, w := range words[:len(words)-1] {
+		if n.Properties[w] == nil {
+			n.Properties[w] = object()
+		}
+		n = n.Properties[w]
+	}
+	n.Properties[words[len(words)-1]] = one
+}
+
 // anyScalar is what a setting may be written as: the program reads the text.
 var anyScalar = []string{"string", "number", "boolean", "null"}
 
@@ -99,20 +113,12 @@ func writeSchema(dir string, p Program) error {
 	root := object()
 	root.Schema, root.Title, root.Description = "https://json-schema.org/draft/2020-12/schema", c.File, c.About
 	for _, s := range c.Settings {
-		at := root
-		words := strings.Split(s.Key, ".")
-		for _, w := range words[:len(words)-1] {
-			if at.Properties[w] == nil {
-				at.Properties[w] = object()
-			}
-			at = at.Properties[w]
-		}
 		one := &node{Description: s.Doc, Default: s.Default, Type: anyScalar}
 		if s.Boolean {
 			one.Type = []string{"boolean", "null"}
 			one.Default = ""
 		}
-		at.Properties[words[len(words)-1]] = one
+		root.put(s.Key, one)
 	}
 	for _, l := range c.Lists {
 		if l.Map {
@@ -121,7 +127,7 @@ func writeSchema(dir string, p Program) error {
 		}
 		element := object()
 		for _, k := range l.Keys {
-			element.Properties[k] = &node{Type: append([]string{"object", "array"}, anyScalar...)}
+			element.put(k.Key, &node{Description: plain(k.Text), Type: append([]string{"object", "array"}, anyScalar...)})
 		}
 		root.Properties[l.Key] = &node{Type: []string{"array", "null"}, Description: l.Doc, Items: element}
 	}

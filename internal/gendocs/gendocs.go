@@ -1,6 +1,6 @@
 // Package gendocs writes what a package has beside a program, from the program's
 // own commands and settings: man pages, completion of shells, the JSON schema of
-// its configuration.
+// its configuration; and what the reference of the documentation takes from there.
 //
 // Only programs that were built with the tag gendocs import it: the released ones
 // print help and nothing else.
@@ -36,12 +36,12 @@ type Page struct {
 	Source string // Markdown file
 }
 
-// Write makes the folders man, completion and schema below dir.
+// Write makes the folders man, completion, schema and reference below dir.
 func Write(dir string, p Program) error {
 	for _, step := range []struct {
 		folder string
 		write  func(dir string, p Program) error
-	}{{"man/man1", writeCommands}, {"man/man5", writeConfig}, {"man/man5", writePages}, {"completion", writeCompletion}, {"schema", writeSchema}} {
+	}{{"reference", writeReference}, {"man/man1", writeCommands}, {"man/man5", writeConfig}, {"man/man5", writePages}, {"completion", writeCompletion}, {"schema", writeSchema}} {
 		into := filepath.Join(dir, filepath.FromSlash(step.folder))
 		if err := os.MkdirAll(into, 0o755); err != nil {
 			return err
