@@ -200,6 +200,7 @@ var functions = template.FuncMap{
 	"newest":    newestFirst,
 	"eventKind": eventKind,
 	"jobkind":   jobKind,
+	"alertKind": alertKind,
 	"checkkind": checkKind,
 	"markname":  markName,
 	"markkind":  markKind,
@@ -224,20 +225,17 @@ func withQuery(v view, name, value string) string {
 type stateWord struct{ Word, Kind string }
 
 // stateOf says in a word how the license stands.
-func stateOf(l console.License) stateWord {
-	kind := "bad"
-	switch l.State {
-	case "active":
-		kind = "good"
-		if len(l.Warnings) > 0 {
-			kind = "warn"
-		}
-	case "none":
-		return stateWord{"evaluating", "none"}
-	case "report_due", "expired_grace", "not_started", "inactive":
-		kind = "warn"
+func stateOf(l console.License) stateWord { return stateWord{l.Words.Word, l.Words.Kind} }
+
+// alertKind is the colour of a limit that is used up to some percent.
+func alertKind(percent int) string {
+	switch {
+	case percent >= 100:
+		return "bad"
+	case percent >= 80:
+		return "warn"
 	}
-	return stateWord{strings.ReplaceAll(string(l.State), "_", " "), kind}
+	return "none"
 }
 
 // local writes an instant in a zone, to stand beside UTC.
