@@ -2,6 +2,8 @@ package web
 
 import (
 	"net/http"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/console"
@@ -31,7 +33,7 @@ type nextStep struct {
 	Hint  string
 	By    *time.Time
 	Local string
-	Ago   string // how far away that is
+	Left  string // until then
 	To    []link
 }
 
@@ -75,12 +77,12 @@ func nextOf(s *console.Status) nextStep {
 		return nextStep{Kind: "bad", Text: p.Message, Hint: p.Hint, To: []link{{"What to do", "/docs/errors/" + p.Code}}}
 	}
 	l := s.License
-	n := nextStep{Kind: l.Words.Kind, Text: l.NextAction, By: l.NextActionBy, Local: l.NextByLocal, To: actionLinks[l.NextActionKind]}
+	n := nextStep{Kind: l.Words.Kind, Text: instants.ReplaceAllString(l.NextAction, "$1 $2 UTC"), By: l.NextActionBy, Local: l.NextByLocal, To: actionLinks[l.NextActionKind]}
 	if n.Text == "" {
 		n.Text = "nothing is to be done"
 	}
 	if n.By != nil {
-		n.Ago = pages.Ago(*n.By, s.Time)
+		n.Left, n.Local = left(*n.By, s.Time), beside(n.Local)
 	}
 	return n
 }
@@ -91,9 +93,29 @@ type deadline struct {
 	At    *time.Time // nil: there is none
 	Local string
 	Kind  string
-	Ago   string
+	Left  string
 	Then  string
 	Grace *console.LicenseDate // how it goes on after that
+}
+
+// instants are as sentences of the license have them, where they are not the end of
+// a day.
+var instants = regexp.MustCompile(`(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\dZ`)
+
+// left says how long it is until t, or how late it is.
+func left(t, now time.Time) string {
+	if now.After(t) {
+		return strings.Replace(pages.Ago(t, now), " ago", " late", 1)
+	}
+	return strings.Replace(pages.Ago(t, now), " from now", " left", 1)
+}
+
+// beside is a local time, unless it says the same as that in UTC.
+func beside(local string) string {
+	if strings.HasSuffix(local, " UTC") {
+		return ""
+	}
+	return local
 }
 
 // deadlines are the two dates that every license has, and in the beginning that of
@@ -109,7 +131,7 @@ func deadlines(s *console.Status, dates []console.LicenseDate) (list []deadline)
 	add := func(title, name, grace string) {
 		d := deadline{Name: title, Kind: "good"}
 		if at := byName[name]; at != nil {
-			d.At, d.Local, d.Then, d.Ago, d.Grace = &at.UTC, at.Local, at.Then, pages.Ago(at.UTC, s.Time), byName[grace]
+			d.At, d.Local, d.Then, d.Left, d.Grace = &at.UTC, beside(at.Local), at.Then, left(at.UTC, s.Time), byName[grace]
 			if s.Time.After(at.UTC) {
 				d.Kind = "warn"
 			}
@@ -121,8 +143,9 @@ func deadlines(s *console.Status, dates []console.LicenseDate) (list []deadline)
 	}
 	if byName["activate by"] != nil {
 		add("First reply by", "activate by", "")
+	} else {
+		add("Report due", "report due", "report grace")
 	}
-	add("Report due", "report due", "report grace")
 	add("License ends", "end", "end of grace")
 	return list
 }
@@ -147,7 +170,7 @@ func firstSteps(s *console.Status, signedIn bool) []firstStep {
 		{"reply", s.License.Serial > 0},
 	}
 	for _, x := range steps {
-		if !x.Done {
+		if !x.Done && x.Name != "operator" { // who only reads goes on without
 			return steps
 		}
 	}

@@ -181,6 +181,8 @@ var notices = map[string]string{
 	"signed-in":  "You are signed in.",
 	"signed-out": "You are signed out.",
 
+	"seat-released": "The seat is free. The reason stands in the ledger.",
+
 	"event-stored":      "The event is stored.",
 	"event-duplicate":   "An event of this id was there already: nothing was counted.",
 	"event-quarantined": "The event is kept, but does not count: it is older than ids are remembered.",

@@ -92,6 +92,7 @@ func (s *Server) Routes() []Route {
 	for _, group := range [...]func() []Route{
 		s.signInRoutes,
 		s.homeRoutes,
+		s.seatRoutes,
 		s.docsRoutes,
 		s.usageRoutes,
 		s.rejectedRoutes,
