@@ -27,7 +27,6 @@ var (
 	plural   = pages.Plural
 	quantity = pages.Quantity
 	count    = pages.Count
-	marked   = pages.Marked
 )
 
 // withQuery returns the page's own address with one parameter changed; an empty
