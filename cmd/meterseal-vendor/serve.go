@@ -82,7 +82,7 @@ func (a *app) serverOf(cmd *cobra.Command) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{app: a, d: d, log: slog.New(slog.NewTextHandler(a.Err, nil))}
+	s := &server{app: a, d: d, log: slog.New(cli.CodedLog(slog.NewTextHandler(a.Err, nil), logCode))}
 	s.open = sync.OnceValues(s.begin)
 	s.listen, _ = cmd.Flags().GetString("listen")
 	if err := errors.Join(s.readAccess(cmd), s.readMail()); err != nil {
@@ -295,4 +295,12 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		err = errors.Join(err, served)
 	}
 	return err
+}
+
+// logCode is the documented code of an error in the log; empty: it has none.
+func logCode(err error) string {
+	if f := describeError(err); f.Code != "error" && f.Code != "internal_error" && f.Code != "internal/error" {
+		return f.Code
+	}
+	return ""
 }

@@ -106,6 +106,14 @@ func (a *app) tellReady(cfg *Config, r *running) {
 	}
 }
 
+// logCode is the documented code of an error in the log; empty: it has none.
+func logCode(err error) string {
+	if f := describeError(err); f.Code != "error" && f.Code != "internal_error" {
+		return f.Code
+	}
+	return ""
+}
+
 // newLog returns the daemon's log; recent remember its last lines.
 func newLog(w io.Writer, cfg *Config, recent ...*recentLines) *slog.Logger {
 	var level slog.Level
@@ -118,7 +126,7 @@ func newLog(w io.Writer, cfg *Config, recent ...*recentLines) *slog.Logger {
 	for _, r := range recent {
 		h = keepingHandler{h, r}
 	}
-	return slog.New(h)
+	return slog.New(cli.CodedLog(h, logCode))
 }
 
 // running is a daemon that serves.

@@ -428,6 +428,7 @@ func (s *site) refuse() *events.Error {
 }
 
 func (s *site) keepRejected(r stream.RejectedEvent) {
+	s.log.Debug("event rejected", "code", r.Err.Code, "node", r.Node, "meter", r.Meter)
 	s.tail.Refused(time.Unix(0, r.WallNS), r.Node, r.Meter, r.Err.Code, r.Seq)
 	err := s.store.KeepRejected([]projections.Rejected{{Time: time.Unix(0, r.WallNS).UTC(), Node: r.Node, Meter: r.Meter,
 		Code: r.Err.Code, Message: r.Err.Message, Data: string(r.Sample), Whole: r.Whole, ID: r.ID, ContentType: r.ContentType}})
@@ -538,6 +539,7 @@ func (s *site) syncLoop() {
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
 	var dropped int64 // the stream's time when refused events were forgotten last, s
+	size, closed := uint64(0), s.store.Glance().ClosedUntil
 	for {
 		select {
 		case <-s.stop:
@@ -549,7 +551,11 @@ func (s *site) syncLoop() {
 				return
 			}
 			gateway.Counted(synced.Cursor.Seq)
-			s.watched.checkpointAt(synced, s.clock.Wall())
+			s.watched.checkpointAt(synced, s.clock.Wall(), s.log)
+			if synced.Size != size {
+				size = synced.Size
+				closed = s.logClosed(closed)
+			}
 			s.rate.saw(time.Now(), synced.Cursor.Next)
 			s.usageDB.synced(synced)
 			s.tail.Counted(synced.Cursor.Seq)
@@ -563,6 +569,21 @@ func (s *site) syncLoop() {
 			s.witnesses.announce(time.Now())
 		}
 	}
+}
+
+// logClosed says which windows were closed since those up to until. A replay closes
+// them by the thousand.
+func (s *site) logClosed(until time.Time) time.Time {
+	st := s.store.Glance()
+	if !st.ClosedUntil.After(until) {
+		return until
+	}
+	level := slog.LevelInfo
+	if s.cfg.Fold.Trace {
+		level = slog.LevelDebug
+	}
+	s.log.Log(context.Background(), level, "window closed", "until", st.ClosedUntil, "size", st.Records)
+	return st.ClosedUntil
 }
 
 // fail ends the daemon with err.

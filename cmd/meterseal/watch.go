@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -77,11 +78,12 @@ func (w *watched) load(store *projections.Store) error {
 }
 
 // checkpointAt notes when a checkpoint of another size was signed.
-func (w *watched) checkpointAt(synced projections.Synced, now time.Time) {
+func (w *watched) checkpointAt(synced projections.Synced, now time.Time, log *slog.Logger) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if synced.Checkpoint != nil && synced.Size != w.size {
 		w.size, w.moments[docCheckpoint] = synced.Size, now
+		log.Debug("checkpoint signed", "size", synced.Size)
 	}
 }
 
