@@ -52,6 +52,20 @@ var setups = map[string][]string{
 		"meterseal-vendor serve --data V",
 		"PORTAL=http://127.0.0.1:8090",
 	},
+	// A licensed site that no file has left yet, whose license may be activated by
+	// codes; and a report, for pictures.
+	"codes": {
+		"meterseal-vendor init --data V --domain vendor.example",
+		"meterseal-vendor license issue --data V --id L-1 --customer Acme --solution renderd --type time-limited --meter render.pages:sum:0:page --expires 2099-12-31 --report-every monthly --codes --key-out acme.key",
+		"meterseal serve --data S --license-key-file acme.key --solution-name renderd",
+		"meterseal send render.pages 12 --node n1 --id job-1",
+		"meterseal report export --close-now --out site.usage",
+	},
+	// A site that feeds a meter from CloudEvents.
+	"openmeter": {
+		"cat > meterseal.yaml <<'EOF'\nmeters:\n  - {id: tokens, event_type: prompt, aggregation: sum, value: $.tokens, dimensions: {model: $.model}}\nEOF",
+		"meterseal serve --config meterseal.yaml",
+	},
 	// A data directory at rest.
 	"stopped": {
 		"meterseal serve --meter render.pages:sum:0:page",
