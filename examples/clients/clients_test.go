@@ -168,6 +168,9 @@ func startSite(t *testing.T, config string, args ...string) *site {
 // newSite is startSite without the start.
 func newSite(t *testing.T, config string, args ...string) *site {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("clients and programs are as released here, which the run without -short tests")
+	}
 	s := &site{dir: t.TempDir()}
 	s.args = append([]string{"serve", "--config", config, "--data", s.dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--log-format", "json"}, args...)
 	return s

@@ -21,6 +21,9 @@ import (
 // somebody sends can be seen. Nothing leaves: a capture has packets of loopback
 // only.
 func TestYearWithoutNetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the story is played twice more here; the run without -short does")
+	}
 	for _, tool := range []string{"unshare", "ip", "tcpdump"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("SKIPPED: %s is not installed, so nothing was captured", tool)
