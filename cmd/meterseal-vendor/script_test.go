@@ -44,6 +44,9 @@ func testMain() {
 // database.
 func TestScripts(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { runScripts(t, false) })
+	if testing.Short() {
+		return // what runs at once is the same with both
+	}
 	t.Run("postgres", func(t *testing.T) { runScripts(t, true) })
 }
 

@@ -61,6 +61,9 @@ type Vendor struct {
 // OnBoth runs a test on SQLite and on PostgreSQL.
 func OnBoth(t *testing.T, f func(t *testing.T, v *Vendor)) {
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); f(t, New(t, "")) })
+	if testing.Short() {
+		return // what runs at once is the same with both
+	}
 	t.Run("postgres", func(t *testing.T) { t.Parallel(); f(t, New(t, postgrestest.Database(t))) })
 }
 
