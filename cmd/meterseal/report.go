@@ -271,7 +271,7 @@ totals, numbering, coverage, account. Of a reply: the vendor's receipt, and the
 totals that the vendor states. Exit code 0 when it holds; 3 when it does not,
 and the first bad record is named where one can be.`,
 		Example: `  meterseal report verify --site-key "$(cat site.pub)" site.usage
-  meterseal report verify --site-key KEY --base old.checkpoint next.usage
+  meterseal report verify --site-key KEY --base site.usage next.usage
   meterseal report verify --vendor-key KEY --site-key KEY site.reply`,
 		Args: cobra.ExactArgs(1),
 	}
@@ -279,7 +279,7 @@ and the first bad record is named where one can be.`,
 	f.StringArray("site-key", nil, "the site's public key (vkey), or @FILE with it; may repeat")
 	f.StringArray("receipt-key", nil, "the vendor's receipt key; may repeat")
 	f.StringArray("vendor-key", nil, "of a reply: the vendor's license key, or its receipt and reply keys; may repeat")
-	f.StringArray("base", nil, "FILE with a checkpoint that was accepted before; may repeat")
+	f.StringArray("base", nil, "FILE with a checkpoint that was accepted before, or the report that ends with it; may repeat")
 	f.String("origin", "", "the ledger that it must be of")
 	f.Bool("json", false, "the report or reply as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -361,17 +361,39 @@ func verifyOptions(cmd *cobra.Command) (o export.VerifyOptions, err error) {
 		return o, err
 	}
 	for _, path := range bases {
-		b, err := os.ReadFile(path)
+		base, err := readBase(cmd.Context(), path, o, v)
 		if err != nil {
 			return o, err
 		}
-		cp, err := ledger.ParseCheckpoint(b, v)
-		if err != nil {
-			return o, cli.Fail(cli.ExitDocument, "signature/invalid", "give the checkpoint note of an accepted report", "%s: %v", path, err)
-		}
-		o.Accepted = append(o.Accepted, cp.Checkpoint)
+		o.Accepted = append(o.Accepted, base)
 	}
 	return o, nil
+}
+
+// readBase reads a checkpoint: a signed note, or that of an earlier report, which
+// has to verify but for what it continues in turn.
+func readBase(ctx context.Context, path string, o export.VerifyOptions, site note.Verifier) (ledger.Checkpoint, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ledger.Checkpoint{}, err
+	}
+	cp, err := ledger.ParseCheckpoint(b, site)
+	if err == nil {
+		return cp.Checkpoint, nil
+	}
+	o.TrustFile = true
+	r, notReport := verifyFile(ctx, path, o)
+	var doc *export.Error
+	switch {
+	case notReport == nil && r.Verdict == export.Reject:
+		code := r.Decisive().Code
+		return ledger.Checkpoint{}, cli.Fail(cli.ExitDocument, code, export.Hint(code), "%s: the site signed what does not add up", filepath.Base(path))
+	case notReport == nil:
+		return r.New, nil
+	case errors.As(notReport, &doc) && doc.Code != export.CodeNotAReport:
+		return ledger.Checkpoint{}, documentFailure(path, doc)
+	}
+	return ledger.Checkpoint{}, cli.Fail(cli.ExitDocument, "signature/invalid", "give an earlier report, or the note of its checkpoint", "%s: %v", path, err)
 }
 
 // verifyFile verifies a .usage file or a usage.db.
