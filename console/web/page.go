@@ -190,6 +190,9 @@ var notices = map[string]string{
 	"imported":          "It is in use now.",
 	"key-rotated":       "There is a new site key. Export a report: with its receipt only the new key counts.",
 	"check-begun":       "The check has begun.",
+	"node-revoked":      "The node is revoked: its credentials are good for nothing, its connections are closed. What it sent stays counted.",
+	"operator-revoked":  "The operator is gone, and signed out.",
+	"token-revoked":     "The token is gone: requests with it are refused.",
 }
 
 // functions are those that templates may call beside pages.Functions.
@@ -206,6 +209,10 @@ var functions = template.FuncMap{
 	"checkkind": checkKind,
 	"markname":  markName,
 	"markkind":  markKind,
+
+	"nodekind":   nodeKind,
+	"healthkind": healthKind,
+	"lasting":    lasting,
 }
 
 // withQuery returns the page's own address with one parameter changed; an empty

@@ -100,6 +100,11 @@ func (s *Server) Routes() []Route {
 		s.reportsRoutes,
 		s.licenseRoutes,
 		s.ledgerRoutes,
+		s.nodeRoutes,
+		s.meterRoutes,
+		s.healthRoutes,
+		s.accessRoutes,
+		s.settingsRoutes,
 		s.assetRoutes,
 	} {
 		list = append(list, group()...)
