@@ -51,7 +51,7 @@ var policy = []may{
 		[]string{pebbleModule + "/...", "github.com/cespare/xxhash/v2"}, []string{"events/stream"}},
 	{"console", "site HTTP API", []string{"docs", "events", "ledger", "license", "export", "internal/access", "internal/exporter", "internal/httpapi", "projections"},
 		[]string{huma + "/...", "golang.org/x/sync/errgroup"}, []string{zstdPackage}},
-	{"console/web", "the site in a browser", []string{"console", "docs", "export", "internal/access", "internal/chart", "internal/exporter", "internal/pages", "projections"}, nil, []string{"events", "ledger"}},
+	{"console/web", "the site in a browser", []string{"console", "docs", "export", "internal/access", "internal/chart", "internal/exporter", "internal/pages", "license", "projections"}, nil, []string{"events", "ledger"}},
 	{"cmd/meterseal", "wiring of the site", []string{"console", "console/web", "events", "events/stream", "examples/traces", "export", "internal/access", "internal/cli", "internal/datadir", "internal/exporter", "internal/gendocs", "internal/machine", "internal/mailer", "internal/systemd", "internal/testclock", "internal/tpm", "ledger", "license", "projections"},
 		[]string{natsGo + "/...", sumdbNote, zstdPackage, "golang.org/x/sync/errgroup", "golang.org/x/term", "github.com/goccy/go-yaml/...",
 			"github.com/prometheus/client_golang/...", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra"}, []string{"internal/fakelog", "meter", "portal"}},
