@@ -2,9 +2,32 @@ package docs
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// The contents name every page of the four kinds, each once.
+func TestContents(t *testing.T) {
+	contents, ok := Find("")
+	if !ok {
+		t.Fatal("there are no contents")
+	}
+	seen := 0
+	for _, p := range all() {
+		kind, rest, _ := strings.Cut(p.Name, "/")
+		if !slices.Contains([]string{"tutorial", "how-to", "explanation", "reference"}, kind) || rest == "" || strings.Contains(rest, "/") {
+			continue // a page for each code stands in the reference of errors
+		}
+		seen++
+		if n := strings.Count(contents.Text, "]("+p.Name+".md)"); n != 1 {
+			t.Errorf("the contents name %s %d times, want once", p.Name, n)
+		}
+	}
+	if seen < 40 {
+		t.Errorf("%d pages: this test would not see anything", seen)
+	}
+}
 
 // Every page renders, and every link in it leads to a page and a heading that the
 // program has, or to an address of its own.
