@@ -56,7 +56,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 
 // newPages returns the console's pages.
 func newPages(cfg *Config, r *running, api http.Handler, log *slog.Logger) http.Handler {
-	o := web.Options{API: api, Site: cfg.SiteName, Version: version, Zone: time.Local, Log: log}
+	o := web.Options{API: api, Site: cfg.SiteName, Version: version, NATS: r.natsURL(), Zone: time.Local, Log: log}
 	if r.sessions != nil {
 		o.SignIn = r.sessions
 	}

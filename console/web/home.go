@@ -2,89 +2,76 @@ package web
 
 import (
 	"net/http"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/internal/access"
-	"github.com/meterseal/meterseal/internal/pages"
-	"github.com/meterseal/meterseal/license"
 )
 
 func (s *Server) homeRoutes() []Route {
-	return []Route{{"GET", "/{$}", access.Read, s.home}}
+	return []Route{
+		{"GET", "/{$}", access.Read, s.home},
+		{"POST", laterPath, access.Read, s.later},
+	}
 }
 
 // homeView is the first page: what is to be done by when, and whether it counts.
 type homeView struct {
 	Status console.Status
 	Next   nextStep
+	// Only says that there is nothing beside Next: the daemon refused to start, or does
+	// not say how it is.
+	Only   bool
 	Dates  []deadline
-	Steps  []firstStep // nil: all are done
+	First  *firstSteps // nil: all are done
 	Seats  struct{ Taken, Limit uint64 }
+	Nodes  console.NodeList // the silent ones first
+	Check  console.LedgerCheck
+	Export *console.ExportStatus // the next by a schedule
 }
-
-// nextStep is what people have to do, as the license says it, with its buttons; the
-// first leads on.
-type nextStep struct {
-	Kind  string // good, warn, bad or none
-	Text  string
-	Hint  string
-	By    *time.Time
-	Local string
-	Left  string // until then
-	To    []link
-}
-
-type link struct{ Name, Path string }
 
 func (s *Server) home(w http.ResponseWriter, r *http.Request) error {
-	var v homeView
-	if err := s.get(r, "/v1/status", &v.Status); err != nil {
-		return err
+	p := page{Title: "Overview", Nav: "home", Command: "status", API: "GET /v1/status"}
+	v, err := s.viewHome(r)
+	if err != nil {
+		q := problemOf(err)
+		s.Log.Warn("overview without state", "code", q.Code, "err", err)
+		v.Only, v.Next = true, nextStep{Kind: "bad", Text: sentence(q.Message), Hint: q.Hint, Code: q.Code, To: []link{{"Try again", "/"}, {"What this code means", "/docs/errors/" + q.Code}}}
+		p.Status = q.Status
+	}
+	if p.Data = v; v.Only {
+		p.Command, p.API, p.Bare = "", "", true
+	}
+	return s.show(w, r, "home", p)
+}
+
+func (s *Server) viewHome(r *http.Request) (v homeView, err error) {
+	if err = s.get(r, "/v1/status", &v.Status); err != nil {
+		return v, err
+	}
+	if v.Only = v.Status.Refused != nil; v.Only {
+		v.Next = nextOf(&v.Status, nil)
+		return v, nil
 	}
 	var d console.LicenseDetail
-	if err := s.maybe(s.get(r, "/v1/license", &d)); err != nil {
-		return err
+	// Without a store, or before a part is there, an answer is missing: the page says so.
+	for path, into := range map[string]any{"/v1/license": &d, "/v1/nodes?sort=silent&limit=5": &v.Nodes, "/v1/ledger/check": &v.Check} {
+		if err = s.maybe(s.get(r, path, into)); err != nil {
+			return v, err
+		}
 	}
-	v.Next, v.Dates = nextOf(&v.Status), deadlines(&v.Status, d.Dates)
-	v.Steps = firstSteps(&v.Status, console.CallerOf(r).Operator != "" || s.SignIn == nil)
+	v.Next, v.Dates = nextOf(&v.Status, d.Dates), deadlines(&v.Status, d.Dates)
+	v.First = s.firstStepsOf(r, &v.Status)
 	for _, p := range v.Status.Pools {
 		v.Seats.Taken += p.Taken
 		v.Seats.Limit += p.Limit
 	}
-	return s.show(w, r, "home", page{Title: "Overview", Nav: "home", Data: v, Command: "status", API: "GET /v1/status"})
-}
-
-// actionLinks lead to where the next step is done.
-var actionLinks = map[license.Action][]link{
-	license.ActionRestore:   {{"How to restore", "/docs/how-to/backup-and-restore"}, {"Check the ledger", "/ledger"}},
-	license.ActionInstall:   {{"Import a license or reply", "/reports/import"}, {"Look at the license", "/license"}},
-	license.ActionConfigure: {{"How to put a license in", "/docs/reference/config"}},
-	license.ActionAsk:       {{"Import the vendor's reply", "/reports/import"}, {"Look at the license", "/license"}},
-	license.ActionImport:    {{"Import the reply", "/reports/import"}, {"Look at the license", "/license"}},
-	license.ActionWait:      {{"Look at the license", "/license"}},
-	license.ActionActivate:  {{"Export the first report", "/reports"}, {"Import the reply", "/reports/import"}},
-	license.ActionReport:    {{"Export a report", "/reports"}, {"Import the reply", "/reports/import"}},
-	license.ActionRenew:     {{"Export a report", "/reports"}, {"Import the vendor's reply", "/reports/import"}},
-}
-
-// nextOf is the sentence of the license, unless the daemon itself is what keeps
-// usage from being counted.
-func nextOf(s *console.Status) nextStep {
-	if p := s.Refused; p != nil {
-		return nextStep{Kind: "bad", Text: p.Message, Hint: p.Hint, To: []link{{"What to do", "/docs/errors/" + p.Code}}}
+	for i := range v.Status.Exports {
+		if e := &v.Status.Exports[i]; v.Export == nil || e.Next.Before(v.Export.Next) {
+			v.Export = e
+		}
 	}
-	l := s.License
-	n := nextStep{Kind: l.Words.Kind, Text: instants.ReplaceAllString(l.NextAction, "$1 $2 UTC"), By: l.NextActionBy, Local: l.NextByLocal, To: actionLinks[l.NextActionKind]}
-	if n.Text == "" {
-		n.Text = "nothing is to be done"
-	}
-	if n.By != nil {
-		n.Left, n.Local = left(*n.By, s.Time), beside(n.Local)
-	}
-	return n
+	return v, nil
 }
 
 // deadline is a date of the license and what happens after it.
@@ -93,29 +80,10 @@ type deadline struct {
 	At    *time.Time // nil: there is none
 	Local string
 	Kind  string
-	Left  string
+	Left  timeLeft
 	Then  string
 	Grace *console.LicenseDate // how it goes on after that
-}
-
-// instants are as sentences of the license have them, where they are not the end of
-// a day.
-var instants = regexp.MustCompile(`(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\dZ`)
-
-// left says how long it is until t, or how late it is.
-func left(t, now time.Time) string {
-	if now.After(t) {
-		return strings.Replace(pages.Ago(t, now), " ago", " late", 1)
-	}
-	return strings.Replace(pages.Ago(t, now), " from now", " left", 1)
-}
-
-// beside is a local time, unless it says the same as that in UTC.
-func beside(local string) string {
-	if strings.HasSuffix(local, " UTC") {
-		return ""
-	}
-	return local
+	None  string               // what it means that there is none
 }
 
 // deadlines are the two dates that every license has, and in the beginning that of
@@ -128,14 +96,14 @@ func deadlines(s *console.Status, dates []console.LicenseDate) (list []deadline)
 	for i := range dates {
 		byName[dates[i].Name] = &dates[i]
 	}
-	add := func(title, name, grace string) {
-		d := deadline{Name: title, Kind: "good"}
+	add := func(title, name, none string) {
+		d := deadline{Name: title, Kind: "good", None: none}
 		if at := byName[name]; at != nil {
-			d.At, d.Local, d.Then, d.Left, d.Grace = &at.UTC, beside(at.Local), at.Then, left(at.UTC, s.Time), byName[grace]
+			d.At, d.Local, d.Then, d.Left, d.Grace = &at.UTC, besideUTC(at.Local), sentence(at.Then), leftUntil(at.UTC, s.Time), byName[graceOf[name]]
 			if s.Time.After(at.UTC) {
 				d.Kind = "warn"
 			}
-			if d.Grace != nil && s.Time.After(d.Grace.UTC) {
+			if d.Left.Over && (d.Grace == nil || s.Time.After(d.Grace.UTC)) {
 				d.Kind = "bad"
 			}
 		}
@@ -143,36 +111,19 @@ func deadlines(s *console.Status, dates []console.LicenseDate) (list []deadline)
 	}
 	if byName["activate by"] != nil {
 		add("First reply by", "activate by", "")
-	} else {
-		add("Report due", "report due", "report grace")
 	}
-	add("License ends", "end", "end of grace")
+	add("License ends", "end", "It never ends.")
+	add("Report due", "report due", "No report is due.")
 	return list
 }
 
-// firstStep is one thing on the way from an empty site to one with a license.
-type firstStep struct {
-	Name string // of the part of the page
-	Done bool
-}
-
-// firstSteps are those of a site that nothing was imported into yet.
-func firstSteps(s *console.Status, signedIn bool) []firstStep {
-	var events uint64
-	for _, m := range s.Meters {
-		events += m.Events
+// alertKind is the colour of a limit that is used up to some percent.
+func alertKind(percent int) string {
+	switch {
+	case percent >= 100:
+		return "bad"
+	case percent >= 80:
+		return "warn"
 	}
-	steps := []firstStep{
-		{"meter", len(s.Meters) > 0},
-		{"operator", signedIn},
-		{"event", events > 0},
-		{"license", s.License.ID != ""},
-		{"reply", s.License.Serial > 0},
-	}
-	for _, x := range steps {
-		if !x.Done && x.Name != "operator" { // who only reads goes on without
-			return steps
-		}
-	}
-	return nil
+	return "none"
 }

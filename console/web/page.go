@@ -42,21 +42,14 @@ type view struct {
 	page
 	Caller  access.Caller
 	Site    string
-	State   *standing // nil: it is not asked for on this page
+	State   *console.Status // in brief; nil: it is not asked for on this page
+	Banner  *banner         // what is due soon; nil: nothing is
 	Path    string
 	Query   url.Values
 	Notice  string // what the step before this page did, in words
 	Version string
 	Now     time.Time
 	SignIn  bool // somebody can
-}
-
-// standing is the part of GET /v1/status that every page shows.
-type standing struct {
-	ServiceStatus string          `json:"service_status"`
-	Reason        string          `json:"reason"`
-	Time          time.Time       `json:"time"`
-	License       console.License `json:"license"`
 }
 
 // May is for templates: {{if .May "report"}}. It is true too for who may only after
@@ -90,11 +83,12 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, name string, p pag
 		v.Form = url.Values{}
 	}
 	if !p.Bare && v.Caller.May(access.Read) {
-		v.State = &standing{}
+		v.State = &console.Status{}
 		if err := s.get(r, "/v1/status?brief=true", v.State); err != nil {
 			v.State = nil
 			s.Log.Warn("state not shown", "path", r.URL.Path, "err", err)
 		}
+		v.Banner = bannerOf(r, v.State)
 	}
 	var out bytes.Buffer
 	if err := t.Execute(&out, v); err != nil {
@@ -235,17 +229,6 @@ type stateWord struct{ Word, Kind string }
 
 // stateOf says in a word how the license stands.
 func stateOf(l console.License) stateWord { return stateWord{l.Words.Word, l.Words.Kind} }
-
-// alertKind is the colour of a limit that is used up to some percent.
-func alertKind(percent int) string {
-	switch {
-	case percent >= 100:
-		return "bad"
-	case percent >= 80:
-		return "warn"
-	}
-	return "none"
-}
 
 // local writes an instant in a zone, to stand beside UTC.
 func local(t time.Time, zone *time.Location) string {

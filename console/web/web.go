@@ -48,6 +48,8 @@ type Options struct {
 	SignIn SignIn
 	// Site is the label of the site; empty: none.
 	Site, Version string
+	// NATS is where applications connect; empty: nowhere.
+	NATS string
 	// Zone is that of the daemon, in which pages say instants beside UTC; nil: UTC alone.
 	Zone *time.Location
 	// Now is the clock; nil: time.Now.
