@@ -233,7 +233,8 @@ func (r *Restore) close(rec *ledger.CloseEnd) {
 	st.close.number, st.close.until, st.close.size = rec.No, rec.Until, st.frontier.Size()
 	st.close.book, _ = rec.Attrs.Get("rulebook")
 	st.closedUntil = rec.Until
-	r.at, r.until = max(r.at, rec.Until), min(rec.Until, rec.Time)
+	// A record has whole seconds: events of that one, before the close, are in it too.
+	r.at, r.until = max(r.at, rec.Until), min(rec.Until, rec.Time+1)
 	st.signNow()
 	st.beginTotals()
 }
