@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
@@ -161,6 +162,11 @@ func sameSite(ctx context.Context, c *httpClient, dir string) error {
 // what the daemon sends. It has its name when it is whole, was read again and is on
 // the disk.
 func fetchBackup(ctx context.Context, c *httpClient, out string, k *keptKeys, force bool) (size int64, err error) {
+	// A backup that was killed leaves as much as it had, and backups are large. The
+	// time is that of the file system, so never a clock of tests.
+	if err := cli.RemoveParts(filepath.Dir(out), time.Now()); err != nil {
+		return 0, fmt.Errorf("remove what killed backups left: %w", err)
+	}
 	resp, err := c.do(ctx, "POST", "/v1/backup", nil, "", nil)
 	if err != nil {
 		return 0, err

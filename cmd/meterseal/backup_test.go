@@ -2,14 +2,19 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/meterseal/meterseal/internal/cli"
 	"github.com/meterseal/meterseal/internal/crashtest"
@@ -88,6 +93,32 @@ func TestP30KilledBackup(t *testing.T) {
 	restored.stop()
 }
 
+// P-30: the next backup removes what a killed one left in its folder, and nothing else.
+func TestP30BackupRemovesParts(t *testing.T) {
+	s := newTestSite(t)
+	s.start()
+	dir := t.TempDir()
+	old := time.Now().Add(-25 * time.Hour)
+	for _, name := range []string{".meterseal-1.part", ".meterseal-2.part", ".other-1.part", "meterseal-1.part", "site.part"} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name == ".meterseal-2.part" {
+			continue // somebody writes to it
+		}
+		if err := os.Chtimes(file, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustProgram(t, "backup", "--http", s.http, "--out", filepath.Join(dir, "site.backup"))
+	want := []string{".meterseal-2.part", ".other-1.part", "meterseal-1.part", "site.backup", "site.part"}
+	if got := listing(t, dir); !slices.Equal(got, want) {
+		t.Errorf("the folder holds %v, want %v", got, want)
+	}
+	s.stop()
+}
+
 // A backup that was changed or cut anywhere restores nothing and leaves nothing, and
 // --verify says so.
 func TestP30ChangedBackup(t *testing.T) {
@@ -101,14 +132,11 @@ func TestP30ChangedBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readBackup(file, func(name string, r io.Reader) error {
-		b, err := io.ReadAll(r)
-		if bytes.Contains(b, []byte("PRIVATE+KEY")) {
+	content := contentOf(t, file)
+	for name, data := range content {
+		if strings.Contains(data, "PRIVATE+KEY") {
 			t.Errorf("%s shows a private key", name)
 		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
 	}
 	if key, err := os.ReadFile(filepath.Join(s.dir, keysDir, siteKeyFile)); err != nil || !bytes.Contains(key, []byte("PRIVATE+KEY")) {
 		t.Errorf("the site key is %q, %v: this test would not see it", key, err)
@@ -133,10 +161,11 @@ func TestP30ChangedBackup(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "data")
 		code, _, stderr := program(t, "restore", "--from", bad, "--identity-file", identity, "--data", dir)
 		if code == cli.ExitOK {
-			if same, _ := readBackup(bad, nil); same == nil {
-				t.Errorf("%s: it was restored, though it cannot be read", what)
+			// A bit that nothing reads, of the header of a frame or of a tar.
+			if got := contentOf(t, bad); !maps.Equal(got, content) {
+				t.Errorf("%s: it was restored with other content: %v, want %v", what, got, content)
 			}
-			continue // a bit that no digest covers and nothing reads, of a frame's header
+			continue
 		}
 		if exists(dir) || !strings.Contains(stderr, "[") {
 			t.Errorf("%s: exit code %d, %s; want a code and no folder", what, code, stderr)
@@ -145,4 +174,65 @@ func TestP30ChangedBackup(t *testing.T) {
 			t.Errorf("%s: --verify finds it good", what)
 		}
 	}
+}
+
+// contentOf is what a backup that reads without an error holds.
+func contentOf(t *testing.T, file string) map[string]string {
+	t.Helper()
+	content, err := tryContent(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func tryContent(file string) (map[string]string, error) {
+	content := map[string]string{}
+	_, err := readBackup(file, func(name string, r io.Reader) error {
+		b, err := io.ReadAll(r)
+		content[name] = string(b)
+		return err
+	})
+	return content, err
+}
+
+// P-30: of a backup with any one bit flipped, --verify says that it was changed, or
+// nothing that it holds was.
+func TestP30EveryBit(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "small.backup")
+	var b bytes.Buffer
+	z, err := zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newArchive(z)
+	for _, name := range []string{projectionsDir + "/MANIFEST", groupsDir + "/0000000000000007", groupsDir + "/0000000000000008"} {
+		err = errors.Join(err, a.addBytes(name, []byte("what the file "+name+" holds")))
+	}
+	if err = errors.Join(err, a.writeManifest(sitePart), a.t.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	whole := b.Bytes()
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want, same := contentOf(t, file), 0
+	for bit := range len(whole) * 8 {
+		changed := bytes.Clone(whole)
+		changed[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(file, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		switch got, err := tryContent(file); {
+		case err != nil:
+		case maps.Equal(got, want):
+			same++
+		default:
+			t.Errorf("bit %d of byte %d flipped: it holds %v, want %v or a refusal", bit%8, bit/8, got, want)
+		}
+	}
+	if same > len(whole) {
+		t.Errorf("%d of %d bits change nothing: more than those of headers", same, len(whole)*8)
+	}
+	t.Logf("%d of %d bits change nothing", same, len(whole)*8)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // WriteFile has write fill a new file, which appears under its name when it is
@@ -25,7 +26,7 @@ func WriteFile(path string, force bool, write func(w io.Writer) error) error {
 
 // PlaceFile is WriteFile for what writes to a path.
 func PlaceFile(path string, force bool, write func(tmp string) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".meterseal-*.part")
+	f, err := os.CreateTemp(filepath.Dir(path), partNames)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -48,6 +49,35 @@ func PlaceFile(path string, force bool, write func(tmp string) error) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return SyncFolder(filepath.Dir(path))
+}
+
+// partNames match what is written until it has its name; partAge is when nobody
+// writes to such a file any more, so that it is of a program that was killed.
+const (
+	partNames = ".meterseal-*.part"
+	partAge   = 24 * time.Hour
+)
+
+// RemoveParts removes what killed programs left half written in a folder: files of
+// such a name to which nothing was written for a day.
+func RemoveParts(folder string, now time.Time) error {
+	list, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if ok, _ := filepath.Match(partNames, e.Name()); !ok || !e.Type().IsRegular() {
+			continue
+		}
+		info, err := e.Info()
+		if err == nil && now.Sub(info.ModTime()) > partAge {
+			err = os.Remove(filepath.Join(folder, e.Name()))
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // gone: another one was quicker
+			return err
+		}
+	}
+	return nil
 }
 
 // sameOrFree tells whether path may be replaced by tmp: it is not there, or
