@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/meterseal/meterseal/internal/storytest"
 )
 
 // Y-01, Y-02, O-22: the whole story plays in a network namespace of its own,
@@ -32,7 +34,7 @@ func TestYearWithoutNetwork(t *testing.T) {
 	if err := exec.Command("unshare", "--net", "true").Run(); err != nil {
 		t.Skipf("SKIPPED: no network namespace can be made here (root is needed), so nothing was captured: %v", err)
 	}
-	bin := programs(t)
+	bin := storytest.Programs(t)
 	t.Run("no routes", func(t *testing.T) {
 		lines := capture(t, bin, "")
 		if len(lines) == 0 {
@@ -76,7 +78,7 @@ func capture(t *testing.T, bin, setup string) []string {
 		kill -INT $dump
 		wait $dump`, file, setup, self)
 	cmd := exec.Command("unshare", "--net", "--", "bash", "-c", script)
-	cmd.Env = append(os.Environ(), "METERSEAL_YEAR_PROGRAMS="+bin)
+	cmd.Env = append(os.Environ(), "METERSEAL_STORY_PROGRAMS="+bin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = nil
 	done := time.AfterFunc(5*time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })

@@ -77,6 +77,7 @@ var policy = []may{
 	{"examples/clients", "applications in other languages, and their tests", nil, nil, nil},
 	{"examples/traces", "recorded traces, for demo and tests", nil, nil, nil},
 	{"examples/verify", "a second verifier, in Python, and its tests", nil, nil, []string{"events", "export", "ledger", sumdbNote}},
+	{"examples/drill", "what comes after the machine of a site burned, as a story", nil, nil, []string{"meter"}},
 	{"examples/year", "one year of an offline license, as a story", nil, nil, []string{"internal/postgrestest"}},
 	{"bench", "canonical workloads and their peers", []string{"events", "events/stream", "export", "export/exporttest", "ledger", "meter", "projections"},
 		[]string{natsServer + "/...", natsGo + "/...", sqliteDriver, "github.com/HdrHistogram/hdrhistogram-go"}, nil},
@@ -103,6 +104,7 @@ var policy = []may{
 	{"internal/nodetest", "a node played by hand, for tests", []string{"events", "ledger"}, []string{natsGo}, nil},
 	{"internal/postgrestest", "a PostgreSQL server, for tests", nil, []string{"github.com/jackc/pgx/v5/stdlib"}, nil},
 	{"internal/scripttest", "commands of the stories of both programs, for tests", nil, []string{"github.com/rogpeppe/go-internal/testscript"}, nil},
+	{"internal/storytest", "plays stories of both programs in simulated time, for tests", []string{"internal/crashtest", "internal/scripttest"}, []string{natsGo, "github.com/rogpeppe/go-internal/testscript"}, nil},
 	{"internal/systemd", "tells systemd how a daemon stands", nil, []string{"github.com/coreos/go-systemd/v22/daemon"}, nil},
 	{"internal/systemd/systemdtest", "the side of systemd, for tests", nil, nil, nil},
 	{"internal/task", "starts the task runner", nil, nil, nil},
@@ -117,7 +119,7 @@ var policy = []may{
 // forTests may be imported by the tests of every package. What of it is ours is
 // never linked into a release (cmd/meterseal/deps_test.go).
 var forTests = []string{
-	"internal/browsertest", "internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/mailer/mailertest", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/reportgen", "internal/scripttest", "internal/systemd/systemdtest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
+	"internal/browsertest", "internal/crashtest", "internal/durablefs", "internal/fakelog", "internal/mailer/mailertest", "internal/model", "internal/nodetest", "internal/postgrestest", "internal/reportgen", "internal/scripttest", "internal/storytest", "internal/systemd/systemdtest", "internal/testclock", "internal/tpm/tpmtest", "internal/vectors", "export/exporttest", "portal/portaltest", "events/stream/streamtest",
 	"github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "pgregory.net/rapid",
 	natsGo + "/...", natsServer + "/...", pebbleModule + "/vfs/...", sumdbNote, "golang.org/x/mod/sumdb/tlog",
 	"golang.org/x/sync/errgroup",

@@ -1,5 +1,5 @@
 //go:build !race
 
-package year_test
+package storytest
 
 const raceDetector = false
