@@ -66,6 +66,7 @@ func (w *world) facts() facts {
 	w.t.Helper()
 	w.sync()
 	st := w.store.Status()
+	st.LateEvents, st.LostEvents = 0, 0 // since the store was opened
 	f := facts{Days: map[string][]projections.BookedDay{}, Usage: map[string][]projections.Usage{}, Sizes: map[uint64]string{}}
 	for i, m := range st.Meters {
 		days, err := w.store.BookedDays(context.Background(), m.Meter.ID, 365)
