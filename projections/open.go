@@ -30,7 +30,12 @@ type OpenedEvent struct {
 	Line        string // event line
 	PrivateSalt [16]byte
 	Private     string // private line; empty: none
+	Group       uint64 // in which it came; 0: not said
+	Ordinal     uint32 // among the events of its group; noOrdinal: it is none of them
 }
+
+// noOrdinal is of events that follow from a control line of their group.
+const noOrdinal = math.MaxUint32
 
 // Leaf returns the hash of the event in the tree of its record.
 func (o *OpenedEvent) Leaf() ledger.Hash { return ledger.EventLeaf(o.Salt, []byte(o.Line)) }
@@ -232,12 +237,8 @@ type opener struct {
 }
 
 func (o *opener) group(g Stored) error {
-	var marks map[uint32]mark
-	v, err := o.s.get(key8(keyMarks, g.Seq))
-	if err == nil {
-		marks, err = decodeMarks(v)
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	marks, err := o.s.marksOf(g.Seq)
+	if err != nil {
 		return err
 	}
 	ordinal := uint32(0)
@@ -246,11 +247,10 @@ func (o *opener) group(g Stored) error {
 		for j := range r.Events {
 			e := &r.Events[j]
 			m, marked := marks[ordinal]
-			ordinal++
-			if marked && m.disposition != events.Stored {
-				continue
+			if !marked || m.disposition == events.Stored {
+				o.event(g.Seq, ordinal, r.Node, e, m)
 			}
-			o.event(g.Seq, r.Node, e, m)
+			ordinal++
 		}
 	}
 	for i := range o.reverts {
@@ -261,6 +261,18 @@ func (o *opener) group(g Stored) error {
 		}
 	}
 	return nil
+}
+
+// marksOf returns the events of a group that are not simply booked, by ordinal.
+func (s *Store) marksOf(seq uint64) (map[uint32]mark, error) {
+	v, err := s.get(key8(keyMarks, seq))
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeMarks(v)
 }
 
 // revertOf is a reverted session with the names that its events have by index.
@@ -307,7 +319,7 @@ func (o *opener) revert(r *revertOf) error {
 		e := r.session.void(&ev)
 		e.Meter = r.meters[ev.meter]
 		p := eventPlace{kind: cellAdjust, node: r.nodes[ev.node], meter: e.Meter, from: o.windowOf(ev.timeMS), session: r.session.name, reason: e.Kind().String()}
-		o.place(r.session.revertSeq, p, &e, ev.voidDiff(o.meters[e.Meter]), ev.salt)
+		o.place(r.session.revertSeq, noOrdinal, p, &e, ev.voidDiff(o.meters[e.Meter]), ev.salt)
 	}
 	return nil
 }
@@ -315,21 +327,29 @@ func (o *opener) revert(r *revertOf) error {
 // windowOf returns the start of the window that holds a time in ms.
 func (o *opener) windowOf(ms int64) int64 { return floorDiv(floorDiv(ms, 1000), o.window) * o.window }
 
-func (o *opener) event(seq uint64, node string, e *events.Event, m mark) {
-	p := eventPlace{kind: m.kind, node: node, meter: e.Meter, from: o.windowOf(e.TimeMS)}
+func (o *opener) event(seq uint64, ordinal uint32, node string, e *events.Event, m mark) {
 	quantity := e.Quantity
+	if m.kind == cellAdjust {
+		quantity = m.diff
+	}
+	o.place(seq, ordinal, m.place(node, e, o.windowOf(e.TimeMS)), e, quantity, m.salt)
+}
+
+// place returns the place of e, whose time is in the window that begins at from.
+func (m *mark) place(node string, e *events.Event, from int64) eventPlace {
+	p := eventPlace{kind: m.kind, node: node, meter: e.Meter, from: from}
 	switch {
 	case m.kind == cellAdjust:
-		p.from, p.reason, quantity = m.from, e.Kind().String(), m.diff
+		p.from, p.reason = m.from, e.Kind().String()
 	case m.kind == cellLate && e.Detail != nil:
 		p.session = e.Detail.Session
 	}
-	o.place(seq, p, e, quantity, m.salt)
+	return p
 }
 
 // place adds e to the record of p whose groups hold seq; salt is its number if
 // that is no usage record.
-func (o *opener) place(seq uint64, p eventPlace, e *events.Event, quantity int64, salt uint64) {
+func (o *opener) place(seq uint64, ordinal uint32, p eventPlace, e *events.Event, quantity int64, salt uint64) {
 	for _, i := range o.byPlace[p] {
 		c := &o.span[i]
 		if seq < c.first || seq > c.last {
@@ -348,6 +368,8 @@ func (o *opener) place(seq uint64, p eventPlace, e *events.Event, quantity int64
 		}
 		o.lines.leaf(mt, e, quantity, tag, tagged, o.salts[i], salt)
 		o.show(i, o.salts[i], salt)
+		shown := &o.out[i][len(o.out[i])-1]
+		shown.Group, shown.Ordinal = seq, ordinal
 		return
 	}
 }
