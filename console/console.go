@@ -156,6 +156,8 @@ type Options struct {
 	Control func(ctx context.Context, line string) (seq uint64, err error)
 	// Checks recomputes the ledger; nil: there are no routes for that.
 	Checks LedgerChecks
+	// Proofs finds and proves single events; nil: there are no routes for that.
+	Proofs Proofs
 	// Backup writes a consistent archive of the running site, without its
 	// private keys, to w; nil: there is no such route.
 	Backup func(ctx context.Context, w io.Writer) error

@@ -18,7 +18,7 @@ type (
 
 func (s *server) routes() []route {
 	var list []route
-	for _, group := range [...]func() []route{s.eventRoutes, s.openMeterRoutes, s.sessionRoutes, s.seatRoutes, s.variableRoutes, s.usageRoutes, s.statusRoutes, s.rejectedRoutes, s.tailRoutes, s.allowRoutes, s.licenseRoutes, s.reportRoutes, s.ledgerRoutes, s.exportRoutes, s.nodeRoutes, s.meterRoutes, s.configRoutes, s.tokenRoutes, s.operatorRoutes, s.docsRoutes, s.checkRoutes, s.healthRoutes} {
+	for _, group := range [...]func() []route{s.eventRoutes, s.openMeterRoutes, s.sessionRoutes, s.seatRoutes, s.variableRoutes, s.usageRoutes, s.statusRoutes, s.rejectedRoutes, s.tailRoutes, s.findRoutes, s.allowRoutes, s.licenseRoutes, s.reportRoutes, s.ledgerRoutes, s.exportRoutes, s.nodeRoutes, s.meterRoutes, s.configRoutes, s.tokenRoutes, s.operatorRoutes, s.docsRoutes, s.checkRoutes, s.healthRoutes} {
 		list = append(list, group()...)
 	}
 	return list

@@ -308,7 +308,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 // UPDATE=1 go test ./console.
 func TestOpenAPIDocument(t *testing.T) {
 	h := console.New(console.Options{
-		Version: "1", OpenMeter: true, Metrics: http.NotFoundHandler(), Health: noHealth, Support: func(io.Writer) error { return nil }, Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{}, Accounts: noAccounts{}, Variables: noVariables{}, Exports: noExports{}, Reports: noReports{}, Seats: &lender{},
+		Version: "1", OpenMeter: true, Metrics: http.NotFoundHandler(), Health: noHealth, Support: func(io.Writer) error { return nil }, Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{}, Accounts: noAccounts{}, Variables: noVariables{}, Exports: noExports{}, Reports: noReports{}, Proofs: noProofs{}, Seats: &lender{},
 	})
 	r := httptest.NewRequest(http.MethodGet, "http://localhost/openapi.json", nil)
 	w := httptest.NewRecorder()

@@ -24,7 +24,7 @@ What it sends under a session name ("meterseal replay --session NAME", "send
 --session NAME", or the field session of an event) can be taken back as a whole.
 A single event is corrected with "meterseal send METER --void ID" or --amend ID.`,
 	}
-	cmd.AddCommand(a.eventTailCommand(), a.eventSessionsCommand(), a.eventRevertCommand())
+	cmd.AddCommand(a.eventTailCommand(), a.eventFindCommand(), a.eventSessionsCommand(), a.eventRevertCommand())
 	return cmd
 }
 

@@ -48,7 +48,7 @@ func (a *app) consoleOptions(cfg *Config, r *running, log *slog.Logger) console.
 		return seq, nil
 	}
 	o.Seats, o.Variables, o.Exports = seats{r.site}, variables{r.site}, r.site.exporter
-	o.Checks = checker{r.site}
+	o.Checks, o.Proofs = checker{r.site}, prover{r.site}
 	o.Health, o.Support = r.site.health, supporter{r, cfg}.write
 	o.Ready, o.Metrics, o.Backup = r.site.ready, r.metrics, r.site.backupNoted
 	return o

@@ -17,7 +17,6 @@ import (
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/events/stream"
 	"github.com/meterseal/meterseal/internal/cli"
-	"github.com/meterseal/meterseal/ledger"
 	"github.com/meterseal/meterseal/projections"
 )
 
@@ -79,37 +78,7 @@ Exit code 7 names the first record that does not hold.`,
 		_, err = io.Copy(a.Out, resp.Body)
 		return err
 	}
-	prove := &cobra.Command{
-		Use:     "prove",
-		Short:   "Prove one event of one record under its receipt",
-		Example: "  meterseal ledger prove --record 12 --event 0 > event.opening",
-		Args:    cobra.NoArgs,
-	}
-	f := prove.Flags()
-	f.String("data", "./meterseal-data", "data directory")
-	f.Uint64("record", 0, "index of the record")
-	f.Uint64("event", 0, "position of the event in it, from 0")
-	f.Bool("private", false, "also show the private line")
-	f.String("check", "", "verify the opening in this FILE instead; needs --site-key")
-	f.String("site-key", "", "the site's public key, or @FILE with it, for --check")
-	prove.RunE = func(cmd *cobra.Command, _ []string) error {
-		if file, _ := f.GetString("check"); file != "" {
-			key, _ := f.GetString("site-key")
-			return a.checkOpening(file, key)
-		}
-		dir, _ := f.GetString("data")
-		record, _ := f.GetUint64("record")
-		event, _ := f.GetUint64("event")
-		private, _ := f.GetBool("private")
-		return a.withStore(cmd.Context(), dir, func(o *openedStore) error {
-			b, err := o.opening(cmd.Context(), record, event, private)
-			if err == nil {
-				_, err = a.Out.Write(b)
-			}
-			return err
-		})
-	}
-	cmd.AddCommand(check, checkpoint, prove)
+	cmd.AddCommand(check, checkpoint, a.ledgerProveCommand())
 	return cmd
 }
 
@@ -262,59 +231,4 @@ func (a *app) askCheck(ctx context.Context, c *httpClient, form string) error {
 		return f
 	}
 	return a.sayChecked(*k.Result, form)
-}
-
-// opening returns the document that discloses one event.
-func (o *openedStore) opening(ctx context.Context, record, event uint64, private bool) ([]byte, error) {
-	if o.stream == nil {
-		return nil, cli.Fail(cli.ExitStore, "store_missing", "the raw events are in the NATS server of --nats-url; this version opens events of the embedded stream only", "%s holds no stream", o.dir)
-	}
-	line, list, err := o.store.Opening(ctx, o.groups(), record, event)
-	if err != nil {
-		return nil, err
-	}
-	// Under the first receipt that covers it, which the vendor knows; what was not
-	// receipted yet under the newest close.
-	size, note, err := o.store.ReceiptOver(record)
-	if errors.Is(err, projections.ErrNotFound) {
-		size = o.store.LastClose()
-		note, err = o.store.Checkpoint(size)
-	}
-	if err != nil || record >= size {
-		return nil, cli.Fail(cli.ExitError, "not_closed", `run "meterseal report export" at the daemon first: it closes the ledger`, "record %d is under no kept checkpoint yet", record)
-	}
-	proof, err := ledger.NewTree(o.store, o.store.Status().Records).InclusionProof(record, size)
-	if err != nil {
-		return nil, err
-	}
-	leaves := make([]ledger.Hash, len(list))
-	for i := range list {
-		leaves[i] = list[i].Leaf()
-	}
-	e := list[event]
-	op := ledger.Opening{Pos: event, Record: line, Event: ledger.SaltedLine{Salt: e.Salt, Line: e.Line}, Index: record, Proof: proof, Checkpoint: note}
-	if private && e.Private != "" {
-		op.Private = &ledger.SaltedLine{Salt: e.PrivateSalt, Line: e.Private}
-	}
-	return ledger.WriteOpening(op, leaves)
-}
-
-func (a *app) checkOpening(file, key string) error {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	_, v, err := siteKey(key)
-	if err != nil {
-		return err
-	}
-	op, err := ledger.VerifyOpening(b, v)
-	if err != nil {
-		return cli.Fail(cli.ExitDocument, "proof/root_mismatch", "ask for the opening again", "%s: %v", file, err)
-	}
-	fmt.Fprintf(a.Out, "ok      event %d of record %d\nrecord  %s\nevent   %s\n", op.Pos, op.Index, op.Record, op.Event.Line)
-	if op.Private != nil {
-		fmt.Fprintf(a.Out, "private %s\n", op.Private.Line)
-	}
-	return nil
 }

@@ -421,31 +421,21 @@ func (a *app) reportOpenCommand() *cobra.Command {
 		Long: `Write an opening: one event of a record with the proofs that it stands under
 the first checkpoint that the vendor gave a receipt for, or the newest signed
 one while there is none. So a disputed event can be shown months later without
-showing any other. The daemon must be stopped, or a copy of its data be used.`,
+showing any other. With --http the running daemon is asked; else it must be
+stopped, or a copy of its data be used.`,
 		Example: `  meterseal report open --record 12 --event 0 --out event.opening`,
 		Args:    cobra.NoArgs,
 	}
+	openingFlags(cmd)
 	f := cmd.Flags()
-	f.String("data", "./meterseal-data", "data directory")
-	f.Uint64("record", 0, "index of the record")
-	f.Uint64("event", 0, "position of the event in it, from 0")
-	f.Bool("private", false, "also show the private line (user, host, address, id)")
 	f.StringP("out", "o", "-", `file to write, "-" for stdout`)
 	f.Bool("force", false, "replace a file of other content")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		force, _ := f.GetBool("force")
-		dir, _ := f.GetString("data")
-		record, _ := f.GetUint64("record")
-		event, _ := f.GetUint64("event")
-		private, _ := f.GetBool("private")
 		out, _ := f.GetString("out")
-		return a.withStore(cmd.Context(), dir, func(o *openedStore) error {
-			b, err := o.opening(cmd.Context(), record, event, private)
-			if err != nil {
-				return err
-			}
+		return a.open(cmd, func(b []byte) error {
 			if out == "-" {
-				_, err = a.Out.Write(b)
+				_, err := a.Out.Write(b)
 				return err
 			}
 			return cli.WriteFile(out, force, func(w io.Writer) error {

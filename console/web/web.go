@@ -99,6 +99,7 @@ func (s *Server) Routes() []Route {
 		s.usageRoutes,
 		s.rejectedRoutes,
 		s.eventRoutes,
+		s.findRoutes,
 		s.reportsRoutes,
 		s.licenseRoutes,
 		s.ledgerRoutes,
