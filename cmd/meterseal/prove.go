@@ -27,7 +27,7 @@ func (a *app) ledgerProveCommand() *cobra.Command {
 the daemon looks for, or by record and position. With --http the running daemon
 is asked; else the daemon must be stopped, or a copy of its data be used.
 With --check verify such a proof instead: that needs no daemon and no data.`,
-		Example: "  meterseal ledger prove --http http://127.0.0.1:8633 --node n1 --id invoice-7 > event.opening\n" +
+		Example: "  meterseal ledger prove --http 127.0.0.1:8633 --node n1 --id i-7 > e.opening\n" +
 			"  meterseal ledger prove --record 12 --event 0 > event.opening\n" +
 			"  meterseal ledger prove --check event.opening --site-key @site.pub",
 		Args: cobra.NoArgs,
