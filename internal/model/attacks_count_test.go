@@ -189,14 +189,14 @@ func (a *attacks) removeNode(t *testing.T) {
 // true program finds it, since the stream still has the events; the vendor, who
 // gets none of them, does not.
 func (a *attacks) patchDaemon(t *testing.T) {
-	const passage = "Fold: s.store.Apply, Cursor: s.store.Cursor().Seq, Future:"
-	patched := &attacks{saw: a.saw, bin: patchedBuild(t, "cmd/meterseal/site.go", passage, strings.Replace(passage, "s.store.Apply", `func(seq uint64, g *events.Group, d []events.Disposition) ([]events.Disposition, error) {
+	const passage = "Fold: s.fold, Cursor: s.store.Cursor().Seq, Future:"
+	patched := &attacks{saw: a.saw, bin: patchedBuild(t, "cmd/meterseal/site.go", passage, strings.Replace(passage, "s.fold", `func(seq uint64, g *events.Group, d []events.Disposition) ([]events.Disposition, error) {
 		for _, r := range g.Runs {
 			for i := range r.Events {
 				r.Events[i].Quantity /= 2
 			}
 		}
-		return s.store.Apply(seq, g, d)
+		return s.fold(seq, g, d)
 	}`, 1))}
 	g := patched.newGap(t)
 	p := g.newPlant(g.issue("L-1"))
