@@ -21,7 +21,7 @@ type snippet struct{ Name, Text string }
 
 // firstStepsOf returns what is still to be done, or nil.
 func (s *Server) firstStepsOf(r *http.Request, st *console.Status) *firstSteps {
-	f := &firstSteps{Meters: len(st.Meters) > 0, Events: st.LastHeard != nil, Licensed: st.License.ID != "", Reported: st.License.Serial > 0,
+	f := &firstSteps{Meters: len(st.Meters) > 0, Events: slices.ContainsFunc(st.Nodes, hasEvents), Licensed: st.License.ID != "", Reported: st.License.Serial > 0,
 		SignedIn: console.CallerOf(r).Operator != "" || s.SignIn == nil}
 	if f.Meters && f.Events && f.Licensed && f.Reported || st.Ledger == nil || st.Ledger.Retired {
 		return nil
@@ -31,6 +31,10 @@ func (s *Server) firstStepsOf(r *http.Request, st *console.Status) *firstSteps {
 	}
 	return f
 }
+
+// hasEvents tells whether an event of a node counts. That it was heard of is not
+// enough: holders of seats are too.
+func hasEvents(n console.NodeStatus) bool { return n.Counted+n.Open > 0 }
 
 // baseURL is how the reader reaches this daemon.
 func baseURL(r *http.Request) string {

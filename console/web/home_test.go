@@ -143,7 +143,7 @@ func TestEveryStateAtHome(t *testing.T) {
 		{"suspended", "2026-11-23", with(func(l *license.License) { l.Suspended = true }), active, license.StateSuspended, "bad", "Ask the vendor why", "", "", "new ones are told no", "Import the reply", "/reports/import", nil},
 		{"superseded", "2026-11-23", aLicense(), license.Facts{Activated: true, Superseded: true}, license.StateSuperseded, "bad", "Import the newest reply", "", "", "new ones are told no", "Import the reply", "/reports/import", nil},
 		{"not started", "2025-12-22", aLicense(), active, license.StateNotStarted, "warn", "Nothing: the license starts at 2026-01-01", "2026-01-01 00:00:00 UTC", "10 days left", "told no", "Look at the license", "/license", nil},
-		{"inactive", "2026-11-23", with(func(l *license.License) { l.ActivateBy = ledger.Dur{N: 30, Unit: 'd'} }), license.Facts{Opened: day("2026-11-20")}, license.StateInactive, "warn", "Export the first report and import the reply", "2026-12-2", "2", "New nodes get no.", "Export a report", "/reports", nil},
+		{"inactive", "2026-11-23", with(func(l *license.License) { l.ActivateBy = ledger.Dur{N: 30, Unit: 'd'} }), license.Facts{Opened: day("2026-11-20")}, license.StateInactive, "warn", "Export the first report and import the reply", "2026-12-20 00:00:00 UTC", "27 days left", "New nodes get no.", "Export a report", "/reports", nil},
 		{"invalid", "2026-11-23", nil, refused("license_invalid"), license.StateInvalid, "bad", "Import the right license.", "", "", "Usage is not taken now", "Install a license", "/reports/import", nil},
 		{"other solution", "2026-11-23", nil, refused(license.CodeSolutionName), license.StateMismatch, "bad", "Import the right license.", "", "", "Usage is not taken now", "Install a license", "/reports/import", nil},
 		{"rolled back", "2026-11-23", aLicense(), license.Facts{Activated: true, RolledBack: "rolled_back"}, license.StateRolledBack, "bad", `Restore the ledger: see "meterseal restore --help"`, "", "", "Usage is not taken now", "How to restore", "/docs/how-to/backup-and-restore", nil},
@@ -303,6 +303,10 @@ func TestFirstEventBySnippet(t *testing.T) {
 	if !strings.Contains(page, "Waiting for the first event.") || strings.Contains(page, "Usage is counted.</strong>") {
 		t.Fatalf("the first page of a new site = %s", textOf(page))
 	}
+	s.ask("PUT", "/v1/seats/cad/kim%40ws-9?node=office-7", `{"user":"kim"}`, nil) // is heard of, and no event
+	if got := s.page("/"); !strings.Contains(got, "Waiting for the first event.") {
+		t.Errorf("a seat is taken for the first event: %s", textOf(got))
+	}
 	texts := regexp.MustCompile(`(?s)<summary>([^<]*)</summary><div class="tell"><pre><code>(.*?)</code>`).FindAllStringSubmatch(page, -1)
 	if len(texts) != 6 {
 		t.Fatalf("the page has %d snippets, want 6", len(texts))
@@ -338,5 +342,29 @@ func TestFirstEventBySnippet(t *testing.T) {
 	}
 	if stored != 1 {
 		t.Errorf("%d snippets were stored as new, want 1: all send the same event", stored)
+	}
+}
+
+// O-30: a banner is put off by its form, in a browser without script, and not beyond
+// it.
+func TestBannerPutOff(t *testing.T) {
+	s := start(t, siteConfig) // the first reply is due within 30 days
+	page := s.page("/usage")
+	if !banner.MatchString(page) {
+		t.Fatalf("GET /usage = %s, want a banner", textOf(page))
+	}
+	key := regexp.MustCompile(`name="key" value="([^"]*)"`).FindStringSubmatch(page)
+	if key == nil {
+		t.Fatalf("GET /usage = %s, want a banner that can be put off", textOf(page))
+	}
+	o := s.operator()
+	if got, at := o.form("/not-today", "key", html.UnescapeString(key[1]), "next", "/usage"); at != "/usage" || banner.MatchString(got) {
+		t.Errorf("after POST /not-today %s = %s, want /usage without a banner", at, textOf(got))
+	}
+	if !banner.MatchString(s.page("/usage")) {
+		t.Error("another browser has no banner either")
+	}
+	if _, at := o.form("/not-today", "key", "x", "next", "https://elsewhere.example/"); at != "/" {
+		t.Errorf("POST /not-today leads to %s, want /", at)
 	}
 }
