@@ -58,7 +58,7 @@ type booking struct {
 // facts are what the site says of itself in the records of a report.
 type facts struct {
 	open    *ledger.Open
-	boots   []*ledger.Boot // the first and the last
+	boots   []*ledger.Boot // the first that names a license, or else the first; and the last
 	license *ledger.License
 	retired *ledger.Retire
 }
@@ -131,7 +131,9 @@ func (b *booking) fact(line string) {
 	case *ledger.Open:
 		b.found.open = r
 	case *ledger.Boot:
-		if len(b.found.boots) == 2 {
+		if n := len(b.found.boots); n > 0 && !namesLicense(b.found.boots[0]) && namesLicense(r) {
+			b.found.boots = nil // it evaluated until then
+		} else if n == 2 {
 			b.found.boots = b.found.boots[:1]
 		}
 		b.found.boots = append(b.found.boots, r)
@@ -337,4 +339,9 @@ func (r *usageRow) merge(next *usageRow) error {
 	}
 	r.first, r.last = min(r.first, next.first), max(r.last, next.last)
 	return nil
+}
+
+func namesLicense(r *ledger.Boot) bool {
+	_, named := r.Attrs.Get("license")
+	return named
 }
