@@ -89,21 +89,42 @@ func start(t *testing.T, config string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir()}
 	if strings.Contains(config, "acme.key") {
-		s.vendor("init", "--domain", "vendor.example")
-		s.vendor("license", "issue", "--customer", "Acme GmbH", "--solution", "renderd", "--id", "L-417", "--type", "time-limited", "--expires", time.Now().UTC().AddDate(1, 0, 0).Format(time.DateOnly),
-			"--report-every", "monthly", "--enforcement", "soft", "--meter", "documents.processed:count:0:document", "--meter", "render.pages:sum:2:page:yes",
-			"--limit", "render.pages=100000:20000:monthly", "--seats", "cad:3,lease=10m,borrow=30d", "--key-out", filepath.Join(s.dir, "acme.key"))
+		s.license(time.Now().UTC().AddDate(1, 0, 0), 3)
 	}
+	s.serve(config, program(t, "meterseal"))
+	return s
+}
+
+// license has a new vendor issue a license key that ends on a day and has so many
+// seats.
+func (s *site) license(ends time.Time, seats int) {
+	s.t.Helper()
+	s.vendor("init", "--domain", "vendor.example")
+	s.vendor("license", "issue", "--customer", "Acme GmbH", "--solution", "renderd", "--id", "L-417", "--type", "time-limited", "--expires", ends.Format(time.DateOnly),
+		"--report-every", "monthly", "--enforcement", "soft", "--meter", "documents.processed:count:0:document", "--meter", "render.pages:sum:2:page:yes",
+		"--limit", "render.pages=100000:20000:monthly", "--seats", fmt.Sprintf("cad:%d,lease=10m,borrow=30d", seats), "--key-out", s.path("acme.key"))
+}
+
+// serve runs a program with a configuration. Where the site ran before, it has the
+// same addresses again, so that what was open in a browser goes on.
+func (s *site) serve(config, path string, env ...string) {
+	s.t.Helper()
 	s.write("meterseal.yaml", config)
-	s.proc = crashtest.Start(t, crashtest.Command{Path: program(t, "meterseal"), Dir: s.dir,
-		Args: []string{"serve", "--config", "meterseal.yaml", "--data", "data", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0"}})
+	http, nats := "127.0.0.1:0", "127.0.0.1:0"
+	if s.proc != nil {
+		if code := s.proc.Stop(); code != 0 {
+			s.t.Fatalf("serve ended with %d, want 0\n%s", code, s.proc.Output())
+		}
+		http, nats = strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(s.nats, "nats://")
+	}
+	s.proc = crashtest.Start(s.t, crashtest.Command{Path: path, Dir: s.dir, Env: env,
+		Args: []string{"serve", "--config", "meterseal.yaml", "--data", "data", "--http", http, "--nats", nats}})
 	s.url = strings.Fields(s.proc.LineWith("http    "))[1]
 	if link := strings.TrimPrefix(strings.Fields(s.proc.LineWith("console "))[1], s.url); link != "/" {
 		s.link = link
 	}
 	s.proc.LineWith("ready   ")
 	s.nats = strings.Fields(s.proc.LineWith("nats    "))[1]
-	return s
 }
 
 // path is that of a file in the folder of the site.
