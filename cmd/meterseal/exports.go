@@ -20,11 +20,21 @@ const docExport = "export"
 
 // exporterOptions wires the exporter to the site.
 func (s *site) exporterOptions() exporter.Options {
-	return exporter.Options{Site: exports{s}, Jobs: s.cfg.Exports, Inbox: s.cfg.Inbox, Label: s.cfg.SiteName, Now: s.now, Log: s.log,
+	return exporter.Options{Site: exports{s}, Jobs: s.cfg.Exports, Inbox: s.cfg.Inbox, Label: s.cfg.SiteName, Now: s.now, Log: s.log, Placed: s.placed,
 		Describe: func(err error) (code, message, hint string) {
 			f := describeError(err)
 			return f.Code, f.Message, f.Hint
 		}}
+}
+
+// placed notes a report of a job among those that were written. Without the note the
+// file is there all the same, so the job goes on.
+func (s *site) placed(job, name string, w *export.Written) {
+	e := console.ExportedReport{PreparedReport: preparedReport(w), Time: s.now().UTC(), Who: "job " + job}
+	e.Name = name
+	if err := s.keepExported(e); err != nil {
+		s.log.Warn("export not noted", "code", describeError(err).Code, "job", job, "err", err)
+	}
 }
 
 // exports is the site as the exporter sees it.

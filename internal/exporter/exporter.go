@@ -46,6 +46,9 @@ type Options struct {
 	Now func() time.Time
 	// Describe finds the stable code of an error of Site, and its way out; nil: none.
 	Describe func(error) (code, message, hint string)
+	// Placed is told of each report that a job has put into its folder, under which
+	// name; nil: nobody.
+	Placed func(job, name string, w *export.Written)
 	// Log takes a line per finished run; nil: none.
 	Log *slog.Logger
 }

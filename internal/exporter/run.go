@@ -231,6 +231,9 @@ func (r *runner) place(ctx context.Context, run *Run) (bool, error) {
 	r.mu.Lock()
 	r.state.Text = text
 	r.mu.Unlock()
+	if r.x.Placed != nil {
+		r.x.Placed(r.Name, name, w)
+	}
 	return true, nil
 }
 
