@@ -2,6 +2,8 @@ package web
 
 import (
 	"net/http"
+	"path/filepath"
+	"strings"
 
 	"github.com/meterseal/meterseal/console"
 	"github.com/meterseal/meterseal/internal/access"
@@ -23,6 +25,9 @@ func (s *Server) settings(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for _, x := range d.Settings {
+		if d.File != "" && strings.HasPrefix(x.From, d.File) { // the page says once where the file lies
+			x.From = filepath.Base(d.File) + strings.TrimPrefix(x.From, d.File)
+		}
 		if x.Changed {
 			d.Changed = append(d.Changed, x)
 		} else {
