@@ -37,7 +37,7 @@ Merkle ledger, and writes a signed usage report that anybody can verify.
   meterseal report verify FILE       verify one, with the site's public key
   meterseal import FILE              take the vendor's reply into use`,
 	}
-	root.AddCommand(a.serveCommand(), a.demoCommand(), a.sendCommand(), a.replayCommand(), a.eventCommand(), a.rejectedCommand(), a.usageCommand(), a.seatCommand(), a.reportCommand(), a.exportCommand(),
+	root.AddCommand(a.serveCommand(), a.demoCommand(), a.sendCommand(), a.replayCommand(), a.eventCommand(), a.rejectedCommand(), a.usageCommand(), a.meterCommand(), a.seatCommand(), a.reportCommand(), a.exportCommand(),
 		a.ledgerCommand(), a.statusCommand(), a.licenseCommand(), a.importCommand(), a.deactivateCommand(), a.keysCommand(), a.nodeCommand(), a.tokenCommand(), a.operatorCommand(), a.configCommand(), a.backupCommand(), a.supportCommand(), a.restoreCommand(), a.pruneCommand(), a.versionCommand())
 	complete(root)
 	return root
