@@ -3,8 +3,6 @@ package license
 import (
 	"fmt"
 	"time"
-
-	"github.com/meterseal/meterseal/ledger"
 )
 
 // State is what license, ledger and time together come to: license.state of
@@ -332,5 +330,5 @@ func spell(t time.Time) string {
 	if t.Hour() == 23 && t.Minute() == 59 && t.Second() == 59 {
 		return t.Format(time.DateOnly)
 	}
-	return ledger.FormatDate(t)
+	return t.UTC().Format("2006-01-02 15:04 UTC")
 }
