@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/meterseal/meterseal/console"
@@ -80,22 +81,33 @@ func (l licensing) Import(ctx context.Context, doc []byte, dryRun bool) (console
 }
 
 // History is console.Licensing.
-func (l licensing) History(ctx context.Context) (list []console.LicenseEvent, err error) {
+func (l licensing) History(ctx context.Context) ([]console.LicenseEvent, error) {
 	if _, err := l.store.Sync(ctx); err != nil { // what was folded since is in memory only
 		return nil, err
 	}
-	i := l.store.Kept().Record // older lines were pruned
-	for line, err := range l.store.Records(ctx, i, l.store.Status().Records) {
+	h := &l.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.next = max(h.next, l.store.Kept().Record) // older lines were pruned
+	for line, err := range l.store.Records(ctx, h.next, l.store.Glance().Records) {
 		if err != nil {
 			return nil, err
 		}
 		if e, ok := licenseEvent(line); ok {
-			e.Record = i
-			list = append(list, e)
+			e.Record = h.next
+			h.list = append(h.list, e)
 		}
-		i++
+		h.next++
 	}
-	return list, nil
+	return slices.Clone(h.list), nil
+}
+
+// licenseHistory is what the ledger says of licenses and receipts, as far as it was
+// read: records only come to it, and reading all of them takes longer each year.
+type licenseHistory struct {
+	mu   sync.Mutex // protects the rest
+	next uint64     // the first record that was not read
+	list []console.LicenseEvent
 }
 
 // licenseEvent reads a record that is a license or a receipt.

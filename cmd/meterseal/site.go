@@ -56,6 +56,7 @@ type site struct {
 	asked   *askMetrics
 	tail    console.Tail // what came last
 	alerts  alerts
+	history licenseHistory
 	watched watched
 	meters  atomic.Pointer[events.Meters]
 	terms   atomic.Pointer[terms]
