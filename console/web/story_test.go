@@ -48,7 +48,7 @@ func (s *story) look(name string) {
 }
 
 // The operator's story: an empty site becomes one with a license, usage and seats,
-// in a real browser, against real processes of site and vendor. // P-26, P-27
+// in a real browser, against real processes of site and vendor. // P-26, Y-11, P-27
 func TestOperatorsStory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: browsers are driven in the run without the race detector")
