@@ -78,7 +78,8 @@ var wantRights = map[string]access.Right{
 	"GET /v1/operators":                      access.Admin, "POST /v1/operators": access.Admin, "DELETE /v1/operators/{name}": access.Admin,
 	"POST /v1/tokens":          access.Admin,
 	"DELETE /v1/tokens/{name}": access.Admin,
-	"POST /v1/enroll":          access.Enroll,
+	"GET /v1/ledger/check":     access.Read, "POST /v1/ledger/check": access.Read,
+	"POST /v1/enroll": access.Enroll,
 }
 
 // everyRoute is a site that serves all routes there are, and wants a token for
@@ -95,6 +96,7 @@ func everyRoute(t *testing.T, change ...func(*console.Options)) (*site, *access.
 	s := newSite(t, append([]func(*console.Options){func(o *console.Options) {
 		o.Tokens, o.LoopbackToken, o.Seats = book, true, seats
 		o.Accounts, o.Variables, o.Exports, o.Reports = noAccounts{}, noVariables{}, noExports{}, noReports{}
+		o.Checks = noChecks{}
 		o.Config = func() console.Config {
 			return console.Config{Settings: []console.ConfigSetting{}, Lists: []console.ConfigItem{}}
 		}

@@ -308,7 +308,7 @@ func TestOpenAPIIsWhatIsServed(t *testing.T) {
 // UPDATE=1 go test ./console.
 func TestOpenAPIDocument(t *testing.T) {
 	h := console.New(console.Options{
-		Version: "1", OpenMeter: true, Metrics: http.NotFoundHandler(), Health: noHealth, Support: func(io.Writer) error { return nil }, Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{}, Accounts: noAccounts{}, Variables: noVariables{}, Exports: noExports{}, Reports: noReports{}, Proofs: noProofs{}, Seats: &lender{},
+		Version: "1", OpenMeter: true, Metrics: http.NotFoundHandler(), Health: noHealth, Support: func(io.Writer) error { return nil }, Backup: newSite(t).opts.Backup, Control: newSite(t).opts.Control, Licensing: &licensed{}, Accounts: noAccounts{}, Variables: noVariables{}, Exports: noExports{}, Reports: noReports{}, Proofs: noProofs{}, Seats: &lender{}, Checks: noChecks{}, Config: func() console.Config { return console.Config{} },
 	})
 	r := httptest.NewRequest(http.MethodGet, "http://localhost/openapi.json", nil)
 	w := httptest.NewRecorder()
@@ -344,3 +344,9 @@ func TestErrorPages(t *testing.T) {
 	}
 	s.get("/docs/errors/no_such_code").refusedAs(http.StatusNotFound, "not_found")
 }
+
+// noChecks checks no ledger: the routes are what is asked for.
+type noChecks struct{}
+
+func (noChecks) StartCheck() console.LedgerCheck { return console.LedgerCheck{} }
+func (noChecks) LastCheck() console.LedgerCheck  { return console.LedgerCheck{} }

@@ -78,7 +78,14 @@ With --verify a file is read and compared with its digests; nothing is written.`
 		} else {
 			fmt.Fprintf(a.Err, "keys      in it, encrypted %s\n", k.how)
 		}
-		_, err = fmt.Fprintf(a.Err, "next      %s restore --from %s --data DIR\n", a.Called, out)
+		opens := ""
+		if k != nil {
+			opens = " --passphrase-file F" // or the identity; help says both
+			if to, _ := f.GetStringArray("recipient"); len(to) > 0 {
+				opens = " --identity-file F"
+			}
+		}
+		_, err = fmt.Fprintf(a.Err, "next      %s restore --from %s --data DIR%s\n", a.Called, out, opens)
 		return err
 	}
 	return cmd
