@@ -348,5 +348,5 @@ func TestErrorPages(t *testing.T) {
 // noChecks checks no ledger: the routes are what is asked for.
 type noChecks struct{}
 
-func (noChecks) StartCheck() console.LedgerCheck { return console.LedgerCheck{} }
+func (noChecks) StartCheck() console.LedgerCheck { return console.LedgerCheck{State: "none"} }
 func (noChecks) LastCheck() console.LedgerCheck  { return console.LedgerCheck{} }
