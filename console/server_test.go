@@ -349,4 +349,4 @@ func TestErrorPages(t *testing.T) {
 type noChecks struct{}
 
 func (noChecks) StartCheck() console.LedgerCheck { return console.LedgerCheck{State: "none"} }
-func (noChecks) LastCheck() console.LedgerCheck  { return console.LedgerCheck{} }
+func (noChecks) LastCheck() console.LedgerCheck  { return console.LedgerCheck{State: "none"} }
