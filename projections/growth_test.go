@@ -93,7 +93,7 @@ func TestCostDoesNotGrowWithHistory(t *testing.T) {
 	if first, last := written[1], written[len(written)-1]; last > 1.2*first {
 		t.Errorf("an event writes %.1f bytes at the end of %d, want about the %.1f of the second stretch", last, id, first)
 	}
-	if first, last := allocated[0], allocated[len(allocated)-1]; last > 1.5*first {
+	if first, last := allocated[0], allocated[len(allocated)-1]; last > 1.5*first && !raceDetector {
 		t.Errorf("the same query makes %.0f allocations at the end of %d events, want about the %.0f of the first stretch", last, id, first)
 	}
 	// The first event is still known, out of the oldest run.
