@@ -106,8 +106,8 @@ func (s *story) firstEvent() {
 		s.t.Fatalf("the event was refused: %s", told.Error.Description)
 	}
 	s.Sees("Usage is counted.")
-	if n := browsertest.Eval[int](s.Tab, `document.querySelectorAll("#first .done").length`); n != 3 {
-		s.t.Errorf("%d of the first steps are done, want 3: all but the reply", n)
+	if n := browsertest.Eval[int](s.Tab, `document.querySelectorAll("#first .done").length`); n != 4 {
+		s.t.Errorf("%d of the first steps are done, want 4: all but the reply", n)
 	}
 	s.look("first-event")
 	s.publish("documents.processed", `{"id":"e2"}`)
