@@ -163,7 +163,7 @@ func TestUploadsThatAreNotWrittenDown(t *testing.T) {
 		browsertest.Eval[int](tab, fmt.Sprintf(`fetch(%q, {method: "POST", body: new URLSearchParams(%q)}).then((r) => r.status)`, path, form))
 	}
 	brings(t, tab, "", append(small, make([]byte, 60)...)).Sees("Not accepted: the file has more than").Click("What to do about it").
-		Sees("size/too_large", "a higher cap of the vendor")
+		Sees("size/too_large", "the vendor raises the cap")
 
 	v.Must(os.RemoveAll(v.O.Dir + "/tmp"))
 	brings(t, tab, "", small).Sees("The portal cannot take it just now", "nothing is counted twice", "What to do about it")
