@@ -11,7 +11,8 @@
 // power cut. No GET changes anything.
 //
 // Every route wants a right, which a token has; a program of the daemon's own
-// machine needs none unless the configuration says so (docs/how-to/nodes.md). The
+// machine needs none unless the configuration says so (docs/how-to/nodes.md). A page
+// in a browser there may read, and changes something for a signed-in operator. The
 // package answers only under loopback names and the names it was given, and
 // refuses what a web page of another origin sends.
 package console
